@@ -1,1 +1,6 @@
 //! Not written yet.
+
+pub mod engine;
+mod exec;
+mod jit;
+mod ptx;
