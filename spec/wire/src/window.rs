@@ -1,0 +1,98 @@
+//! The window: the memory that one guest process and its worker share for a session.
+//!
+//! It holds no pointers and nothing that either side trusts: every word the other side can write is read once, checked,
+//! and used from private memory. Who writes what:
+//!
+//! | part | guest | worker (or front) |
+//! |---|---|---|
+//! | [`Header::tail`] | stores (release) | loads (acquire) |
+//! | [`Header::head`] | loads (acquire) | stores (release) |
+//! | [`Header::host_parked`] | loads | stores |
+//! | [`Header::state`], [`Header::sticky`], [`Header::deferred`] | loads (swaps `deferred` to 0) | stores |
+//! | slots ([`crate::slot`]) | `parked` | `ready`, `status`, `bytes`, payload |
+//! | ring ([`crate::ring`]) | frames between head and tail | nothing |
+//! | staging | as the commands in flight say | as the commands in flight say |
+//!
+//! The layout is fixed by [`crate::WIRE_VERSION`]; only `staging` varies, by the size of the window.
+
+use crate::sync::{AtomicU32, AtomicU64};
+
+/// Bytes of the header page.
+pub const HEADER_BYTES: usize = 4096;
+/// Offset of the first reply slot.
+pub const SLOTS_OFFSET: usize = HEADER_BYTES;
+/// Number of reply slots: calls of one process that can wait at a time; a further thread waits for a slot.
+pub const SLOT_COUNT: usize = 64;
+/// Bytes of one reply slot, its head included.
+pub const SLOT_BYTES: usize = 4096;
+/// Offset of the command ring.
+pub const RING_OFFSET: usize = SLOTS_OFFSET + SLOT_COUNT * SLOT_BYTES;
+/// Bytes of the command ring, a power of two.
+pub const RING_BYTES: usize = 1 << 20;
+/// Offset of the staging area.
+pub const STAGING_OFFSET: usize = RING_OFFSET + RING_BYTES;
+/// Bytes of the smallest window: one without staging, as the virtio carrier uses it (bulk data travels by leases).
+pub const WINDOW_BYTES_MIN: usize = STAGING_OFFSET;
+/// Bytes of staging in a window of the local carrier.
+pub const STAGING_BYTES_LOCAL: usize = 16 << 20;
+/// Bytes of a window of the local carrier.
+pub const WINDOW_BYTES_LOCAL: usize = STAGING_OFFSET + STAGING_BYTES_LOCAL;
+/// Bytes of the largest window that either side accepts.
+pub const WINDOW_BYTES_MAX: usize = 64 << 20;
+
+/// The session is being set up.
+pub const STATE_NEW: u32 = 0;
+/// The worker serves the ring.
+pub const STATE_READY: u32 = 1;
+/// The worker has ended; nothing will be answered any more.
+pub const STATE_DEAD: u32 = 2;
+
+/// The first page of the window. Each word that one side stores often has a cache line of its own.
+#[repr(C, align(64))]
+pub struct Header {
+    /// `STATE_*`: stored by worker and front.
+    pub state: AtomicU32,
+    /// [`crate::WIRE_VERSION`] of the worker: stored before `state` becomes ready.
+    pub wire_version: AtomicU32,
+    /// Why the session is dead ([`crate::control::Death`]): stored before `state` becomes dead.
+    pub death: AtomicU32,
+    _line0: [u32; 13],
+    /// Bytes ever published into the ring: stored by the guest.
+    pub tail: AtomicU64,
+    _line1: [u64; 7],
+    /// Bytes ever taken from the ring: stored by the worker.
+    pub head: AtomicU64,
+    _line2: [u64; 7],
+    /// 1 while the worker sleeps, or is about to, and wants the doorbell: stored by the worker.
+    pub host_parked: AtomicU32,
+    _line3: [u32; 15],
+    /// A status of the API that every call returns from now on, 0 for none: stored by the worker.
+    pub sticky: AtomicU32,
+    /// The first status of a posted call that failed since the guest last took it, 0 for none: the worker stores it
+    /// where it is 0, the guest swaps it for 0.
+    pub deferred: AtomicU32,
+    _line4: [u32; 14],
+    /// 1 while a guest thread sleeps because the ring is full: stored by the guest, loaded by the worker after `head`.
+    pub guest_parked: AtomicU32,
+    /// Counts wake-ups for a full ring, so that the sleeper has a word that changes: stored by the worker.
+    pub head_epoch: AtomicU32,
+    _line5: [u32; 14],
+}
+
+/// Offset in the window of [`Header::head_epoch`], for the carrier's wait.
+pub const HEAD_EPOCH_OFFSET: usize = core::mem::offset_of!(Header, head_epoch);
+/// Offset in the window of [`Header::state`].
+pub const STATE_OFFSET: usize = core::mem::offset_of!(Header, state);
+
+const _: () = assert!(core::mem::size_of::<Header>() <= HEADER_BYTES);
+const _: () = assert!(RING_BYTES.is_power_of_two());
+
+/// Offset in the window of slot `index`.
+///
+/// # Panics
+/// Where `index` is not below [`SLOT_COUNT`].
+#[must_use]
+pub const fn slot_offset(index: usize) -> usize {
+    assert!(index < SLOT_COUNT);
+    SLOTS_OFFSET + index * SLOT_BYTES
+}
