@@ -184,8 +184,8 @@ pub enum Space {
 /// What a relocation points at.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Target {
-    /// The address of another variable, by name.
-    Global(String),
+    /// The address of a variable: its index in [`Module::globals`].
+    Global(usize),
     /// A function pointer: this value, whatever the addresses.
     Function(u64),
 }
