@@ -23,7 +23,9 @@ use crate::sync::{AtomicU32, AtomicU64, Ordering, fence};
 use crate::Malformed;
 use crate::frame::{CALL_PAD, FRAME_HEADER_BYTES, FrameHeader, GRANULE, MAX_FRAME_BYTES};
 use crate::payload::{Full, Writer};
-use crate::window::{Header, RING_BYTES};
+#[cfg(not(loom))]
+use crate::window::Header;
+use crate::window::RING_BYTES;
 
 /// The shared words of a ring, wherever they lie.
 #[derive(Clone, Copy, Debug)]
@@ -42,6 +44,7 @@ pub struct Words<'a> {
     pub capacity: u64,
 }
 
+#[cfg(not(loom))]
 impl<'a> Words<'a> {
     /// The words of a window's header.
     #[must_use]

@@ -15,7 +15,8 @@
 //!
 //! The layout is fixed by [`crate::WIRE_VERSION`]; only `staging` varies, by the size of the window.
 
-use crate::sync::{AtomicU32, AtomicU64};
+// Not the model checker's: its atomics have another layout, and it has no shared memory.
+use core::sync::atomic::{AtomicU32, AtomicU64};
 
 /// Bytes of the header page.
 pub const HEADER_BYTES: usize = 4096;
@@ -49,6 +50,7 @@ pub const STATE_DEAD: u32 = 2;
 
 /// The first page of the window. Each word that one side stores often has a cache line of its own.
 #[repr(C, align(64))]
+#[derive(Debug)]
 pub struct Header {
     /// `STATE_*`: stored by worker and front.
     pub state: AtomicU32,

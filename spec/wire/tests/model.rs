@@ -1,0 +1,169 @@
+//! Model checks of the ring and of the parking: every interleaving of a small run, under the C11 memory model.
+//!
+//! Run by `scripts/test` as `RUSTFLAGS="--cfg loom" cargo test -p wire --test model --release`; without that flag this file is
+//! empty. Each check says what it would catch.
+#![cfg(loom)]
+
+use loom::sync::Arc;
+use loom::sync::Mutex;
+use loom::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use loom::thread;
+use wire::ring::{Doorbell, Producers, Taker, Words};
+use wire::slot::{SlotHead, is_ready, park, publish, unpark};
+
+struct Shared {
+    tail: AtomicU64,
+    head: AtomicU64,
+    host_parked: AtomicU32,
+    guest_parked: AtomicU32,
+    head_epoch: AtomicU32,
+    /// An eventfd: rung doorbells.
+    bell: Mutex<u32>,
+    producers: Producers,
+    /// Stands for the ring's bytes, one word a granule: what lies there is published by the tail alone.
+    bytes: [AtomicU64; 4],
+}
+
+impl Shared {
+    fn new(capacity: u64) -> Shared {
+        Shared {
+            tail: AtomicU64::new(0),
+            head: AtomicU64::new(0),
+            host_parked: AtomicU32::new(0),
+            guest_parked: AtomicU32::new(0),
+            head_epoch: AtomicU32::new(0),
+            bell: Mutex::new(0),
+            producers: Producers::new(capacity),
+            bytes: [AtomicU64::new(0), AtomicU64::new(0), AtomicU64::new(0), AtomicU64::new(0)],
+        }
+    }
+
+    fn words(&self, capacity: u64) -> Words<'_> {
+        Words {
+            tail: &self.tail,
+            head: &self.head,
+            host_parked: &self.host_parked,
+            guest_parked: &self.guest_parked,
+            head_epoch: &self.head_epoch,
+            capacity,
+        }
+    }
+
+    fn publish(&self, capacity: u64, value: u64) -> bool {
+        let words = self.words(capacity);
+        let Some(range) = self.producers.reserve(&words, 64) else { return false };
+        self.bytes[(range.start / 64) as usize % 4].store(value, Ordering::Relaxed);
+        if self.producers.commit(&words, range) == Doorbell::Ring {
+            *self.bell.lock().unwrap() += 1;
+        }
+        true
+    }
+}
+
+/// Two producers: when both are done the tail is past both, and the bytes of both are visible to who sees the tail.
+/// Without the first fence of `commit` a commit is lost.
+#[test]
+fn commit_when_two_threads_commit_at_once_then_the_tail_passes_both() {
+    loom::model(|| {
+        let shared = Arc::new(Shared::new(256));
+        let other = Arc::clone(&shared);
+        let thread = thread::spawn(move || assert!(other.publish(256, 7)));
+        assert!(shared.publish(256, 9));
+        thread.join().unwrap();
+        assert_eq!(shared.tail.load(Ordering::Acquire), 128);
+        let seen: u64 = shared.bytes.iter().map(|word| word.load(Ordering::Relaxed)).sum();
+        assert_eq!(seen, 16);
+    });
+}
+
+/// A producer and a worker that parks: the worker either sees the frame or finds the doorbell rung.
+/// Without either fence of the pair the worker sleeps beside a published frame.
+#[test]
+fn park_when_a_frame_is_published_meanwhile_then_it_is_seen_or_the_bell_rings() {
+    loom::model(|| {
+        let shared = Arc::new(Shared::new(256));
+        let other = Arc::clone(&shared);
+        let thread = thread::spawn(move || assert!(other.publish(256, 7)));
+        let taker = Taker::new();
+        let slept = taker.park(&shared.words(256)).unwrap();
+        thread.join().unwrap();
+        if slept {
+            assert_eq!(*shared.bell.lock().unwrap(), 1, "asleep beside a published frame");
+        }
+        assert_eq!(taker.available(&shared.words(256)).unwrap(), 64);
+        assert_eq!(shared.bytes[0].load(Ordering::Relaxed), 7);
+    });
+}
+
+/// A full ring: the producer that parks either sees the room or is released.
+#[test]
+fn park_full_when_room_is_made_meanwhile_then_it_is_seen_or_the_sleeper_is_released() {
+    loom::model(|| {
+        let shared = Arc::new(Shared::new(64));
+        assert!(shared.publish(64, 7));
+        let other = Arc::clone(&shared);
+        let thread = thread::spawn(move || {
+            let mut taker = Taker::new();
+            let words = other.words(64);
+            assert_eq!(taker.available(&words).unwrap(), 64);
+            let woken = taker.advance(&words, 64);
+            // The ring is empty: the worker asks once more before it parks.
+            woken | taker.release_sleepers(&words)
+        });
+        let epoch = shared.producers.park_full(&shared.words(64), 64);
+        let woken = thread.join().unwrap();
+        if let Some(epoch) = epoch {
+            assert!(woken, "asleep beside an empty ring");
+            assert_ne!(shared.head_epoch.load(Ordering::Acquire), epoch, "the sleeper's word did not change");
+        }
+    });
+}
+
+/// Two producers wrap around a ring of two granules while the worker takes: no frame is lost, doubled or torn.
+#[test]
+fn ring_when_it_wraps_under_two_producers_then_each_frame_is_taken_once() {
+    let mut model = loom::model::Builder::new();
+    model.preemption_bound = Some(3);
+    model.check(|| {
+        let shared = Arc::new(Shared::new(128));
+        let other = Arc::clone(&shared);
+        let thread = thread::spawn(move || while !other.publish(128, 1) { thread::yield_now() });
+        let another = Arc::clone(&shared);
+        let second = thread::spawn(move || while !another.publish(128, 10) { thread::yield_now() });
+        let mut taker = Taker::new();
+        let mut sum = 0;
+        while taker.position() < 128 {
+            let words = shared.words(128);
+            if taker.available(&words).unwrap() == 0 {
+                thread::yield_now();
+                continue;
+            }
+            sum += shared.bytes[(taker.position() / 64) as usize % 4].load(Ordering::Relaxed);
+            taker.advance(&words, 64);
+        }
+        assert_eq!(sum, 11);
+        thread.join().unwrap();
+        second.join().unwrap();
+    });
+}
+
+/// A reply and a waiting thread that parks: it either sees the reply or is woken, and the reply's words are whole.
+#[test]
+fn slot_when_the_reply_comes_while_the_thread_parks_then_it_is_seen_or_woken() {
+    loom::model(|| {
+        let slot = Arc::new(SlotHead {
+            ready: AtomicU32::new(0),
+            parked: AtomicU32::new(0),
+            status: AtomicU32::new(0),
+            bytes: AtomicU32::new(0),
+        });
+        let other = Arc::clone(&slot);
+        let worker = thread::spawn(move || publish(&other, 1, -3, 12));
+        let sleeps = !is_ready(&slot, 1) && park(&slot, 1).is_some();
+        let woken = worker.join().unwrap();
+        assert!(!sleeps || woken, "asleep beside a reply");
+        unpark(&slot);
+        assert!(is_ready(&slot, 1));
+        assert_eq!((slot.status.load(Ordering::Relaxed) as i32, slot.bytes.load(Ordering::Relaxed)), (-3, 12));
+    });
+}
