@@ -1,1 +1,20 @@
-//! Not written yet.
+//! Carries calls from a guest process to its worker. It knows no API: `guest-lib/cuda` and others stand on it.
+//!
+//! In the order in which a call meets it: [`Carrier`] (which way), [`Session`] (open, [`Session::post`], [`Session::wait`]),
+//! and for bulk data [`Session::input_parts`], [`Session::output_parts`], [`Session::lend`], [`Session::page_locked`].
+//!
+//! What holds: encoding takes no lock and no allocation; nothing here prints, exits or installs handlers; a dead worker, front or
+//! device makes every call return [`Gone`] and hangs none.
+
+mod carrier;
+mod lend;
+mod local;
+mod session;
+mod virtio;
+mod window;
+
+pub use carrier::{Carrier, DEVICE_NODE, LendError, OpenError};
+pub use lend::{Access, INLINE_BYTES, Lease, MAX_LEASE_BYTES, PageLocked};
+pub use session::{Counters, Gone, Origin, Session};
+pub use wire::Malformed;
+pub use wire::payload::{Buffer, Full, Reader, Writer};

@@ -1,0 +1,488 @@
+//! Bulk data: how a call's buffer reaches the worker, and memory that both sides keep mapped.
+//!
+//! Small data travels in the frame or the reply. Larger data is lent: over the virtio carrier the module pins the caller's own
+//! pages and the worker reads or writes them in place; over the local carrier it passes through chunks of the window's staging
+//! area, or, where one piece is needed, through a memory file. A lease ends when its guard is dropped, which its owner does only
+//! when the call that uses it has been answered.
+
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, FromRawFd};
+use std::os::unix::fs::FileExt;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Condvar, Mutex, PoisonError};
+
+use wire::device::{MAX_PIN_PAGES, PAGE_BYTES, PIN_READ, PIN_WRITE};
+use wire::payload::Buffer;
+use wire::slot::MAX_REPLY_BYTES;
+use wire::window::STAGING_OFFSET;
+
+use crate::carrier::{LendError, Link};
+use crate::session::Session;
+
+/// Largest input that travels in the frame.
+pub const INLINE_BYTES: usize = 16 * 1024;
+/// Bytes of one chunk of the staging area.
+const CHUNK_BYTES: usize = 1 << 20;
+/// Bytes of one part of a large buffer that is lent by pinning.
+const LEND_PART_BYTES: usize = 32 << 20;
+/// Most bytes of one lease.
+pub const MAX_LEASE_BYTES: usize = (MAX_PIN_PAGES as usize - 1) * PAGE_BYTES as usize;
+/// Where page-locked memory is mapped in this process: the worker keeps the same range free.
+const PAGE_LOCKED_BASE: usize = 0x6000_0000_0000;
+/// Bytes of that range.
+const PAGE_LOCKED_BYTES: usize = 1 << 40;
+
+/// What the worker may do with lent memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// Read it: an input.
+    Read,
+    /// Write it: an output.
+    Write,
+    /// Both.
+    Both,
+}
+
+impl Access {
+    fn flags(self) -> u32 {
+        match self {
+            Access::Read => PIN_READ,
+            Access::Write => PIN_WRITE,
+            Access::Both => PIN_READ | PIN_WRITE,
+        }
+    }
+}
+
+/// The staging area in chunks, for the local carrier.
+#[derive(Debug)]
+pub(crate) struct Chunks {
+    free: Mutex<Vec<usize>>,
+    given: Condvar,
+}
+
+impl Chunks {
+    pub fn new(staging_bytes: usize) -> Chunks {
+        Chunks { free: Mutex::new((0..staging_bytes / CHUNK_BYTES).rev().collect()), given: Condvar::new() }
+    }
+
+    fn take(&self) -> usize {
+        let mut free = self.free.lock().unwrap_or_else(PoisonError::into_inner);
+        loop {
+            match free.pop() {
+                Some(chunk) => return chunk,
+                None => free = self.given.wait(free).unwrap_or_else(PoisonError::into_inner),
+            }
+        }
+    }
+
+    fn give(&self, chunk: usize) {
+        self.free.lock().unwrap_or_else(PoisonError::into_inner).push(chunk);
+        self.given.notify_one();
+    }
+}
+
+/// A chunk of the staging area, given back on drop.
+struct Chunk<'a> {
+    session: &'a Session,
+    index: usize,
+}
+
+impl<'a> Chunk<'a> {
+    fn take(session: &'a Session) -> Chunk<'a> {
+        Chunk { session, index: session.chunks.take() }
+    }
+
+    fn memory(&self) -> *mut u8 {
+        // SAFETY: chunks are whole chunks of the staging area.
+        unsafe { self.session.window.staging().add(self.index * CHUNK_BYTES) }
+    }
+
+    fn buffer(&self, bytes: usize) -> Buffer<'static> {
+        Buffer::Staging { offset: (STAGING_OFFSET + self.index * CHUNK_BYTES) as u64, bytes: bytes as u64 }
+    }
+}
+
+impl Drop for Chunk<'_> {
+    fn drop(&mut self) {
+        self.session.chunks.give(self.index);
+    }
+}
+
+/// Lent memory; the lease ends on drop.
+#[derive(Debug)]
+pub struct Lease<'a> {
+    session: &'a Session,
+    lease: u32,
+    bytes: usize,
+    /// Over the local carrier: the file that stands for the memory, and where to copy it back to.
+    copy: Option<(File, Option<*mut u8>)>,
+}
+
+impl Lease<'_> {
+    /// Names a part of the lent memory. `offset + bytes` must not pass its end.
+    #[must_use]
+    pub fn buffer(&self, offset: usize, bytes: usize) -> Buffer<'static> {
+        debug_assert!(offset + bytes <= self.bytes);
+        Buffer::Lease { lease: self.lease, offset: offset as u64, bytes: bytes as u64 }
+    }
+}
+
+impl Drop for Lease<'_> {
+    fn drop(&mut self) {
+        self.session.link.unpin(self.lease);
+        if let Some((file, Some(back))) = &self.copy {
+            // SAFETY: `lend` was given this memory for writing, for as long as the lease lives.
+            let memory = unsafe { std::slice::from_raw_parts_mut(*back, self.bytes) };
+            // The file is as long as the memory; a failure leaves it as it was, which the call's status cannot tell any more.
+            let _ = file.read_exact_at(memory, 0);
+        }
+    }
+}
+
+/// Memory that this process and the worker both keep mapped, at the same address where that is possible; freed on drop.
+#[derive(Debug)]
+pub struct PageLocked {
+    /// First byte.
+    pub address: *mut u8,
+    /// Length in bytes, as asked for.
+    pub bytes: usize,
+    /// Number of the lease.
+    pub lease: u32,
+    /// Whether the memory is unmapped on drop (it was made by [`Session::page_locked`]).
+    owned: bool,
+    /// Where registered memory was replaced by a shared file: its whole pages, to be made private again.
+    replaced: Option<(usize, usize)>,
+}
+
+// SAFETY: a description of memory; what is done with the memory is the program's business.
+unsafe impl Send for PageLocked {}
+// SAFETY: as above.
+unsafe impl Sync for PageLocked {}
+
+fn page_span(address: usize, bytes: usize) -> (usize, usize) {
+    let page = PAGE_BYTES as usize;
+    let start = address & !(page - 1);
+    (start, (address + bytes).next_multiple_of(page) - start)
+}
+
+fn memory_file(name: &std::ffi::CStr, bytes: usize) -> io::Result<File> {
+    // SAFETY: a valid name; the result is checked.
+    let fd = unsafe { libc::memfd_create(name.as_ptr(), libc::MFD_CLOEXEC) };
+    if fd < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: a fresh descriptor that nobody else owns.
+    let file = unsafe { File::from_raw_fd(fd) };
+    file.set_len(bytes as u64)?;
+    Ok(file)
+}
+
+/// Whether the whole range is private anonymous memory that may be read and written.
+fn is_private_anonymous(start: usize, bytes: usize) -> bool {
+    let Ok(maps) = std::fs::read_to_string("/proc/self/maps") else { return false };
+    let mut at = start;
+    for line in maps.lines() {
+        let mut fields = line.split_ascii_whitespace();
+        let (Some(range), Some(access)) = (fields.next(), fields.next()) else { continue };
+        let Some((low, high)) = range.split_once('-') else { continue };
+        let (Ok(low), Ok(high)) = (usize::from_str_radix(low, 16), usize::from_str_radix(high, 16)) else { continue };
+        if high <= at {
+            continue;
+        }
+        let anonymous = fields.nth(2) == Some("0");
+        if low > at || !access.starts_with("rw") || !access.ends_with('p') || !anonymous || line.ends_with("[stack]") {
+            return false;
+        }
+        at = high;
+        if at >= start + bytes {
+            return true;
+        }
+    }
+    false
+}
+
+impl Session {
+    /// Lends `bytes` at `address` as one piece. Over the local carrier the data is copied through a file, back on drop.
+    ///
+    /// # Errors
+    /// [`LendError`]; more than [`MAX_LEASE_BYTES`] are a limit.
+    ///
+    /// # Safety
+    /// The memory must stay valid, and not be written by others if it is an input, until the lease is dropped; with
+    /// [`Access::Write`] it must be the caller's to write.
+    pub unsafe fn lend(&self, address: *const u8, bytes: usize, access: Access) -> Result<Lease<'_>, LendError> {
+        if bytes == 0 || bytes > MAX_LEASE_BYTES {
+            return Err(LendError::Limit);
+        }
+        match &self.link {
+            Link::Virtio(link) => {
+                let pinned = link.pin(address as usize, bytes, access.flags())?;
+                Ok(Lease { session: self, lease: pinned.lease, bytes, copy: None })
+            }
+            Link::Local(link) => {
+                let (_, whole) = page_span(0, bytes);
+                let file = memory_file(c"gpuferry-lend", whole)?;
+                if access != Access::Write {
+                    // SAFETY: the caller promises that the memory is valid for reads.
+                    let memory = unsafe { std::slice::from_raw_parts(address, bytes) };
+                    file.write_all_at(memory, 0)?;
+                }
+                let pinned = link.pin(file.as_fd(), 0, bytes, access.flags())?;
+                let back = (access != Access::Read).then_some(address.cast_mut());
+                Ok(Lease { session: self, lease: pinned.lease, bytes, copy: Some((file, back)) })
+            }
+        }
+    }
+
+    /// Sends `bytes` at `data` part by part: `each` gets a part and its offset, makes a call that is answered when the part has
+    /// been read (an [`Buffer::Inline`] part may be posted), and returns its status. Stops at the first that is not 0.
+    /// `trouble` is the status where memory cannot be lent.
+    ///
+    /// # Safety
+    /// `data` must be valid for reads of `bytes`.
+    pub unsafe fn input_parts(
+        &self,
+        data: *const u8,
+        bytes: usize,
+        trouble: impl Fn(LendError) -> i32,
+        mut each: impl FnMut(Buffer<'_>, usize) -> i32,
+    ) -> i32 {
+        self.counters.bytes_out.fetch_add(bytes as u64, Ordering::Relaxed);
+        if bytes <= INLINE_BYTES {
+            // SAFETY: the caller's promise; an empty slice takes any pointer that is not null.
+            let memory = if bytes == 0 { &[] } else { unsafe { std::slice::from_raw_parts(data, bytes) } };
+            return each(Buffer::Inline(memory), 0);
+        }
+        let part_bytes = self.part_bytes();
+        let mut offset = 0;
+        while offset < bytes {
+            let part = part_bytes.min(bytes - offset);
+            let from = data.wrapping_add(offset);
+            let status = match &self.link {
+                // SAFETY: within the caller's memory; the lease ends after the call.
+                Link::Virtio(_) => match unsafe { self.lend(from, part, Access::Read) } {
+                    Ok(lease) => each(lease.buffer(0, part), offset),
+                    Err(error) => trouble(error),
+                },
+                Link::Local(_) => {
+                    let chunk = Chunk::take(self);
+                    // SAFETY: within the caller's memory, into a chunk that is this thread's alone.
+                    unsafe { std::ptr::copy_nonoverlapping(from, chunk.memory(), part) };
+                    each(chunk.buffer(part), offset)
+                }
+            };
+            if status != 0 {
+                return status;
+            }
+            offset += part;
+        }
+        0
+    }
+
+    /// Fetches `bytes` to `data` part by part: `each` gets a place, the offset, and for [`Buffer::Reply`] where the reply's bytes
+    /// go; it makes a waited call and returns its status. Stops at the first that is not 0.
+    ///
+    /// # Safety
+    /// `data` must be valid for writes of `bytes`.
+    pub unsafe fn output_parts(
+        &self,
+        data: *mut u8,
+        bytes: usize,
+        trouble: impl Fn(LendError) -> i32,
+        mut each: impl FnMut(Buffer<'_>, usize, Option<&mut [u8]>) -> i32,
+    ) -> i32 {
+        self.counters.bytes_in.fetch_add(bytes as u64, Ordering::Relaxed);
+        if bytes <= MAX_REPLY_BYTES {
+            // SAFETY: the caller's promise; an empty slice takes any pointer that is not null.
+            let memory = if bytes == 0 { &mut [] } else { unsafe { std::slice::from_raw_parts_mut(data, bytes) } };
+            return each(Buffer::Reply { bytes: bytes as u64 }, 0, Some(memory));
+        }
+        let part_bytes = self.part_bytes();
+        let mut offset = 0;
+        while offset < bytes {
+            let part = part_bytes.min(bytes - offset);
+            let to = data.wrapping_add(offset);
+            let status = match &self.link {
+                // SAFETY: within the caller's memory; the lease ends after the call.
+                Link::Virtio(_) => match unsafe { self.lend(to, part, Access::Write) } {
+                    Ok(lease) => each(lease.buffer(0, part), offset, None),
+                    Err(error) => trouble(error),
+                },
+                Link::Local(_) => {
+                    let chunk = Chunk::take(self);
+                    let status = each(chunk.buffer(part), offset, None);
+                    if status == 0 {
+                        // SAFETY: out of a chunk that is this thread's alone, into the caller's memory.
+                        unsafe { std::ptr::copy_nonoverlapping(chunk.memory(), to, part) };
+                    }
+                    status
+                }
+            };
+            if status != 0 {
+                return status;
+            }
+            offset += part;
+        }
+        0
+    }
+
+    fn part_bytes(&self) -> usize {
+        match &self.link {
+            // A part that does not start on a page touches one more.
+            Link::Virtio(link) => LEND_PART_BYTES.min(link.max_pin_bytes().saturating_sub(PAGE_BYTES as usize)).max(1),
+            Link::Local(_) => CHUNK_BYTES,
+        }
+    }
+
+    /// Makes fresh zeroed memory that the worker can map at the same address. `bytes` is rounded up to whole pages.
+    ///
+    /// # Errors
+    /// [`LendError`].
+    pub fn page_locked(&self, bytes: usize) -> Result<PageLocked, LendError> {
+        if bytes == 0 || bytes > MAX_LEASE_BYTES {
+            return Err(LendError::Limit);
+        }
+        let (_, whole) = page_span(0, bytes);
+        let (file, flags) = match &self.link {
+            Link::Virtio(_) => (None, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS),
+            Link::Local(_) => (Some(memory_file(c"gpuferry-page-locked", whole)?), libc::MAP_SHARED),
+        };
+        let address = map_in_range(whole, flags | libc::MAP_POPULATE, file.as_ref())?;
+        // SAFETY: the range was mapped above. Failure only costs memory in a child of fork.
+        unsafe { libc::madvise(address.cast(), whole, libc::MADV_DONTFORK) };
+        let mut memory = PageLocked { address, bytes, lease: 0, owned: true, replaced: None };
+        let pinned = match (&self.link, &file) {
+            (Link::Virtio(link), _) => link.pin(address as usize, whole, PIN_READ | PIN_WRITE),
+            (Link::Local(link), Some(file)) => link.pin(file.as_fd(), address as usize, whole, PIN_READ | PIN_WRITE),
+            (Link::Local(_), None) => Err(LendError::BadRange),
+        };
+        match pinned {
+            Ok(pinned) => memory.lease = pinned.lease,
+            Err(error) => {
+                memory.unmap();
+                return Err(error);
+            }
+        }
+        Ok(memory)
+    }
+
+    /// Lends the program's own memory for longer than a call. Over the local carrier, private anonymous memory is replaced by a
+    /// shared mapping with the same contents; what another thread writes there meanwhile may be lost, and a child of fork shares
+    /// it from then on. Other memory cannot be registered over the local carrier.
+    ///
+    /// # Errors
+    /// [`LendError`].
+    ///
+    /// # Safety
+    /// The memory must be the caller's to read and write until the value is given to [`Session::release`].
+    pub unsafe fn register(&self, address: *mut u8, bytes: usize) -> Result<PageLocked, LendError> {
+        let end = (address as usize).checked_add(bytes).ok_or(LendError::BadRange)?;
+        if bytes == 0 || end.checked_next_multiple_of(PAGE_BYTES as usize).is_none() {
+            return Err(LendError::BadRange);
+        }
+        let (start, whole) = page_span(address as usize, bytes);
+        if whole > MAX_LEASE_BYTES {
+            return Err(LendError::Limit);
+        }
+        let mut memory = PageLocked { address, bytes, lease: 0, owned: false, replaced: None };
+        match &self.link {
+            Link::Virtio(link) => memory.lease = link.pin(start, whole, PIN_READ | PIN_WRITE)?.lease,
+            Link::Local(link) => {
+                if !is_private_anonymous(start, whole) {
+                    return Err(LendError::BadRange);
+                }
+                let file = memory_file(c"gpuferry-registered", whole)?;
+                // SAFETY: the range was found mapped for reading; whole pages around the caller's memory.
+                file.write_all_at(unsafe { std::slice::from_raw_parts(start as *const u8, whole) }, 0)?;
+                memory.lease = link.pin(file.as_fd(), start, whole, PIN_READ | PIN_WRITE)?.lease;
+                if let Err(error) = remap(start, whole, libc::MAP_SHARED, Some(&file)) {
+                    link.unpin(memory.lease);
+                    return Err(error.into());
+                }
+                memory.replaced = Some((start, whole));
+            }
+        }
+        Ok(memory)
+    }
+
+    /// Ends a lease of [`Session::page_locked`] or [`Session::register`]. The worker must not use the memory any more.
+    pub fn release(&self, memory: PageLocked) {
+        self.link.unpin(memory.lease);
+        if let Some((start, whole)) = memory.replaced {
+            // SAFETY: the pages are mapped shared since `register`; they are read into private memory and mapped again.
+            let contents = unsafe { std::slice::from_raw_parts(start as *const u8, whole) }.to_vec();
+            if remap(start, whole, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS, None).is_ok() {
+                // SAFETY: fresh private pages of that length, which were the program's before.
+                unsafe { std::ptr::copy_nonoverlapping(contents.as_ptr(), start as *mut u8, whole) };
+            }
+        }
+        memory.unmap();
+    }
+}
+
+impl PageLocked {
+    fn unmap(&self) {
+        if self.owned {
+            let (_, whole) = page_span(0, self.bytes);
+            // SAFETY: `page_locked` mapped the range, and the owner gives it up.
+            unsafe { libc::munmap(self.address.cast(), whole) };
+        }
+    }
+}
+
+/// Puts a fresh mapping in the place of pages that are mapped.
+fn remap(start: usize, bytes: usize, flags: i32, file: Option<&File>) -> io::Result<()> {
+    let fd = file.map_or(-1, AsRawFd::as_raw_fd);
+    let access = libc::PROT_READ | libc::PROT_WRITE;
+    // SAFETY: the caller owns the pages and gives them the same contents again.
+    let at = unsafe { libc::mmap(start as *mut libc::c_void, bytes, access, flags | libc::MAP_FIXED, fd, 0) };
+    if at == libc::MAP_FAILED { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+/// Maps memory somewhere in the range that the worker keeps free.
+fn map_in_range(bytes: usize, flags: i32, file: Option<&File>) -> io::Result<*mut u8> {
+    static NEXT: AtomicUsize = AtomicUsize::new(0);
+    let fd = file.map_or(-1, AsRawFd::as_raw_fd);
+    // Allocations follow each other through the range and begin again at its end; a place in use is skipped.
+    const STEP: usize = 2 << 20;
+    for _ in 0..1024 {
+        let offset =
+            NEXT.fetch_add(bytes.next_multiple_of(STEP), Ordering::Relaxed) % (PAGE_LOCKED_BYTES - MAX_LEASE_BYTES);
+        let wish = (PAGE_LOCKED_BASE + offset) as *mut libc::c_void;
+        let access = libc::PROT_READ | libc::PROT_WRITE;
+        // SAFETY: NOREPLACE never touches what is mapped.
+        let at = unsafe { libc::mmap(wish, bytes, access, flags | libc::MAP_FIXED_NOREPLACE, fd, 0) };
+        if at != libc::MAP_FAILED {
+            return Ok(at.cast());
+        }
+        let error = io::Error::last_os_error();
+        if error.raw_os_error() != Some(libc::EEXIST) {
+            return Err(error);
+        }
+    }
+    Err(io::Error::from_raw_os_error(libc::ENOMEM))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn page_span_when_bytes_touch_pages_then_covers_them_whole() {
+        assert_eq!(page_span(0x1010, 1), (0x1000, 0x1000));
+        assert_eq!(page_span(0x1fff, 2), (0x1000, 0x2000));
+        assert_eq!(page_span(0x2000, 4096), (0x2000, 4096));
+    }
+
+    #[test]
+    fn private_anonymous_when_the_range_is_a_file_or_unmapped_then_is_false() {
+        let memory = map_in_range(1 << 16, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS, None).expect("mapped");
+        assert!(is_private_anonymous(memory as usize, 1 << 16));
+        assert!(!is_private_anonymous(memory as usize, 1 << 21));
+        assert!(!is_private_anonymous(memory as usize - 4096, 4096));
+        let file = memory_file(c"test", 4096).expect("made");
+        let shared = map_in_range(4096, libc::MAP_SHARED, Some(&file)).expect("mapped");
+        assert!(!is_private_anonymous(shared as usize, 4096));
+    }
+}
