@@ -1,0 +1,384 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Leases: pages of the process that the device may use.
+ *
+ * Whoever takes a lease out of session->leases unpins its pages, and nobody does
+ * before the device has let go of them: PIN was refused, UNPIN was answered, or the
+ * session is being torn down. A thread killed in between leaves the lease there.
+ *
+ * Leased pages are counted in mm->pinned_vm (VmPin in /proc/PID/status). A process may
+ * lease RLIMIT_MEMLOCK, and more than that while all leases of all devices together
+ * stay under pin_percent of the memory: GPU programs pin as a matter of course, and
+ * on a machine with a GPU of its own they do so without any limit.
+ */
+#include <linux/capability.h>
+#include <linux/mm.h>
+#include <linux/module.h>
+#include <linux/overflow.h>
+#include <linux/sched/mm.h>
+#include <linux/sched/signal.h>
+#include <linux/slab.h>
+
+#include "virtio_gpuferry.h"
+
+static unsigned int pin_percent = 50;
+module_param(pin_percent, uint, 0644);
+MODULE_PARM_DESC(pin_percent, "Percentage of memory up to which leases may exceed RLIMIT_MEMLOCK (50)");
+
+static atomic_long_t gpuferry_leased_pages;
+
+/**
+ * gpuferry_extents_add() - append pages to a list of extents
+ * @extents: the list, its limit set
+ * @page: the first page
+ * @count: how many, contiguous
+ *
+ * Context: Process.
+ * Return: 0 or -ENOMEM.
+ */
+int gpuferry_extents_add(struct gpuferry_extents *extents, struct page *page, unsigned int count)
+{
+	unsigned int at = extents->count % GPUFERRY_CHUNK_EXTENTS;
+	struct gpuferry_extent **chunk, *extent;
+
+	if (extents->count && page == extents->next &&
+	    page_to_pfn(page) == page_to_pfn(page - 1) + 1) {
+		unsigned int last = extents->count - 1;
+
+		extent = &extents->chunk[last / GPUFERRY_CHUNK_EXTENTS][last % GPUFERRY_CHUNK_EXTENTS];
+		le32_add_cpu(&extent->pages, count);
+		extents->next = page + count;
+		return 0;
+	}
+	chunk = &extents->chunk[extents->count / GPUFERRY_CHUNK_EXTENTS];
+	if (!at) {
+		unsigned int size = min_t(unsigned int, extents->limit - extents->count,
+					  GPUFERRY_CHUNK_EXTENTS);
+
+		*chunk = kcalloc(size, sizeof(**chunk), GFP_KERNEL_ACCOUNT);
+		if (!*chunk)
+			return -ENOMEM;
+	}
+	extent = *chunk + at;
+	extent->address = cpu_to_le64(page_to_phys(page));
+	extent->pages = cpu_to_le32(count);
+	extents->count++;
+	extents->next = page + count;
+	return 0;
+}
+
+/**
+ * gpuferry_extents_free() - free a list of extents
+ * @extents: the list
+ *
+ * Context: Any.
+ */
+void gpuferry_extents_free(struct gpuferry_extents *extents)
+{
+	unsigned int i;
+
+	for (i = 0; i < GPUFERRY_CHUNKS; i++)
+		kfree(extents->chunk[i]);
+}
+
+/**
+ * gpuferry_lease_release() - free a lease
+ * @ref: its last reference; its pages have been unpinned
+ *
+ * Context: Any.
+ */
+static void gpuferry_lease_release(struct kref *ref)
+{
+	struct gpuferry_lease *lease = container_of(ref, struct gpuferry_lease, ref);
+
+	gpuferry_extents_free(&lease->extents);
+	kfree(lease);
+}
+
+/**
+ * gpuferry_lease_put() - let go of a lease
+ * @lease: the lease
+ *
+ * Context: Any.
+ */
+void gpuferry_lease_put(struct gpuferry_lease *lease)
+{
+	kref_put(&lease->ref, gpuferry_lease_release);
+}
+
+/**
+ * gpuferry_lease_account() - count pages against the limits
+ * @session: the session
+ * @count: number of pages
+ *
+ * Context: Process, of the session.
+ * Return: 0, or -ENOMEM when a limit is reached.
+ */
+static int gpuferry_lease_account(struct gpuferry_session *session, unsigned long count)
+{
+	u64 own = atomic64_add_return(count, &session->mm->pinned_vm);
+	u64 all = atomic_long_add_return(count, &gpuferry_leased_pages);
+
+	if (own <= rlimit(RLIMIT_MEMLOCK) >> PAGE_SHIFT ||
+	    all <= (u64)totalram_pages() * min(READ_ONCE(pin_percent), 100U) / 100 ||
+	    capable(CAP_IPC_LOCK))
+		return 0;
+	atomic64_sub(count, &session->mm->pinned_vm);
+	atomic_long_sub(count, &gpuferry_leased_pages);
+	return -ENOMEM;
+}
+
+/**
+ * gpuferry_lease_end() - unpin the pages of a lease
+ * @session: the session
+ * @lease: the lease, not in session->leases; the reference is dropped
+ *
+ * Context: Process.
+ */
+static void gpuferry_lease_end(struct gpuferry_session *session, struct gpuferry_lease *lease)
+{
+	unsigned int i;
+
+	for (i = 0; i < lease->extents.count; i++) {
+		const struct gpuferry_extent *extent =
+			&lease->extents.chunk[i / GPUFERRY_CHUNK_EXTENTS][i % GPUFERRY_CHUNK_EXTENTS];
+
+		unpin_user_page_range_dirty_lock(pfn_to_page(PHYS_PFN(le64_to_cpu(extent->address))),
+						 le32_to_cpu(extent->pages), lease->writable);
+		cond_resched();
+	}
+	atomic64_sub(lease->page_count, &session->mm->pinned_vm);
+	atomic_long_sub(lease->page_count, &gpuferry_leased_pages);
+	gpuferry_lease_put(lease);
+}
+
+/**
+ * gpuferry_lease_end_all() - unpin all pages that a session has lent
+ * @session: the session; the device uses it no more, and no lease can be added
+ *
+ * Context: Process.
+ */
+void gpuferry_lease_end_all(struct gpuferry_session *session)
+{
+	struct gpuferry_lease *lease;
+	unsigned long number;
+
+	xa_for_each(&session->leases, number, lease) {
+		lease = xa_erase(&session->leases, number);
+		if (lease)
+			gpuferry_lease_end(session, lease);
+	}
+}
+
+/**
+ * gpuferry_lease_fill() - pin the pages of a lease
+ * @lease: the lease, without pages
+ * @address: of the first page
+ * @count: number of pages
+ *
+ * Context: Process.
+ * Return: 0; -EFAULT, -ENOMEM or -EINTR: then some pages may be pinned.
+ */
+static int gpuferry_lease_fill(struct gpuferry_lease *lease, unsigned long address,
+			       unsigned long count)
+{
+	unsigned int flags = FOLL_LONGTERM | (lease->writable ? FOLL_WRITE : 0);
+	struct page **pages = (struct page **)__get_free_page(GFP_KERNEL);
+	int error = 0;
+
+	if (!pages)
+		return -ENOMEM;
+	lease->extents.limit = count;
+	while (count && !error) {
+		int i, got, want = min(count, PAGE_SIZE / sizeof(*pages));
+
+		got = pin_user_pages_fast(address, want, flags, pages);
+		if (got <= 0) {
+			error = got ? got : -EFAULT;
+			break;
+		}
+		for (i = 0; i < got; i++) {
+			error = gpuferry_extents_add(&lease->extents, pages[i], 1);
+			if (error) {
+				unpin_user_pages(pages + i, got - i);
+				break;
+			}
+		}
+		address += (unsigned long)got << PAGE_SHIFT;
+		count -= got;
+		if (!error && fatal_signal_pending(current))
+			error = -EINTR;
+	}
+	free_page((unsigned long)pages);
+	return error;
+}
+
+/**
+ * gpuferry_lease_lend() - tell the device of a lease
+ * @session: the session
+ * @lease: the lease; the reference passes to session->leases, or the lease is ended
+ * @pin: what the process asked for; the lease's number is set
+ *
+ * Context: Process. Waits for the device; only a fatal signal interrupts that.
+ * Return: 0 or an error number.
+ */
+static int gpuferry_lease_lend(struct gpuferry_session *session, struct gpuferry_lease *lease,
+			       struct gpuferry_ioctl_pin *pin)
+{
+	struct gpuferry_request *request = gpuferry_request_new(session, GPUFERRY_REQUEST_PIN);
+	struct gpuferry_pin_request *wire;
+	u32 number;
+	int error;
+
+	if (!request) {
+		gpuferry_lease_end(session, lease);
+		return -ENOMEM;
+	}
+	kref_get(&lease->ref);
+	request->lease = lease;
+	request->extents = &lease->extents;
+	wire = &request->wire.pin;
+	wire->flags = cpu_to_le32(pin->flags);
+	wire->address = cpu_to_le64(pin->address);
+	wire->bytes = cpu_to_le64(pin->bytes);
+	wire->extents = cpu_to_le32(lease->extents.count);
+
+	mutex_lock(&session->lock);
+	if (READ_ONCE(session->dead))
+		error = -EPIPE;
+	else if (!session->mapped)
+		error = -EINVAL;
+	else
+		error = xa_alloc(&session->leases, &number, lease,
+				 XA_LIMIT(0, GPUFERRY_MAX_LEASES - 1), GFP_KERNEL_ACCOUNT);
+	if (error) {
+		mutex_unlock(&session->lock);
+		gpuferry_lease_end(session, lease);
+		gpuferry_request_put(request);
+		return error == -EBUSY ? -ENOSPC : error;
+	}
+	wire->lease = cpu_to_le32(number);
+	error = gpuferry_request_submit(request);
+	mutex_unlock(&session->lock);
+
+	/* From here on the lease is the table's: it may be ended at any time. */
+	if (error) {
+		request->valid = true;
+	} else {
+		error = gpuferry_request_wait(request);
+		if (error == -EINTR)
+			goto out;
+	}
+	if (!error) {
+		xa_lock(&session->leases);
+		lease = xa_load(&session->leases, number);
+		if (lease)
+			lease->state = GPUFERRY_LEASE_LIVE;
+		xa_unlock(&session->leases);
+		pin->lease = number;
+	} else if (request->valid) {
+		lease = xa_erase(&session->leases, number);
+		if (lease)
+			gpuferry_lease_end(session, lease);
+	}
+out:
+	gpuferry_request_put(request);
+	return error;
+}
+
+/**
+ * gpuferry_lease_pin() - lend a range of the caller's memory to the device
+ * @session: a session of the caller's
+ * @pin: the range; the lease's number is set
+ *
+ * Context: Process. Waits for the device; only a fatal signal interrupts that.
+ * Return: 0; -EINVAL (length 0 or over the limit, wrap, wrong flags, window not
+ * mapped); -EFAULT; -ENOSPC (no number left, or the device's limit); -EPIPE (dead);
+ * -ENOMEM; -EPROTO (the device refuses); -EINTR (being killed).
+ */
+int gpuferry_lease_pin(struct gpuferry_session *session, struct gpuferry_ioctl_pin *pin)
+{
+	struct gpuferry_lease *lease;
+	unsigned long count;
+	u64 end;
+	int error;
+
+	if (!pin->bytes || check_add_overflow(pin->address, pin->bytes - 1, &end))
+		return -EINVAL;
+	if (!pin->flags || pin->flags & ~(GPUFERRY_PIN_READ | GPUFERRY_PIN_WRITE))
+		return -EINVAL;
+	if ((end >> PAGE_SHIFT) - (pin->address >> PAGE_SHIFT) >= session->device->max_pin_pages)
+		return -EINVAL;
+	if (end > ULONG_MAX)
+		return -EFAULT;
+	if (READ_ONCE(session->dead))
+		return -EPIPE;
+	count = (end >> PAGE_SHIFT) - (pin->address >> PAGE_SHIFT) + 1;
+
+	lease = kzalloc(sizeof(*lease), GFP_KERNEL_ACCOUNT);
+	if (!lease)
+		return -ENOMEM;
+	kref_init(&lease->ref);
+	lease->writable = pin->flags & GPUFERRY_PIN_WRITE;
+	error = gpuferry_lease_account(session, count);
+	if (error) {
+		gpuferry_lease_put(lease);
+		return error;
+	}
+	lease->page_count = count;
+	error = gpuferry_lease_fill(lease, pin->address & PAGE_MASK, count);
+	if (error) {
+		gpuferry_lease_end(session, lease);
+		return error;
+	}
+	return gpuferry_lease_lend(session, lease, pin);
+}
+
+/**
+ * gpuferry_lease_unpin() - end a lease
+ * @session: a session of the caller's
+ * @number: the lease's
+ *
+ * Context: Process. Waits for the device; only a fatal signal interrupts that.
+ * Return: 0; -ENOENT when there is no such lease; -EPIPE when the session is dead,
+ * -EPROTO when the device refuses, -EINTR when being killed: then the pages stay
+ * pinned until the session ends.
+ */
+int gpuferry_lease_unpin(struct gpuferry_session *session, u32 number)
+{
+	struct gpuferry_request *request = gpuferry_request_new(session, GPUFERRY_REQUEST_UNPIN);
+	struct gpuferry_lease *lease;
+	int error;
+
+	if (!request)
+		return -ENOMEM;
+	request->wire.unpin.lease = cpu_to_le32(number);
+
+	mutex_lock(&session->lock);
+	error = READ_ONCE(session->dead) ? -EPIPE : -ENOENT;
+	if (error == -ENOENT) {
+		xa_lock(&session->leases);
+		lease = xa_load(&session->leases, number);
+		if (lease && lease->state == GPUFERRY_LEASE_LIVE) {
+			lease->state = GPUFERRY_LEASE_ENDING;
+			error = 0;
+		}
+		xa_unlock(&session->leases);
+	}
+	if (!error)
+		error = gpuferry_request_submit(request);
+	mutex_unlock(&session->lock);
+
+	if (!error)
+		error = gpuferry_request_wait(request);
+	else
+		goto out;
+	if (!error) {
+		lease = xa_erase(&session->leases, number);
+		if (lease)
+			gpuferry_lease_end(session, lease);
+	}
+out:
+	gpuferry_request_put(request);
+	return error;
+}

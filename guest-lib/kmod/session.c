@@ -1,0 +1,456 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Sessions: the window, OPEN, CLOSE, and sleeping on a word of the window.
+ *
+ * A session ends when its process unmaps the window (which is what the end of a
+ * process and exec do, even if a child has inherited the open file), or when the file
+ * is closed. Either queues CLOSE and goes on; nothing is waited for.
+ */
+#include <linux/hrtimer.h>
+#include <linux/mm.h>
+#include <linux/sched.h>
+#include <linux/sched/mm.h>
+#include <linux/slab.h>
+
+#include "virtio_gpuferry.h"
+
+/* Largest piece of a window: 2 MiB, like a large page. */
+#define GPUFERRY_WINDOW_ORDER 9
+
+/**
+ * gpuferry_session_release() - free a session
+ * @ref: its last reference: neither the device nor an open file uses it
+ *
+ * Context: Process.
+ */
+static void gpuferry_session_release(struct kref *ref)
+{
+	struct gpuferry_session *session = container_of(ref, struct gpuferry_session, ref);
+	unsigned int i;
+
+	for (i = 0; i < session->page_count; i++)
+		__free_page(session->pages[i]);
+	kvfree(session->pages);
+	gpuferry_extents_free(&session->extents);
+	gpuferry_request_put(session->close);
+	xa_destroy(&session->leases);
+	mmdrop(session->mm);
+	gpuferry_device_put(session->device);
+	kfree(session);
+}
+
+/**
+ * gpuferry_session_put() - let go of a session
+ * @session: the session
+ *
+ * Context: Process.
+ */
+void gpuferry_session_put(struct gpuferry_session *session)
+{
+	kref_put(&session->ref, gpuferry_session_release);
+}
+
+/**
+ * gpuferry_session_teardown() - give back what only the device kept in use
+ * @work: the session's
+ *
+ * Context: Work queue; runs once.
+ */
+static void gpuferry_session_teardown(struct work_struct *work)
+{
+	struct gpuferry_session *session = container_of(work, struct gpuferry_session, teardown);
+	struct gpuferry_device *device = session->device;
+
+	/* The session is dead: after this no thread can add a lease. */
+	mutex_lock(&session->lock);
+	session->closing = true;
+	mutex_unlock(&session->lock);
+	gpuferry_lease_end_all(session);
+
+	/*
+	 * The device returned the session's last event before it answered CLOSE, but on
+	 * another queue: look there before the number can be given to another session.
+	 */
+	gpuferry_events_handle(device);
+	spin_lock_irq(&device->lock);
+	device->sessions[session->number] = NULL;
+	spin_unlock_irq(&device->lock);
+	gpuferry_session_put(session);
+}
+
+/**
+ * gpuferry_session_retire() - let go of a session if the device has
+ * @session: a session in the table, dead if it is closed
+ *
+ * Context: device->lock held.
+ */
+void gpuferry_session_retire(struct gpuferry_session *session)
+{
+	if (!session->closed || session->outstanding || session->retired)
+		return;
+	session->retired = true;
+	queue_work(gpuferry_workqueue, &session->teardown);
+}
+
+/**
+ * gpuferry_session_close() - end a session
+ * @session: the session
+ *
+ * Context: Process. Does not wait for the device.
+ */
+void gpuferry_session_close(struct gpuferry_session *session)
+{
+	mutex_lock(&session->lock);
+	if (!session->closing) {
+		session->closing = true;
+		WRITE_ONCE(session->dead, true);
+		/* If the device is gone, gpuferry_queues_stop() retires the session. */
+		gpuferry_request_submit(session->close);
+	}
+	mutex_unlock(&session->lock);
+	wake_up_all(&session->waiters);
+}
+
+/**
+ * gpuferry_session_fill() - allocate the pages of a session's window
+ * @session: the session
+ * @count: number of pages
+ *
+ * Context: Process.
+ * Return: 0 or -ENOMEM; what was allocated goes with the session.
+ */
+static int gpuferry_session_fill(struct gpuferry_session *session, unsigned int count)
+{
+	unsigned int order = GPUFERRY_WINDOW_ORDER;
+
+	session->extents.limit = count;
+	session->pages = kvcalloc(count, sizeof(*session->pages), GFP_KERNEL_ACCOUNT);
+	if (!session->pages)
+		return -ENOMEM;
+	while (session->page_count < count) {
+		gfp_t flags = GFP_KERNEL_ACCOUNT | __GFP_ZERO;
+		struct page *page;
+		unsigned int i;
+
+		if (order > ilog2(count - session->page_count))
+			order = ilog2(count - session->page_count);
+		if (order)
+			flags |= __GFP_NOWARN | __GFP_NORETRY;
+		page = alloc_pages(flags, order);
+		if (!page) {
+			if (!order)
+				return -ENOMEM;
+			order--;
+			continue;
+		}
+		/* Pages of their own: a mapping may outlive the session. */
+		if (order)
+			split_page(page, order);
+		for (i = 0; i < 1U << order; i++)
+			session->pages[session->page_count++] = page + i;
+		if (gpuferry_extents_add(&session->extents, page, 1U << order))
+			return -ENOMEM;
+	}
+	return 0;
+}
+
+/**
+ * gpuferry_session_enter() - put a session into the device's table
+ * @session: the session
+ *
+ * Context: Process.
+ * Return: 0, -ENOSPC when there is no free number, -EPIPE when the device is gone.
+ */
+static int gpuferry_session_enter(struct gpuferry_session *session)
+{
+	struct gpuferry_device *device = session->device;
+	int error = -ENOSPC;
+	u32 i;
+
+	spin_lock_irq(&device->lock);
+	if (device->stopped)
+		error = -EPIPE;
+	for (i = 0; error == -ENOSPC && i < device->max_sessions; i++) {
+		if (device->sessions[i])
+			continue;
+		session->number = i;
+		device->sessions[i] = session;
+		kref_get(&session->ref);
+		error = 0;
+	}
+	spin_unlock_irq(&device->lock);
+	return error;
+}
+
+/**
+ * gpuferry_session_start() - open a session on the device
+ * @session: the session, in the table
+ *
+ * Context: Process.
+ * Return: 0 or an error number; on failure the table lets go of the session in time.
+ */
+static int gpuferry_session_start(struct gpuferry_session *session)
+{
+	struct gpuferry_device *device = session->device;
+	char name[TASK_COMM_LEN] = "";
+	struct gpuferry_request *open;
+	int error = -ENOMEM;
+
+	BUILD_BUG_ON(sizeof(name) != sizeof(open->wire.open.name));
+	session->close = gpuferry_request_new(session, GPUFERRY_REQUEST_CLOSE);
+	open = gpuferry_request_new(session, GPUFERRY_REQUEST_OPEN);
+	if (session->close && open) {
+		get_task_comm(name, current);
+		memcpy(open->wire.open.name, name, sizeof(name));
+		open->wire.open.process = cpu_to_le32(task_tgid_nr(current));
+		open->wire.open.extents = cpu_to_le32(session->extents.count);
+		open->extents = &session->extents;
+		error = gpuferry_request_submit(open);
+		if (!error) {
+			error = gpuferry_request_wait(open);
+			if (error == -EINTR || !open->valid) {
+				/* Not known to be refused. */
+				gpuferry_session_close(session);
+				gpuferry_request_put(open);
+				return error;
+			}
+		}
+	}
+	gpuferry_request_put(open);
+	if (error) {
+		/* The device has no such session. */
+		spin_lock_irq(&device->lock);
+		WRITE_ONCE(session->dead, true);
+		session->closed = true;
+		gpuferry_session_retire(session);
+		spin_unlock_irq(&device->lock);
+	}
+	return error;
+}
+
+/**
+ * gpuferry_session_open() - set up a session for the calling process
+ * @device: the device
+ *
+ * Context: Process. Waits for the device; only a fatal signal interrupts that.
+ * Return: the session, held, or an error pointer: -ENOMEM; -ENOSPC when all session
+ * numbers are in use; -EAGAIN when the host has no worker; -EPIPE when the device is
+ * gone or the worker ended; -EPROTO when the device refuses or answers wrongly.
+ */
+struct gpuferry_session *gpuferry_session_open(struct gpuferry_device *device)
+{
+	struct gpuferry_session *session = kzalloc(sizeof(*session), GFP_KERNEL_ACCOUNT);
+	int error;
+
+	if (!session)
+		return ERR_PTR(-ENOMEM);
+	kref_init(&session->ref);
+	kref_get(&device->ref);
+	session->device = device;
+	session->mm = current->mm;
+	mmgrab(session->mm);
+	init_waitqueue_head(&session->waiters);
+	mutex_init(&session->lock);
+	xa_init_flags(&session->leases, XA_FLAGS_ALLOC);
+	INIT_WORK(&session->teardown, gpuferry_session_teardown);
+
+	error = gpuferry_session_fill(session, device->window_bytes >> PAGE_SHIFT);
+	if (!error)
+		error = gpuferry_session_enter(session);
+	if (!error)
+		error = gpuferry_session_start(session);
+	if (error) {
+		gpuferry_session_put(session);
+		return ERR_PTR(error);
+	}
+	return session;
+}
+
+/**
+ * gpuferry_mapping_open() - the window's mapping is being moved
+ * @vma: the new area
+ *
+ * Context: Process, mmap_lock held.
+ */
+static void gpuferry_mapping_open(struct vm_area_struct *vma)
+{
+	struct gpuferry_session *session = vma->vm_private_data;
+
+	refcount_inc(&session->mappings);
+}
+
+/**
+ * gpuferry_mapping_close() - the window is being unmapped
+ * @vma: the area
+ *
+ * Context: Process, mmap_lock held or the address space is ending.
+ */
+static void gpuferry_mapping_close(struct vm_area_struct *vma)
+{
+	struct gpuferry_session *session = vma->vm_private_data;
+
+	if (refcount_dec_and_test(&session->mappings))
+		gpuferry_session_close(session);
+}
+
+/**
+ * gpuferry_mapping_may_split() - refuse to unmap or change a part of the window
+ * @vma: the area
+ * @address: where it would be split
+ *
+ * Context: Process, mmap_lock held.
+ * Return: -EINVAL.
+ */
+static int gpuferry_mapping_may_split(struct vm_area_struct *vma, unsigned long address)
+{
+	return -EINVAL;
+}
+
+static const struct vm_operations_struct gpuferry_mapping_operations = {
+	.open = gpuferry_mapping_open,
+	.close = gpuferry_mapping_close,
+	.may_split = gpuferry_mapping_may_split,
+};
+
+/**
+ * gpuferry_session_map() - map the window, once
+ * @session: a session of the caller's
+ * @vma: where
+ *
+ * The area is not copied by fork, so it belongs to one address space, and its end is
+ * the session's.
+ *
+ * Context: Process, mmap_lock held.
+ * Return: 0, -EINVAL for anything but the whole window, shared; -EBUSY when it has been
+ * mapped before; -EPIPE when the session is dead; -ENOMEM.
+ */
+int gpuferry_session_map(struct gpuferry_session *session, struct vm_area_struct *vma)
+{
+	unsigned long flags = VM_IO | VM_DONTEXPAND | VM_DONTCOPY | VM_DONTDUMP;
+	unsigned long left = session->page_count;
+	int error;
+
+	if (vma->vm_pgoff || vma_pages(vma) != left || !(vma->vm_flags & VM_SHARED))
+		return -EINVAL;
+	mutex_lock(&session->lock);
+	if (READ_ONCE(session->dead))
+		error = -EPIPE;
+	else if (session->mapped)
+		error = -EBUSY;
+	else
+		error = 0;
+	if (error)
+		goto unlock;
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 3, 0)
+	vm_flags_set(vma, flags);
+#else
+	vma->vm_flags |= flags;
+#endif
+	error = vm_insert_pages(vma, vma->vm_start, session->pages, &left);
+	if (error)
+		goto unlock;
+	session->mapped = true;
+	refcount_set(&session->mappings, 1);
+	vma->vm_private_data = session;
+	vma->vm_ops = &gpuferry_mapping_operations;
+unlock:
+	mutex_unlock(&session->lock);
+	return error;
+}
+
+/**
+ * struct gpuferry_waiter - a thread in gpuferry_session_wait()
+ * @entry: in session->waiters
+ * @session: the session
+ * @word: the word in the window
+ * @value: sleep while the word is this
+ */
+struct gpuferry_waiter {
+	struct wait_queue_entry entry;
+	struct gpuferry_session *session;
+	const __le32 *word;
+	__le32 value;
+};
+
+/**
+ * gpuferry_waiter_done() - whether a thread has no reason to sleep
+ * @waiter: the thread
+ *
+ * Context: Any.
+ * Return: true if so.
+ */
+static bool gpuferry_waiter_done(const struct gpuferry_waiter *waiter)
+{
+	return READ_ONCE(*waiter->word) != waiter->value || READ_ONCE(waiter->session->dead);
+}
+
+/**
+ * gpuferry_waiter_wake() - wake a thread, but only if its own word has changed
+ * @entry: the thread's entry in session->waiters
+ * @mode: see wake_up()
+ * @flags: see wake_up()
+ * @key: see wake_up()
+ *
+ * Context: session->waiters.lock held.
+ * Return: whether the thread was woken.
+ */
+static int gpuferry_waiter_wake(struct wait_queue_entry *entry, unsigned int mode, int flags,
+				void *key)
+{
+	struct gpuferry_waiter *waiter = container_of(entry, struct gpuferry_waiter, entry);
+
+	if (!gpuferry_waiter_done(waiter))
+		return 0;
+	return autoremove_wake_function(entry, mode, flags, key);
+}
+
+/**
+ * gpuferry_session_wait() - sleep while a word of the window has a value
+ * @session: a session of the caller's
+ * @offset: of the word
+ * @value: the value
+ * @timeout_ns: longest sleep; 0 is without end
+ *
+ * Context: Process. See gpuferry_event_handle() for why no wake-up is lost.
+ * Return: 0 when the word differs; -EPIPE when the session is dead; -ETIMEDOUT;
+ * -EINTR on a signal; -EINVAL when there is no such word.
+ */
+int gpuferry_session_wait(struct gpuferry_session *session, u32 offset, u32 value, u64 timeout_ns)
+{
+	struct gpuferry_waiter waiter = {
+		.session = session,
+		.value = cpu_to_le32(value),
+	};
+	ktime_t end = KTIME_MAX;
+	int error = 0;
+
+	if (offset % sizeof(__le32) || offset / PAGE_SIZE >= session->page_count)
+		return -EINVAL;
+	waiter.word = page_address(session->pages[offset / PAGE_SIZE]) + offset % PAGE_SIZE;
+	init_waitqueue_func_entry(&waiter.entry, gpuferry_waiter_wake);
+	waiter.entry.private = current;
+	INIT_LIST_HEAD(&waiter.entry.entry);
+	if (timeout_ns)
+		end = ktime_add_safe(ktime_get(), min_t(u64, timeout_ns, KTIME_MAX));
+
+	for (;;) {
+		prepare_to_wait(&session->waiters, &waiter.entry, TASK_INTERRUPTIBLE);
+		if (gpuferry_waiter_done(&waiter))
+			break;
+		if (signal_pending(current)) {
+			error = -EINTR;
+			break;
+		}
+		if (!schedule_hrtimeout_range(timeout_ns ? &end : NULL, current->timer_slack_ns,
+					      HRTIMER_MODE_ABS)) {
+			error = -ETIMEDOUT;
+			break;
+		}
+	}
+	finish_wait(&session->waiters, &waiter.entry);
+	if (READ_ONCE(*waiter.word) != waiter.value)
+		return 0;
+	if (READ_ONCE(session->dead))
+		return -EPIPE;
+	return error;
+}
