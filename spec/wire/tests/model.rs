@@ -127,9 +127,17 @@ fn ring_when_it_wraps_under_two_producers_then_each_frame_is_taken_once() {
     model.check(|| {
         let shared = Arc::new(Shared::new(128));
         let other = Arc::clone(&shared);
-        let thread = thread::spawn(move || while !other.publish(128, 1) { thread::yield_now() });
+        let thread = thread::spawn(move || {
+            while !other.publish(128, 1) {
+                thread::yield_now()
+            }
+        });
         let another = Arc::clone(&shared);
-        let second = thread::spawn(move || while !another.publish(128, 10) { thread::yield_now() });
+        let second = thread::spawn(move || {
+            while !another.publish(128, 10) {
+                thread::yield_now()
+            }
+        });
         let mut taker = Taker::new();
         let mut sum = 0;
         while taker.position() < 128 {
