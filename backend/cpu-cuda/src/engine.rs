@@ -32,6 +32,8 @@ use crate::{exec, jit, ptx};
 pub const SHARED_WINDOW: u64 = 1 << 56;
 /// Generic addresses of the running thread's local memory start here; the offset is the `.local` address.
 pub const LOCAL_WINDOW: u64 = 2 << 56;
+/// Generic addresses of a kernel's parameters start here.
+pub const PARAM_WINDOW: u64 = 3 << 56;
 /// Values of function pointers start here (`FUNCTION_WINDOW + 16 * index`); they are not addresses of code.
 pub const FUNCTION_WINDOW: u64 = 4 << 56;
 /// Bytes of arena that one byte of [`Arena::granules`] describes.
@@ -308,8 +310,9 @@ pub struct Arena {
     pub base: u64,
     /// Bytes; a multiple of [`GRANULE_BYTES`].
     pub len: u64,
-    /// `len / GRANULE_BYTES` bytes: non-zero where the granule is allocated and kernels may read and write it.
-    /// Stays mapped and readable while any [`run`] is on; its bytes may change meanwhile.
+    /// `len / GRANULE_BYTES + 1` bytes: non-zero where the granule is allocated and kernels may read and write it.
+    /// The last byte stands for everything outside the arena and is always 0.
+    /// Stays mapped and readable while any [`run`] is on; the other bytes may change meanwhile.
     pub granules: *const u8,
 }
 
