@@ -24,6 +24,7 @@
  */
 static struct gpuferry_session *gpuferry_file_session(struct gpuferry_file *state)
 {
+	/* Pairs with gpuferry_file_setup(). */
 	struct gpuferry_session *session = smp_load_acquire(&state->session);
 
 	if (!session)

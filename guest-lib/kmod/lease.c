@@ -18,6 +18,7 @@
 #include <linux/sched/mm.h>
 #include <linux/sched/signal.h>
 #include <linux/slab.h>
+#include <linux/uaccess.h>
 
 #include "virtio_gpuferry.h"
 
@@ -26,6 +27,20 @@ module_param(pin_percent, uint, 0644);
 MODULE_PARM_DESC(pin_percent, "Percentage of memory up to which leases may exceed RLIMIT_MEMLOCK (50)");
 
 static atomic_long_t gpuferry_leased_pages;
+
+/**
+ * gpuferry_extent_at() - an extent of a list
+ * @extents: the list
+ * @at: which, below the list's count
+ *
+ * Context: Any.
+ * Return: the extent.
+ */
+static struct gpuferry_extent *gpuferry_extent_at(struct gpuferry_extents *extents,
+						  unsigned int at)
+{
+	return &extents->chunk[at / GPUFERRY_CHUNK_EXTENTS][at % GPUFERRY_CHUNK_EXTENTS];
+}
 
 /**
  * gpuferry_extents_add() - append pages to a list of extents
@@ -41,11 +56,10 @@ int gpuferry_extents_add(struct gpuferry_extents *extents, struct page *page, un
 	unsigned int at = extents->count % GPUFERRY_CHUNK_EXTENTS;
 	struct gpuferry_extent **chunk, *extent;
 
+	/* Contiguous both as pages and as struct pages, which unpinning relies on. */
 	if (extents->count && page == extents->next &&
 	    page_to_pfn(page) == page_to_pfn(page - 1) + 1) {
-		unsigned int last = extents->count - 1;
-
-		extent = &extents->chunk[last / GPUFERRY_CHUNK_EXTENTS][last % GPUFERRY_CHUNK_EXTENTS];
+		extent = gpuferry_extent_at(extents, extents->count - 1);
 		le32_add_cpu(&extent->pages, count);
 		extents->next = page + count;
 		return 0;
@@ -140,11 +154,11 @@ static void gpuferry_lease_end(struct gpuferry_session *session, struct gpuferry
 	unsigned int i;
 
 	for (i = 0; i < lease->extents.count; i++) {
-		const struct gpuferry_extent *extent =
-			&lease->extents.chunk[i / GPUFERRY_CHUNK_EXTENTS][i % GPUFERRY_CHUNK_EXTENTS];
+		struct gpuferry_extent *extent = gpuferry_extent_at(&lease->extents, i);
+		unsigned long frame = PHYS_PFN(le64_to_cpu(extent->address));
 
-		unpin_user_page_range_dirty_lock(pfn_to_page(PHYS_PFN(le64_to_cpu(extent->address))),
-						 le32_to_cpu(extent->pages), lease->writable);
+		unpin_user_page_range_dirty_lock(pfn_to_page(frame), le32_to_cpu(extent->pages),
+						 lease->writable);
 		cond_resched();
 	}
 	atomic64_sub(lease->page_count, &session->mm->pinned_vm);
@@ -309,7 +323,7 @@ int gpuferry_lease_pin(struct gpuferry_session *session, struct gpuferry_ioctl_p
 		return -EINVAL;
 	if ((end >> PAGE_SHIFT) - (pin->address >> PAGE_SHIFT) >= session->device->max_pin_pages)
 		return -EINVAL;
-	if (end > ULONG_MAX)
+	if (end > ULONG_MAX || !access_ok((void __user *)(unsigned long)pin->address, pin->bytes))
 		return -EFAULT;
 	if (READ_ONCE(session->dead))
 		return -EPIPE;
