@@ -1,4 +1,4 @@
-# shellcheck shell=bash
+# shellcheck shell=bash disable=SC2016 # $(...) in single quotes is apt's own
 # Sourced by fetch: a private apt with its own lists, package cache and (empty) set of installed packages.
 # It asks the Debian mirror this machine is already configured with, so no host is named here, and apt
 # checks every file against Debian's signed Release. Needs no root and changes nothing outside its folder.
@@ -7,8 +7,8 @@
 #   apt_depends PATTERN PKG          the dependencies of PKG whose names match the extended regex
 #   apt_version PKG                  the version that would be downloaded; empty if the suites have none
 #   apt_nearest PKG VERSION          the version at or just above VERSION that the suites have
-#   apt_download DIR PKG...          exactly these packages, as DIR/*.deb
-#   apt_closure DIR PKG...           these and all they depend on, libc included
+#   apt_download PKG...              exactly these packages, to DIR/ITEM/*.deb
+#   apt_closure PKG...               these and all they depend on, libc included, to the same place
 
 apt_mirror() { # the mirror of the running release, whatever the format of its sources
     local release
@@ -23,7 +23,8 @@ apt_open() {
     [ -r "$keyring" ] || fail "no Debian archive key on this machine; copy a cache folder made on Debian 12"
     mirror=$(apt_mirror)
     [ -n "$mirror" ] || fail "apt has no Debian mirror configured; copy a cache folder made on Debian 12"
-    mkdir -p "$dir"/{lists/partial,archives/partial}
+    apt_archives=$dir/$item
+    mkdir -p "$dir/lists/partial" "$apt_archives/partial"
     : >"$dir/status"
     for suite in "$@"; do
         echo "deb [signed-by=$keyring arch=amd64] $mirror $suite main"
@@ -35,7 +36,7 @@ apt_open() {
 #clear APT::Update::Post-Invoke-Success;
 #clear DPkg::Post-Invoke;
 Dir::State "$dir"; Dir::State::lists "$dir/lists"; Dir::State::status "$dir/status";
-Dir::Cache "$dir"; Dir::Cache::archives "$dir/archives"; Dir::Log "$dir";
+Dir::Cache "$dir"; Dir::Cache::archives "$apt_archives"; Dir::Log "$dir";
 Dir::Cache::pkgcache "$item.pkgcache"; Dir::Cache::srcpkgcache "";
 Dir::Etc::sourcelist "$dir/$item.list"; Dir::Etc::sourceparts "/dev/null";
 Dir::Etc::preferences "/dev/null"; Dir::Etc::preferencesparts "/dev/null";
@@ -48,7 +49,6 @@ Acquire::IndexTargets::deb::Contents-deb::DefaultEnabled "false";
 Acquire::GzipIndexes "true"; Debug::NoLocking "true";
 END
     apt_config=$dir/$item.conf
-    apt_archives=$dir/archives
     apt-get -qq -c "$apt_config" update
 }
 
@@ -61,22 +61,9 @@ apt_version() {
     apt-cache -c "$apt_config" policy "$1" | sed -n 's/^ *Candidate: //p' | sed 's/^(none)$//'
 }
 
-apt_download() {
-    local dir=$1
-    shift
-    mkdir -p "$dir"
-    (cd "$dir" && apt-get -qq -c "$apt_config" download "$@")
-}
+apt_download() { (cd "$apt_archives" && apt-get -qq -c "$apt_config" download "$@"); }
 
-apt_closure() {
-    local dir=$1 deb
-    shift
-    mkdir -p "$dir"
-    apt-get -qq -y -c "$apt_config" --download-only install "$@"
-    for deb in "$apt_archives"/*.deb; do
-        mv "$deb" "$dir"
-    done
-}
+apt_closure() { apt-get -qq -y -c "$apt_config" --download-only install "$@"; }
 
 # apt_nearest PKG VERSION: of all versions in the suites the lowest from VERSION on, else the highest.
 apt_nearest() {

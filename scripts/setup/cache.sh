@@ -1,4 +1,4 @@
-# shellcheck shell=bash
+# shellcheck shell=bash disable=SC2034 # used by those who source it
 # Sourced by fetch and kmod: the folder for fetched things, and what happens when a tool is missing.
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
@@ -13,13 +13,23 @@ fail() {
 }
 
 # need TOOL PACKAGE: install the Debian package where that is possible, else name it.
-need() {
-    if command -v "$1" >/dev/null; then return; fi
-    local how="$1 is missing; install the Debian package $2"
-    if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then fail "$how"; fi
-    say "$1 is missing; installing the Debian package $2"
-    [ -n "$(find /var/lib/apt/lists -name '*_Packages*' -print -quit)" ] || apt-get -qq update >&2
-    DEBIAN_FRONTEND=noninteractive apt-get -qq -y --no-install-recommends install "$2" >/dev/null || fail "$how"
+need() { command -v "$1" >/dev/null || install_package "$1" "$2"; }
+
+# A compiler is of no use without the C library's headers, which are a package of their own.
+need_compiler() {
+    need gcc gcc
+    echo '#include <sys/types.h>' | gcc -E - >/dev/null 2>&1 || install_package "the C library's headers" libc6-dev
+}
+
+install_package() { # install_package WHAT PACKAGE
+    local output
+    if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then
+        fail "missing: $1; install the Debian package $2"
+    fi
+    say "missing: $1; installing the Debian package $2"
+    output=$({ [ -n "$(find /var/lib/apt/lists -name '*_Packages*' -print -quit)" ] || apt-get -qq update; } 2>&1 &&
+        DEBIAN_FRONTEND=noninteractive apt-get -qq -y --no-install-recommends install "$2" 2>&1) ||
+        fail "cannot install the Debian package $2: $output"
 }
 
 # usage: print the caller's opening comment, which is its manual.
