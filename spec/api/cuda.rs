@@ -1,0 +1,937 @@
+//! The CUDA driver API, as far as it is carried. Read by `spec-gen` as data, never compiled; how to write it: `spec/README.md`.
+//!
+//! Argument names and types are the API's; `u32` stands for its unsigned enumerations, `i32` for `CUdevice` and the others.
+//! Messages whose names begin with `gpuferry` are no calls of the API: hand-written code of both sides uses them.
+#![status(CUresult, invalid = CUDA_ERROR_INVALID_VALUE, gone = CUDA_ERROR_DEVICE_UNAVAILABLE)]
+
+const CUDA_ERROR_INVALID_VALUE: i32 = 1;
+const CUDA_ERROR_OUT_OF_MEMORY: i32 = 2;
+const CUDA_ERROR_DEVICE_UNAVAILABLE: i32 = 46;
+const CUDA_ERROR_INVALID_CONTEXT: i32 = 201;
+const CUDA_ERROR_ECC_UNCORRECTABLE: i32 = 214;
+const CUDA_ERROR_NVLINK_UNCORRECTABLE: i32 = 220;
+const CUDA_ERROR_INVALID_HANDLE: i32 = 400;
+const CUDA_ERROR_NOT_READY: i32 = 600;
+const CUDA_ERROR_ILLEGAL_ADDRESS: i32 = 700;
+const CUDA_ERROR_LAUNCH_TIMEOUT: i32 = 702;
+const CUDA_ERROR_CONTEXT_IS_DESTROYED: i32 = 709;
+const CUDA_ERROR_ASSERT: i32 = 710;
+const CUDA_ERROR_HOST_MEMORY_ALREADY_REGISTERED: i32 = 712;
+const CUDA_ERROR_HOST_MEMORY_NOT_REGISTERED: i32 = 713;
+const CUDA_ERROR_HARDWARE_STACK_ERROR: i32 = 714;
+const CUDA_ERROR_ILLEGAL_INSTRUCTION: i32 = 715;
+const CUDA_ERROR_MISALIGNED_ADDRESS: i32 = 716;
+const CUDA_ERROR_INVALID_ADDRESS_SPACE: i32 = 717;
+const CUDA_ERROR_INVALID_PC: i32 = 718;
+const CUDA_ERROR_LAUNCH_FAILED: i32 = 719;
+const CUDA_ERROR_NOT_SUPPORTED: i32 = 801;
+
+/// An address on the device; also one of page-locked memory.
+type CUdeviceptr = u64;
+/// Number of a device.
+type CUdevice = i32;
+/// A texture as kernels know it. It is no handle of ours: kernels get the number as it is.
+type CUtexObject = u64;
+/// A surface as kernels know it.
+type CUsurfObject = u64;
+
+/// Description of a 1-D or 2-D array (`CUDA_ARRAY_DESCRIPTOR`).
+struct CUDA_ARRAY_DESCRIPTOR {
+    Width: usize,
+    Height: usize,
+    Format: u32,
+    NumChannels: u32,
+}
+
+/// Description of a 3-D array (`CUDA_ARRAY3D_DESCRIPTOR`).
+struct CUDA_ARRAY3D_DESCRIPTOR {
+    Width: usize,
+    Height: usize,
+    Depth: usize,
+    Format: u32,
+    NumChannels: u32,
+    Flags: u32,
+    padding: u32,
+}
+
+/// Where memory lies (`CUmemLocation`).
+struct CUmemLocation {
+    kind: u32,
+    id: i32,
+}
+
+/// Who may access memory, and how (`CUmemAccessDesc`).
+struct CUmemAccessDesc {
+    location: CUmemLocation,
+    flags: u32,
+}
+
+/// Properties of a memory pool (`CUmemPoolProps`).
+struct CUmemPoolProps {
+    allocType: u32,
+    handleTypes: u32,
+    location: CUmemLocation,
+    /// A pointer on Windows; zero here.
+    win32SecurityAttributes: u64,
+    maxSize: usize,
+    usage: u16,
+    reserved: [u8; 54],
+}
+
+/// Properties of physical memory (`CUmemAllocationProp`).
+struct CUmemAllocationProp {
+    kind: u32,
+    requestedHandleTypes: u32,
+    location: CUmemLocation,
+    /// A pointer on Windows; zero here.
+    win32HandleMetaData: u64,
+    compressionType: u8,
+    gpuDirectRDMACapable: u8,
+    usage: u16,
+    reserved: [u8; 4],
+}
+
+/// A 3-D copy (`CUDA_MEMCPY3D`, which also serves 2-D copies) whose host side, if any, is a buffer that travels beside it.
+struct Copy3D {
+    srcXInBytes: u64,
+    srcY: u64,
+    srcZ: u64,
+    srcLOD: u64,
+    /// Device address, where `srcMemoryType` is device (2) or unified (4).
+    srcAddress: u64,
+    srcPitch: u64,
+    srcHeight: u64,
+    dstXInBytes: u64,
+    dstY: u64,
+    dstZ: u64,
+    dstLOD: u64,
+    /// Device address, where `dstMemoryType` is device (2) or unified (4).
+    dstAddress: u64,
+    dstPitch: u64,
+    dstHeight: u64,
+    WidthInBytes: u64,
+    Height: u64,
+    Depth: u64,
+    /// `CUmemorytype`; host (1) means the buffer.
+    srcMemoryType: u32,
+    /// `CUmemorytype`; host (1) means the buffer.
+    dstMemoryType: u32,
+}
+
+/// What a texture or surface reads (`CUDA_RESOURCE_DESC`), its array apart.
+struct Resource {
+    /// `CUresourcetype`: array (0), mipmapped array (1), linear (2), pitch2D (3).
+    resType: u32,
+    /// `CUarray_format` of linear and pitch2D memory.
+    format: u32,
+    numChannels: u32,
+    padding: u32,
+    /// Device address of linear and pitch2D memory.
+    devPtr: u64,
+    /// Bytes of linear memory.
+    sizeInBytes: u64,
+    width: u64,
+    height: u64,
+    pitchInBytes: u64,
+}
+
+/// How a texture reads (`CUDA_TEXTURE_DESC`), in the API's own layout.
+struct CUDA_TEXTURE_DESC {
+    addressMode: [u32; 3],
+    filterMode: u32,
+    flags: u32,
+    maxAnisotropy: u32,
+    mipmapFilterMode: u32,
+    mipmapLevelBias: f32,
+    minMipmapLevelClamp: f32,
+    maxMipmapLevelClamp: f32,
+    borderColor: [f32; 4],
+    reserved: [i32; 12],
+}
+
+/// How a texture sees its array (`CUDA_RESOURCE_VIEW_DESC`), in the API's own layout.
+struct CUDA_RESOURCE_VIEW_DESC {
+    format: u32,
+    padding: u32,
+    width: usize,
+    height: usize,
+    depth: usize,
+    firstMipmapLevel: u32,
+    lastMipmapLevel: u32,
+    firstLayer: u32,
+    lastLayer: u32,
+    reserved: [u32; 16],
+}
+
+/// What a launch is besides its parameters.
+struct Launch {
+    gridDimX: u32,
+    gridDimY: u32,
+    gridDimZ: u32,
+    blockDimX: u32,
+    blockDimY: u32,
+    blockDimZ: u32,
+    sharedMemBytes: u32,
+    /// Bit 0: cooperative.
+    flags: u32,
+}
+
+/// What the driver knows of an address (`cuPointerGetAttribute`); an attribute that it refuses is 0.
+struct PointerFacts {
+    /// Status of the memory type: what an unknown address answers.
+    status: i32,
+    /// `CUmemorytype`.
+    memoryType: u32,
+    devicePointer: u64,
+    hostPointer: u64,
+    bufferId: u64,
+    rangeStart: u64,
+    rangeBytes: u64,
+    deviceOrdinal: i32,
+    isManaged: u32,
+    syncMemops: u32,
+    mapped: u32,
+}
+
+trait Handles {
+    #[handle(1, error = CUDA_ERROR_INVALID_CONTEXT)]
+    type CUcontext;
+    /// 0 is the null stream, 1 the legacy one. The per-thread stream (2) is a stream of ours by the time it travels.
+    #[handle(2, error = CUDA_ERROR_INVALID_HANDLE, plain(1), in_context)]
+    type CUstream;
+    #[handle(3, error = CUDA_ERROR_INVALID_HANDLE, in_context)]
+    type CUevent;
+    #[handle(4, error = CUDA_ERROR_INVALID_HANDLE, in_context)]
+    type CUmodule;
+    #[handle(5, error = CUDA_ERROR_INVALID_HANDLE, in_context)]
+    type CUfunction;
+    #[handle(6, error = CUDA_ERROR_INVALID_HANDLE)]
+    type CUlibrary;
+    #[handle(7, error = CUDA_ERROR_INVALID_HANDLE)]
+    type CUkernel;
+    #[handle(8, error = CUDA_ERROR_INVALID_HANDLE, in_context)]
+    type CUlinkState;
+    #[handle(9, error = CUDA_ERROR_INVALID_HANDLE, plain(0), in_context)]
+    type CUarray;
+    #[handle(10, error = CUDA_ERROR_INVALID_HANDLE, plain(0), in_context)]
+    type CUmipmappedArray;
+    #[handle(11, error = CUDA_ERROR_INVALID_VALUE)]
+    type CUmemoryPool;
+    #[handle(12, error = CUDA_ERROR_INVALID_VALUE)]
+    type CUgraph;
+    #[handle(13, error = CUDA_ERROR_INVALID_VALUE)]
+    type CUgraphExec;
+    #[handle(14, error = CUDA_ERROR_INVALID_VALUE)]
+    type CUgraphNode;
+    /// A number in C, not a pointer.
+    #[handle(15, error = CUDA_ERROR_INVALID_VALUE)]
+    type CUmemGenericAllocationHandle;
+}
+
+trait Devices {
+    /// Version of the host's driver. CUDA Driver API, Version Management.
+    #[call(1, wait)] #[no_context] #[by_hand(guest)]
+    fn cuDriverGetVersion(#[out] driverVersion: i32);
+    /// Number of devices. CUDA Driver API, Device Management.
+    #[call(2, wait)] #[no_context] #[by_hand(guest)]
+    fn cuDeviceGetCount(#[out] count: i32);
+    /// Everything about a device that never changes: name [u8; 256], uuid [u8; 16], luid [u8; 8], luid mask u32, status of the luid
+    /// i32, total memory u64, count u32, 0 u32, then status i32 and value i32 of the attributes 1 to count.
+    #[call(3, wait)] #[no_context] #[by_hand(both)]
+    fn gpuferryDeviceFacts(dev: CUdevice, #[out] #[len(bytes)] facts: &mut [u8], bytes: usize);
+    /// An attribute of the link between two devices.
+    #[call(4, wait)] #[no_context]
+    fn cuDeviceGetP2PAttribute(#[out] value: i32, attrib: u32, srcDevice: CUdevice, dstDevice: CUdevice);
+    /// Whether a device can reach another one's memory.
+    #[call(5, wait)] #[no_context]
+    fn cuDeviceCanAccessPeer(#[out] canAccessPeer: i32, dev: CUdevice, peerDev: CUdevice);
+    /// Most elements of a 1-D linear texture.
+    #[call(6, wait)] #[no_context]
+    fn cuDeviceGetTexture1DLinearMaxWidth(#[out] maxWidthInElements: usize, format: u32, numChannels: u32, dev: CUdevice);
+    /// The device's default memory pool; the guest asks once a device.
+    #[call(7, wait)] #[no_context] #[by_hand(guest)]
+    fn cuDeviceGetDefaultMemPool(#[new] pool_out: CUmemoryPool, dev: CUdevice);
+    /// Makes a pool the device's current one.
+    #[call(8, wait)] #[no_context] #[by_hand(guest)]
+    fn cuDeviceSetMemPool(dev: CUdevice, pool: CUmemoryPool);
+    /// Gives unused memory of graphs back.
+    #[call(9, wait)] #[no_context]
+    fn cuDeviceGraphMemTrim(device: CUdevice);
+}
+
+trait Contexts {
+    /// Retains the primary context. The guest counts; one retain a handle reaches the host.
+    #[call(20, wait)] #[no_context] #[block] #[by_hand(guest)]
+    fn cuDevicePrimaryCtxRetain(#[new] pctx: CUcontext, dev: CUdevice);
+    /// Gives the primary context up, and ends its handle.
+    #[call(21, wait)] #[no_context] #[block] #[by_hand(both)]
+    fn gpuferryPrimaryRelease(#[free] ctx: CUcontext, dev: CUdevice);
+    /// Destroys all that lives in the primary context. Its handle, where the guest has one, stays.
+    #[call(22, wait)] #[no_context] #[block] #[by_hand(both)]
+    fn gpuferryPrimaryReset(ctx: Handle, dev: CUdevice);
+    /// Sets the primary context's flags.
+    #[call(23, wait)] #[no_context] #[by_hand(guest)] #[alias(cuDevicePrimaryCtxSetFlags)]
+    fn cuDevicePrimaryCtxSetFlags_v2(dev: CUdevice, flags: u32);
+    /// Makes a context; the guest keeps the stack of current ones.
+    #[call(24, wait)] #[no_context] #[block] #[by_hand(both)]
+    fn gpuferryCtxCreate(#[new] pctx: CUcontext, flags: u32, dev: CUdevice);
+    /// Destroys a context and all in it.
+    #[call(25, wait)] #[no_context] #[block] #[by_hand(both)]
+    fn gpuferryCtxDestroy(#[free] ctx: CUcontext);
+    /// Waits for all work of the current context.
+    #[call(26, wait)] #[block]
+    fn cuCtxSynchronize();
+    /// Sets a limit of the current context.
+    #[call(27, wait)] #[by_hand(guest)]
+    fn cuCtxSetLimit(limit: u32, value: usize);
+    /// A limit of the current context.
+    #[call(28, wait)] #[by_hand(guest)]
+    fn cuCtxGetLimit(#[out] pvalue: usize, limit: u32);
+    /// Preferred split of cache and shared memory.
+    #[call(29, wait)]
+    fn cuCtxGetCacheConfig(#[out] pconfig: u32);
+    /// Sets the preferred split of cache and shared memory.
+    #[call(30, wait)]
+    fn cuCtxSetCacheConfig(config: u32);
+    /// Width of shared memory's banks.
+    #[call(31, wait)]
+    fn cuCtxGetSharedMemConfig(#[out] pConfig: u32);
+    /// Sets the width of shared memory's banks.
+    #[call(32, wait)]
+    fn cuCtxSetSharedMemConfig(config: u32);
+    /// Lowest and highest priority of streams.
+    #[call(33, wait)] #[by_hand(guest)]
+    fn cuCtxGetStreamPriorityRange(#[out] #[optional] leastPriority: i32, #[out] #[optional] greatestPriority: i32);
+    /// Gives back lines of the level-2 cache that are set aside.
+    #[call(34, wait)]
+    fn cuCtxResetPersistingL2Cache();
+    /// Lets the current context reach a peer's memory.
+    #[call(35, wait)]
+    fn cuCtxEnablePeerAccess(peerContext: CUcontext, Flags: u32);
+    /// Ends that.
+    #[call(36, wait)]
+    fn cuCtxDisablePeerAccess(peerContext: CUcontext);
+    /// Number of the current context, never used again.
+    #[call(37, wait)] #[by_hand(both)]
+    fn gpuferryCtxId(#[out] ctxId: u64);
+    /// Flags of the current context.
+    #[call(38, wait)] #[by_hand(guest)]
+    fn cuCtxGetFlags(#[out] flags: u32);
+}
+
+trait Modules {
+    /// Loads an image: PTX, cubin or fatbin. Options are pairs of u32 number, u32 0, u64 value, without the log buffers: the logs
+    /// come back as far as they fit. `kind` is 0 for a module.
+    #[call(40, wait)] #[block] #[always] #[by_hand(both)]
+    fn gpuferryModuleLoad(
+        #[new] module: CUmodule,
+        #[len(bytes)] image: &[u8],
+        bytes: usize,
+        #[run] options: &[u8],
+        #[out] wallTime: f32,
+        #[out] infoLog: Vec<u8>,
+        #[out] errorLog: Vec<u8>,
+    );
+    /// Unloads a module with its functions.
+    #[call(41, post)]
+    fn cuModuleUnload(#[free] hmod: CUmodule);
+    /// A kernel of a module.
+    #[call(42, wait)] #[by_hand(guest)]
+    fn cuModuleGetFunction(#[new(hmod)] hfunc: CUfunction, hmod: CUmodule, name: &CStr);
+    /// Address and bytes of a variable in a module.
+    #[call(43, wait)] #[by_hand(host)]
+    fn cuModuleGetGlobal_v2(#[out] #[optional] dptr: CUdeviceptr, #[out] #[optional] bytes: usize, hmod: CUmodule, name: &CStr);
+    /// Number of kernels in a module.
+    #[call(44, wait)] #[since(12040)]
+    fn cuModuleGetFunctionCount(#[out] count: u32, hmod: CUmodule);
+    /// The kernel of a module with a number below the count, and its name.
+    #[call(45, wait)] #[by_hand(both)]
+    fn gpuferryModuleFunction(#[new(hmod)] function: CUfunction, hmod: CUmodule, number: u32, #[out] name: Vec<u8>);
+
+    /// Loads an image as a library, for all contexts. Options as for a module; those of the library likewise.
+    #[call(50, wait)] #[block] #[always] #[by_hand(both)]
+    fn gpuferryLibraryLoad(
+        #[new] library: CUlibrary,
+        #[len(bytes)] image: &[u8],
+        bytes: usize,
+        #[run] options: &[u8],
+        #[run] libraryOptions: &[u8],
+        #[out] wallTime: f32,
+        #[out] infoLog: Vec<u8>,
+        #[out] errorLog: Vec<u8>,
+    );
+    /// Unloads a library with its kernels.
+    #[call(51, post)] #[no_context]
+    fn cuLibraryUnload(#[free] library: CUlibrary);
+    /// A kernel of a library.
+    #[call(52, wait)] #[no_context] #[by_hand(guest)]
+    fn cuLibraryGetKernel(#[new(library)] pKernel: CUkernel, library: CUlibrary, name: &CStr);
+    /// The library as a module of the current context.
+    #[call(53, wait)] #[by_hand(guest)]
+    fn cuLibraryGetModule(#[new(library)] pMod: CUmodule, library: CUlibrary);
+    /// Address and bytes of a variable in a library.
+    #[call(54, wait)] #[by_hand(host)]
+    fn cuLibraryGetGlobal(#[out] #[optional] dptr: CUdeviceptr, #[out] #[optional] bytes: usize, library: CUlibrary, name: &CStr);
+    /// Number of kernels in a library.
+    #[call(55, wait)] #[no_context] #[since(12040)]
+    fn cuLibraryGetKernelCount(#[out] count: u32, lib: CUlibrary);
+    /// The kernel of a library with a number below the count, and its name.
+    #[call(56, wait)] #[no_context] #[by_hand(both)]
+    fn gpuferryLibraryKernel(#[new(library)] kernel: CUkernel, library: CUlibrary, number: u32, #[out] name: Vec<u8>);
+    /// The kernel as a function of the current context.
+    #[call(57, wait)] #[by_hand(guest)]
+    fn cuKernelGetFunction(#[new(kernel)] pFunc: CUfunction, kernel: CUkernel);
+    /// Sets an attribute of a kernel for one device.
+    #[call(58, wait)] #[no_context] #[by_hand(guest)]
+    fn cuKernelSetAttribute(attrib: u32, val: i32, kernel: CUkernel, dev: CUdevice);
+    /// Preferred split of cache and shared memory for a kernel.
+    #[call(59, wait)] #[no_context]
+    fn cuKernelSetCacheConfig(kernel: CUkernel, config: u32, dev: CUdevice);
+
+    /// Everything about a function or kernel: 16 times status i32 and value i32 (`CUfunction_attribute` 0 to 15), number of
+    /// parameters u32 (`u32::MAX` for unknown), then offset u32 and bytes u32 of each. `dev` counts for kernels.
+    #[call(60, wait)] #[by_hand(both)]
+    fn gpuferryFunctionFacts(f: Handle, dev: CUdevice, #[out] facts: Vec<u8>);
+    /// Sets an attribute of a function.
+    #[call(61, wait)] #[by_hand(guest)]
+    fn cuFuncSetAttribute(hfunc: CUfunction, attrib: u32, value: i32);
+    /// Preferred split of cache and shared memory for a function.
+    #[call(62, wait)] #[by_hand(guest)]
+    fn cuFuncSetCacheConfig(hfunc: CUfunction, config: u32);
+    /// Width of shared memory's banks for a function.
+    #[call(63, wait)] #[by_hand(guest)]
+    fn cuFuncSetSharedMemConfig(hfunc: CUfunction, config: u32);
+    /// Whether a function's code is on the device.
+    #[call(64, wait)] #[since(12040)]
+    fn cuFuncIsLoaded(#[out] state: u32, function: CUfunction);
+    /// Brings a function's code to the device.
+    #[call(65, wait)] #[since(12040)]
+    fn cuFuncLoad(function: CUfunction);
+
+    /// Begins linking. Options as for a module.
+    #[call(70, wait)] #[by_hand(both)]
+    fn gpuferryLinkCreate(#[new] state: CUlinkState, #[run] options: &[u8]);
+    /// Adds an input. The logs so far come back.
+    #[call(71, wait)] #[block] #[always] #[by_hand(both)]
+    fn gpuferryLinkAdd(
+        state: CUlinkState,
+        kind: u32,
+        #[len(bytes)] data: &[u8],
+        bytes: usize,
+        name: &CStr,
+        #[run] options: &[u8],
+        #[out] infoLog: Vec<u8>,
+        #[out] errorLog: Vec<u8>,
+    );
+    /// Links. `bytes` of the image can then be read.
+    #[call(72, wait)] #[block] #[always] #[by_hand(both)]
+    fn gpuferryLinkComplete(
+        state: CUlinkState,
+        #[out] bytes: u64,
+        #[out] wallTime: f32,
+        #[out] infoLog: Vec<u8>,
+        #[out] errorLog: Vec<u8>,
+    );
+    /// Reads bytes of a linked image.
+    #[call(73, wait)] #[by_hand(both)]
+    fn gpuferryLinkRead(state: CUlinkState, offset: u64, #[out] #[len(bytes)] data: &mut [u8], bytes: usize);
+    /// Ends linking.
+    #[call(74, wait)] #[by_hand(both)]
+    fn gpuferryLinkDestroy(#[free] state: CUlinkState);
+}
+
+trait Launches {
+    /// Every kind of launch. `f` is a function or a kernel. Attributes are u32 number, u32 0, 64 bytes of value each, handles in
+    /// them ours. Parameters are packed as the kernel's layout says.
+    #[call(90, post)] #[by_hand(both)]
+    fn cuLaunchKernel(f: Handle, hStream: CUstream, launch: &Launch, #[run] attributes: &[u8], #[run(16)] parameters: &[u8]);
+    /// Most blocks of a function that a multiprocessor holds at a time.
+    #[call(91, wait)] #[by_hand(guest)]
+    fn cuOccupancyMaxActiveBlocksPerMultiprocessorWithFlags(
+        #[out] numBlocks: i32,
+        func: CUfunction,
+        blockSize: i32,
+        dynamicSMemSize: usize,
+        flags: u32,
+    );
+    /// Dynamic shared memory that is left for so many blocks.
+    #[call(92, wait)] #[by_hand(guest)]
+    fn cuOccupancyAvailableDynamicSMemPerBlock(#[out] dynamicSmemSize: usize, func: CUfunction, numBlocks: i32, blockSize: i32);
+    /// Most clusters of a launch at a time; attributes as for launches.
+    #[call(93, wait)] #[by_hand(both)]
+    fn gpuferryOccupancyClusters(#[out] numClusters: i32, f: Handle, hStream: CUstream, launch: &Launch, #[run] attributes: &[u8]);
+    /// Largest cluster of a launch; attributes as for launches.
+    #[call(94, wait)] #[by_hand(both)]
+    fn gpuferryOccupancyClusterSize(#[out] clusterSize: i32, f: Handle, hStream: CUstream, launch: &Launch, #[run] attributes: &[u8]);
+}
+
+trait Memory {
+    /// Free and total bytes of the current device.
+    #[call(100, wait)]
+    fn cuMemGetInfo_v2(#[out] free: usize, #[out] total: usize);
+    /// Allocates device memory.
+    #[call(101, wait)] #[by_hand(both)]
+    fn cuMemAlloc_v2(#[out] dptr: CUdeviceptr, bytesize: usize);
+    /// Allocates rows.
+    #[call(102, wait)] #[by_hand(both)]
+    fn cuMemAllocPitch_v2(
+        #[out] dptr: CUdeviceptr,
+        #[out] pPitch: usize,
+        WidthInBytes: usize,
+        Height: usize,
+        ElementSizeBytes: u32,
+    );
+    /// Frees device memory.
+    #[call(103, post)] #[by_hand(both)]
+    fn cuMemFree_v2(dptr: CUdeviceptr);
+    /// Start and bytes of the allocation that an address is in.
+    #[call(104, wait)] #[by_hand(guest)]
+    fn cuMemGetAddressRange_v2(#[out] #[optional] pbase: CUdeviceptr, #[out] #[optional] psize: usize, dptr: CUdeviceptr);
+
+    /// Sets N bytes.
+    #[call(110, post)] #[ptds(cuMemsetD8Async)]
+    fn cuMemsetD8_v2(#[device(N)] dstDevice: CUdeviceptr, uc: u8, N: usize);
+    /// Sets N times 16 bits.
+    #[call(111, post)] #[ptds(cuMemsetD16Async)]
+    fn cuMemsetD16_v2(#[device(N * 2)] dstDevice: CUdeviceptr, us: u16, N: usize);
+    /// Sets N times 32 bits.
+    #[call(112, post)] #[ptds(cuMemsetD32Async)]
+    fn cuMemsetD32_v2(#[device(N * 4)] dstDevice: CUdeviceptr, ui: u32, N: usize);
+    /// Sets rows of bytes.
+    #[call(113, post)] #[ptds(cuMemsetD2D8Async)]
+    fn cuMemsetD2D8_v2(
+        #[device(dstPitch * (Height - 1) + Width)] dstDevice: CUdeviceptr,
+        dstPitch: usize,
+        uc: u8,
+        Width: usize,
+        Height: usize,
+    );
+    /// Sets rows of 16 bits.
+    #[call(114, post)] #[ptds(cuMemsetD2D16Async)]
+    fn cuMemsetD2D16_v2(
+        #[device(dstPitch * (Height - 1) + Width * 2)] dstDevice: CUdeviceptr,
+        dstPitch: usize,
+        us: u16,
+        Width: usize,
+        Height: usize,
+    );
+    /// Sets rows of 32 bits.
+    #[call(115, post)] #[ptds(cuMemsetD2D32Async)]
+    fn cuMemsetD2D32_v2(
+        #[device(dstPitch * (Height - 1) + Width * 4)] dstDevice: CUdeviceptr,
+        dstPitch: usize,
+        ui: u32,
+        Width: usize,
+        Height: usize,
+    );
+    /// Sets N bytes in a stream.
+    #[call(116, post)] #[ptsz]
+    fn cuMemsetD8Async(#[device(N)] dstDevice: CUdeviceptr, uc: u8, N: usize, hStream: CUstream);
+    /// Sets N times 16 bits in a stream.
+    #[call(117, post)] #[ptsz]
+    fn cuMemsetD16Async(#[device(N * 2)] dstDevice: CUdeviceptr, us: u16, N: usize, hStream: CUstream);
+    /// Sets N times 32 bits in a stream.
+    #[call(118, post)] #[ptsz]
+    fn cuMemsetD32Async(#[device(N * 4)] dstDevice: CUdeviceptr, ui: u32, N: usize, hStream: CUstream);
+    /// Sets rows of bytes in a stream.
+    #[call(119, post)] #[ptsz]
+    fn cuMemsetD2D8Async(
+        #[device(dstPitch * (Height - 1) + Width)] dstDevice: CUdeviceptr,
+        dstPitch: usize,
+        uc: u8,
+        Width: usize,
+        Height: usize,
+        hStream: CUstream,
+    );
+    /// Sets rows of 16 bits in a stream.
+    #[call(120, post)] #[ptsz]
+    fn cuMemsetD2D16Async(
+        #[device(dstPitch * (Height - 1) + Width * 2)] dstDevice: CUdeviceptr,
+        dstPitch: usize,
+        us: u16,
+        Width: usize,
+        Height: usize,
+        hStream: CUstream,
+    );
+    /// Sets rows of 32 bits in a stream.
+    #[call(121, post)] #[ptsz]
+    fn cuMemsetD2D32Async(
+        #[device(dstPitch * (Height - 1) + Width * 4)] dstDevice: CUdeviceptr,
+        dstPitch: usize,
+        ui: u32,
+        Width: usize,
+        Height: usize,
+        hStream: CUstream,
+    );
+
+    /// Copies to the device; answered when the source may change.
+    #[call(130, wait)] #[block] #[by_hand(both)]
+    fn cuMemcpyHtoD_v2(dstDevice: CUdeviceptr, #[len(ByteCount)] srcHost: &[u8], ByteCount: usize);
+    /// The same for bytes in the frame: nobody waits, and what follows in the ring finds the data there.
+    #[call(131, post)] #[by_hand(both)]
+    fn gpuferryMemcpyHtoD(dstDevice: CUdeviceptr, #[len(ByteCount)] srcHost: &[u8], ByteCount: usize);
+    /// Copies from the device; answered when the data is there.
+    #[call(132, wait)] #[block] #[by_hand(both)]
+    fn cuMemcpyDtoH_v2(#[out] #[len(ByteCount)] dstHost: &mut [u8], srcDevice: CUdeviceptr, ByteCount: usize);
+    /// Copies on the device.
+    #[call(133, post)] #[ptds(cuMemcpyDtoDAsync_v2)]
+    fn cuMemcpyDtoD_v2(#[device(ByteCount)] dstDevice: CUdeviceptr, #[device(ByteCount)] srcDevice: CUdeviceptr, ByteCount: usize);
+    /// Copies to the device in a stream, from bytes in the frame.
+    #[call(134, post)] #[by_hand(both)]
+    fn cuMemcpyHtoDAsync_v2(dstDevice: CUdeviceptr, #[len(ByteCount)] srcHost: &[u8], ByteCount: usize, hStream: CUstream);
+    /// The same from staging or a lease; answered when the source may change.
+    #[call(135, wait)] #[block] #[by_hand(both)]
+    fn gpuferryMemcpyHtoDAsync(dstDevice: CUdeviceptr, #[len(ByteCount)] srcHost: &[u8], ByteCount: usize, hStream: CUstream);
+    /// Copies from the device in a stream; answered when the data is there.
+    #[call(136, wait)] #[block] #[by_hand(both)]
+    fn cuMemcpyDtoHAsync_v2(
+        #[out] #[len(ByteCount)] dstHost: &mut [u8],
+        srcDevice: CUdeviceptr,
+        ByteCount: usize,
+        hStream: CUstream,
+    );
+    /// Copies on the device in a stream.
+    #[call(137, post)] #[ptsz]
+    fn cuMemcpyDtoDAsync_v2(
+        #[device(ByteCount)] dstDevice: CUdeviceptr,
+        #[device(ByteCount)] srcDevice: CUdeviceptr,
+        ByteCount: usize,
+        hStream: CUstream,
+    );
+    /// Copies between any two addresses that the device knows; answered when it is done.
+    #[call(138, wait)] #[block] #[by_hand(guest)]
+    fn cuMemcpy(#[device(ByteCount)] dst: CUdeviceptr, #[device(ByteCount)] src: CUdeviceptr, ByteCount: usize);
+    /// Copies between any two addresses that the device knows, in a stream.
+    #[call(139, post)] #[by_hand(guest)]
+    fn cuMemcpyAsync(
+        #[device(ByteCount)] dst: CUdeviceptr,
+        #[device(ByteCount)] src: CUdeviceptr,
+        ByteCount: usize,
+        hStream: CUstream,
+    );
+    /// Copies between devices.
+    #[call(140, post)] #[ptds(cuMemcpyPeerAsync)]
+    fn cuMemcpyPeer(
+        #[device(ByteCount)] dstDevice: CUdeviceptr,
+        dstContext: CUcontext,
+        #[device(ByteCount)] srcDevice: CUdeviceptr,
+        srcContext: CUcontext,
+        ByteCount: usize,
+    );
+    /// Copies between devices in a stream.
+    #[call(141, post)] #[ptsz]
+    fn cuMemcpyPeerAsync(
+        #[device(ByteCount)] dstDevice: CUdeviceptr,
+        dstContext: CUcontext,
+        #[device(ByteCount)] srcDevice: CUdeviceptr,
+        srcContext: CUcontext,
+        ByteCount: usize,
+        hStream: CUstream,
+    );
+    /// Every 2-D and 3-D copy without pageable memory. `flags`: bit 0, in the stream (else on the null stream, as the call without
+    /// stream does).
+    #[call(142, post)] #[by_hand(both)]
+    fn gpuferryMemcpy3D(copy: &Copy3D, srcArray: CUarray, dstArray: CUarray, hStream: CUstream, flags: u32);
+    /// The same, answered when it is done.
+    #[call(143, wait)] #[block] #[by_hand(both)]
+    fn gpuferryMemcpy3DSync(copy: &Copy3D, srcArray: CUarray, dstArray: CUarray, hStream: CUstream, flags: u32);
+    /// A 2-D or 3-D copy from a buffer, which begins at the first byte that is read; answered when the source may change.
+    #[call(144, wait)] #[block] #[by_hand(both)]
+    fn gpuferryMemcpy3DFromHost(
+        copy: &Copy3D,
+        dstArray: CUarray,
+        hStream: CUstream,
+        flags: u32,
+        #[len(bytes)] source: &[u8],
+        bytes: usize,
+    );
+    /// A 2-D or 3-D copy to a buffer, which begins at the first byte that is written; answered when the data is there. Bytes
+    /// between rows stay as they are.
+    #[call(145, wait)] #[block] #[by_hand(both)]
+    fn gpuferryMemcpy3DToHost(
+        copy: &Copy3D,
+        srcArray: CUarray,
+        hStream: CUstream,
+        flags: u32,
+        #[out] #[len(bytes)] target: &mut [u8],
+        bytes: usize,
+    );
+
+    /// Registers lent memory, mapped at the same address as in the guest. Flags are those of `cuMemHostRegister`.
+    #[call(150, wait)] #[block] #[by_hand(both)]
+    fn gpuferryMemHostRegister(address: u64, bytes: u64, lease: u32, flags: u32);
+    /// Ends that.
+    #[call(151, post)] #[by_hand(both)]
+    fn gpuferryMemHostUnregister(address: u64);
+
+    /// What the driver knows of an address.
+    #[call(160, wait)] #[by_hand(both)]
+    fn gpuferryPointerFacts(pointer: u64, #[out] facts: PointerFacts);
+    /// Sets an attribute of an allocation whose value is 32 bits wide.
+    #[call(161, wait)] #[by_hand(both)]
+    fn gpuferryPointerSetAttribute(value: u32, attribute: u32, ptr: CUdeviceptr);
+}
+
+trait Pools {
+    /// Allocates in a stream, from the device's current pool.
+    #[call(170, wait)] #[by_hand(both)] #[since(11020)]
+    fn cuMemAllocAsync(#[out] dptr: CUdeviceptr, bytesize: usize, hStream: CUstream);
+    /// Allocates in a stream.
+    #[call(171, wait)] #[by_hand(both)] #[since(11020)]
+    fn cuMemAllocFromPoolAsync(#[out] dptr: CUdeviceptr, bytesize: usize, pool: CUmemoryPool, hStream: CUstream);
+    /// Frees in a stream.
+    #[call(172, post)] #[by_hand(both)] #[since(11020)]
+    fn cuMemFreeAsync(dptr: CUdeviceptr, hStream: CUstream);
+    /// Makes a pool.
+    #[call(173, wait)] #[no_context] #[by_hand(host)] #[since(11020)]
+    fn cuMemPoolCreate(#[new] pool: CUmemoryPool, poolProps: &CUmemPoolProps);
+    /// Ends a pool.
+    #[call(174, wait)] #[no_context] #[since(11020)]
+    fn cuMemPoolDestroy(#[free] pool: CUmemoryPool);
+    /// Gives unused memory back.
+    #[call(175, wait)] #[no_context] #[since(11020)]
+    fn cuMemPoolTrimTo(pool: CUmemoryPool, minBytesToKeep: usize);
+    /// Sets an attribute; a narrow one lies in the low bits.
+    #[call(176, wait)] #[no_context] #[by_hand(both)]
+    fn gpuferryMemPoolSetAttribute(pool: CUmemoryPool, attr: u32, value: u64);
+    /// An attribute; a narrow one lies in the low bits.
+    #[call(177, wait)] #[no_context] #[by_hand(both)]
+    fn gpuferryMemPoolGetAttribute(pool: CUmemoryPool, attr: u32, #[out] value: u64);
+    /// Sets who may access a pool's memory.
+    #[call(178, wait)] #[no_context] #[since(11020)]
+    fn cuMemPoolSetAccess(pool: CUmemoryPool, #[len(count)] map: &[CUmemAccessDesc], count: usize);
+    /// Who may access a pool's memory.
+    #[call(179, wait)] #[no_context] #[by_hand(both)]
+    fn gpuferryMemPoolGetAccess(#[out] flags: u32, memPool: CUmemoryPool, location: &CUmemLocation);
+}
+
+trait VirtualMemory {
+    /// Reserves addresses.
+    #[call(180, wait)] #[no_context] #[by_hand(both)]
+    fn cuMemAddressReserve(#[out] ptr: CUdeviceptr, size: usize, alignment: usize, addr: CUdeviceptr, flags: u64);
+    /// Gives addresses back.
+    #[call(181, wait)] #[no_context] #[by_hand(both)]
+    fn cuMemAddressFree(ptr: CUdeviceptr, size: usize);
+    /// Allocates physical memory.
+    #[call(182, wait)] #[no_context] #[by_hand(host)]
+    fn cuMemCreate(#[new] handle: CUmemGenericAllocationHandle, size: usize, prop: &CUmemAllocationProp, flags: u64);
+    /// Gives physical memory up.
+    #[call(183, wait)] #[no_context]
+    fn cuMemRelease(#[free] handle: CUmemGenericAllocationHandle);
+    /// Maps physical memory at reserved addresses.
+    #[call(184, wait)] #[no_context]
+    fn cuMemMap(#[device(size)] ptr: CUdeviceptr, size: usize, offset: usize, handle: CUmemGenericAllocationHandle, flags: u64);
+    /// Ends a mapping.
+    #[call(185, wait)] #[no_context]
+    fn cuMemUnmap(#[device(size)] ptr: CUdeviceptr, size: usize);
+    /// Sets who may access mapped memory.
+    #[call(186, wait)] #[no_context]
+    fn cuMemSetAccess(#[device(size)] ptr: CUdeviceptr, size: usize, #[len(count)] desc: &[CUmemAccessDesc], count: usize);
+    /// Who may access mapped memory.
+    #[call(187, wait)] #[no_context]
+    fn cuMemGetAccess(#[out] flags: u64, location: &CUmemLocation, #[device(1)] ptr: CUdeviceptr);
+    /// Granularity of physical memory.
+    #[call(188, wait)] #[no_context] #[by_hand(host)]
+    fn cuMemGetAllocationGranularity(#[out] granularity: usize, prop: &CUmemAllocationProp, option: u32);
+    /// The physical memory that is mapped at an address.
+    #[call(189, wait)] #[no_context]
+    fn cuMemRetainAllocationHandle(#[new] handle: CUmemGenericAllocationHandle, #[device(1)] addr: CUdeviceptr);
+    /// Properties of physical memory.
+    #[call(190, wait)] #[no_context]
+    fn cuMemGetAllocationPropertiesFromHandle(#[out] prop: CUmemAllocationProp, handle: CUmemGenericAllocationHandle);
+}
+
+trait Streams {
+    /// Makes a stream.
+    #[call(200, post)] #[by_hand(guest)]
+    fn cuStreamCreate(#[new] phStream: CUstream, Flags: u32);
+    /// Makes a stream with a priority.
+    #[call(201, post)] #[by_hand(guest)]
+    fn cuStreamCreateWithPriority(#[new] phStream: CUstream, flags: u32, priority: i32);
+    /// Ends a stream when its work is done.
+    #[call(202, post)] #[alias(cuStreamDestroy)]
+    fn cuStreamDestroy_v2(#[free] hStream: CUstream);
+    /// Whether all work of a stream is done.
+    #[call(203, wait)] #[ptsz]
+    fn cuStreamQuery(hStream: CUstream);
+    /// Waits for all work of a stream.
+    #[call(204, wait)] #[block] #[ptsz]
+    fn cuStreamSynchronize(hStream: CUstream);
+    /// Makes a stream wait for an event.
+    #[call(205, post)] #[ptsz]
+    fn cuStreamWaitEvent(hStream: CUstream, hEvent: CUevent, Flags: u32);
+    /// A stream's priority.
+    #[call(206, wait)] #[ptsz]
+    fn cuStreamGetPriority(hStream: CUstream, #[out] priority: i32);
+    /// A stream's flags.
+    #[call(207, wait)] #[ptsz]
+    fn cuStreamGetFlags(hStream: CUstream, #[out] flags: u32);
+    /// A stream's number, never used again.
+    #[call(208, wait)] #[ptsz] #[since(12000)]
+    fn cuStreamGetId(hStream: CUstream, #[out] streamId: u64);
+    /// Copies a stream's attributes.
+    #[call(209, wait)] #[ptsz]
+    fn cuStreamCopyAttributes(dst: CUstream, src: CUstream);
+    /// Sets an attribute of a stream; 64 bytes of value.
+    #[call(210, wait)] #[by_hand(both)]
+    fn gpuferryStreamSetAttribute(hStream: CUstream, attr: u32, #[run] value: &[u8]);
+    /// An attribute of a stream; 64 bytes of value.
+    #[call(211, wait)] #[by_hand(both)]
+    fn gpuferryStreamGetAttribute(hStream: CUstream, attr: u32, #[out] value: Vec<u8>);
+    /// Writes 32 bits when the stream comes there.
+    #[call(212, post)] #[ptsz] #[alias(cuStreamWriteValue32)]
+    fn cuStreamWriteValue32_v2(stream: CUstream, #[device(4)] addr: CUdeviceptr, value: u32, flags: u32);
+    /// Makes the stream wait for a value of 32 bits.
+    #[call(213, post)] #[ptsz] #[alias(cuStreamWaitValue32)]
+    fn cuStreamWaitValue32_v2(stream: CUstream, #[device(4)] addr: CUdeviceptr, value: u32, flags: u32);
+    /// Writes 64 bits when the stream comes there.
+    #[call(214, post)] #[ptsz] #[alias(cuStreamWriteValue64)]
+    fn cuStreamWriteValue64_v2(stream: CUstream, #[device(8)] addr: CUdeviceptr, value: u64, flags: u32);
+    /// Makes the stream wait for a value of 64 bits.
+    #[call(215, post)] #[ptsz] #[alias(cuStreamWaitValue64)]
+    fn cuStreamWaitValue64_v2(stream: CUstream, #[device(8)] addr: CUdeviceptr, value: u64, flags: u32);
+    /// Begins to record a graph.
+    #[call(216, wait)] #[by_hand(guest)]
+    fn cuStreamBeginCapture_v2(hStream: CUstream, mode: u32);
+    /// Ends recording.
+    #[call(217, wait)] #[by_hand(guest)]
+    fn cuStreamEndCapture(hStream: CUstream, #[new] phGraph: CUgraph);
+    /// Whether a stream records.
+    #[call(218, wait)] #[by_hand(guest)]
+    fn cuStreamIsCapturing(hStream: CUstream, #[out] captureStatus: u32);
+    /// What a stream records: its state, and the number of the recording.
+    #[call(219, wait)] #[by_hand(both)]
+    fn gpuferryStreamCaptureInfo(hStream: CUstream, #[out] captureStatus: u32, #[out] id: u64);
+}
+
+trait Events {
+    /// Makes an event.
+    #[call(230, post)] #[by_hand(guest)]
+    fn cuEventCreate(#[new] phEvent: CUevent, Flags: u32);
+    /// Records an event.
+    #[call(231, post)] #[ptsz]
+    fn cuEventRecord(hEvent: CUevent, hStream: CUstream);
+    /// Records an event.
+    #[call(232, post)] #[ptsz] #[since(11010)]
+    fn cuEventRecordWithFlags(hEvent: CUevent, hStream: CUstream, flags: u32);
+    /// Whether an event has happened.
+    #[call(233, wait)]
+    fn cuEventQuery(hEvent: CUevent);
+    /// Waits for an event.
+    #[call(234, wait)] #[block]
+    fn cuEventSynchronize(hEvent: CUevent);
+    /// Ends an event.
+    #[call(235, post)] #[alias(cuEventDestroy)]
+    fn cuEventDestroy_v2(#[free] hEvent: CUevent);
+    /// Milliseconds between two events.
+    #[call(236, wait)] #[alias(cuEventElapsedTime)]
+    fn cuEventElapsedTime_v2(#[out] pMilliseconds: f32, hStart: CUevent, hEnd: CUevent);
+}
+
+trait Arrays {
+    /// Makes a 1-D or 2-D array.
+    #[call(260, wait)]
+    fn cuArrayCreate_v2(#[new] pHandle: CUarray, pAllocateArray: &CUDA_ARRAY_DESCRIPTOR);
+    /// An array's description.
+    #[call(261, wait)]
+    fn cuArrayGetDescriptor_v2(#[out] pArrayDescriptor: CUDA_ARRAY_DESCRIPTOR, hArray: CUarray);
+    /// Makes a 3-D array.
+    #[call(262, wait)]
+    fn cuArray3DCreate_v2(#[new] pHandle: CUarray, pAllocateArray: &CUDA_ARRAY3D_DESCRIPTOR);
+    /// A 3-D array's description.
+    #[call(263, wait)]
+    fn cuArray3DGetDescriptor_v2(#[out] pArrayDescriptor: CUDA_ARRAY3D_DESCRIPTOR, hArray: CUarray);
+    /// Ends an array.
+    #[call(264, wait)]
+    fn cuArrayDestroy(#[free] hArray: CUarray);
+    /// A plane of an array.
+    #[call(265, wait)]
+    fn cuArrayGetPlane(#[new(hArray)] pPlaneArray: CUarray, hArray: CUarray, planeIdx: u32);
+    /// Makes a mipmapped array.
+    #[call(266, wait)]
+    fn cuMipmappedArrayCreate(
+        #[new] pHandle: CUmipmappedArray,
+        pMipmappedArrayDesc: &CUDA_ARRAY3D_DESCRIPTOR,
+        numMipmapLevels: u32,
+    );
+    /// A level of a mipmapped array.
+    #[call(267, wait)]
+    fn cuMipmappedArrayGetLevel(#[new(hMipmappedArray)] pLevelArray: CUarray, hMipmappedArray: CUmipmappedArray, level: u32);
+    /// Ends a mipmapped array.
+    #[call(268, wait)]
+    fn cuMipmappedArrayDestroy(#[free] hMipmappedArray: CUmipmappedArray);
+    /// Copies into a 1-D array.
+    #[call(270, wait)] #[block]
+    fn cuMemcpyHtoA_v2(dstArray: CUarray, dstOffset: usize, #[len(ByteCount)] srcHost: &[u8], ByteCount: usize);
+    /// Copies from a 1-D array.
+    #[call(271, wait)] #[block]
+    fn cuMemcpyAtoH_v2(#[out] #[len(ByteCount)] dstHost: &mut [u8], srcArray: CUarray, srcOffset: usize, ByteCount: usize);
+    /// Copies from the device into a 1-D array.
+    #[call(272, post)]
+    fn cuMemcpyDtoA_v2(dstArray: CUarray, dstOffset: usize, #[device(ByteCount)] srcDevice: CUdeviceptr, ByteCount: usize);
+    /// Copies from a 1-D array to the device.
+    #[call(273, post)]
+    fn cuMemcpyAtoD_v2(#[device(ByteCount)] dstDevice: CUdeviceptr, srcArray: CUarray, srcOffset: usize, ByteCount: usize);
+    /// Copies between 1-D arrays.
+    #[call(274, post)]
+    fn cuMemcpyAtoA_v2(dstArray: CUarray, dstOffset: usize, srcArray: CUarray, srcOffset: usize, ByteCount: usize);
+
+    /// Makes a texture. `array` is the array or mipmapped array that `resource` reads, or null; `viewed` is 0 where there is no view.
+    #[call(280, wait)] #[by_hand(both)]
+    fn gpuferryTexObjectCreate(
+        #[out] texObject: CUtexObject,
+        resource: &Resource,
+        array: Handle,
+        texture: &CUDA_TEXTURE_DESC,
+        view: &CUDA_RESOURCE_VIEW_DESC,
+        viewed: u32,
+    );
+    /// Ends a texture.
+    #[call(281, post)] #[by_hand(both)]
+    fn cuTexObjectDestroy(texObject: CUtexObject);
+    /// Makes a surface.
+    #[call(282, wait)] #[by_hand(both)]
+    fn gpuferrySurfObjectCreate(#[out] surfObject: CUsurfObject, array: Handle);
+    /// Ends a surface.
+    #[call(283, post)] #[by_hand(both)]
+    fn cuSurfObjectDestroy(surfObject: CUsurfObject);
+}
+
+trait Graphs {
+    /// Makes an empty graph.
+    #[call(300, wait)] #[no_context]
+    fn cuGraphCreate(#[new] phGraph: CUgraph, flags: u32);
+    /// Ends a graph.
+    #[call(301, post)] #[no_context]
+    fn cuGraphDestroy(#[free] hGraph: CUgraph);
+    /// Copies a graph.
+    #[call(302, wait)] #[no_context]
+    fn cuGraphClone(#[new] phGraphClone: CUgraph, originalGraph: CUgraph);
+    /// Number of a graph's nodes.
+    #[call(303, wait)] #[no_context] #[by_hand(both)]
+    fn gpuferryGraphNodeCount(hGraph: CUgraph, #[out] numNodes: u64);
+    /// Makes a graph ready to launch.
+    #[call(304, wait)]
+    fn cuGraphInstantiateWithFlags(#[new] phGraphExec: CUgraphExec, hGraph: CUgraph, flags: u64);
+    /// Launches a graph.
+    #[call(305, post)] #[ptsz]
+    fn cuGraphLaunch(hGraphExec: CUgraphExec, hStream: CUstream);
+    /// Brings a graph to the device.
+    #[call(306, post)] #[ptsz]
+    fn cuGraphUpload(hGraphExec: CUgraphExec, hStream: CUstream);
+    /// Ends a graph that is ready to launch.
+    #[call(307, post)] #[no_context]
+    fn cuGraphExecDestroy(#[free] hGraphExec: CUgraphExec);
+    /// Flags that a graph was made ready with.
+    #[call(308, wait)] #[no_context]
+    fn cuGraphExecGetFlags(hGraphExec: CUgraphExec, #[out] flags: u64);
+}
+
+trait Profiler {
+    /// Begins profiling.
+    #[call(320, wait)]
+    fn cuProfilerStart();
+    /// Ends profiling.
+    #[call(321, wait)]
+    fn cuProfilerStop();
+}

@@ -1,0 +1,505 @@
+//! Prints the guest's file: a sender for every call, an exported function for every call that is not by hand, a stub for
+//! every exported name that nobody serves, and the table of all exports.
+//!
+//! What the printed text expects around it is listed in `spec/README.md` § The guest's file.
+
+use crate::encode;
+use crate::model::{Call, Role, Spec};
+use crate::words::Text;
+use std::collections::BTreeSet;
+
+/// What the guest library has besides the spec.
+#[derive(Clone, Debug, Default)]
+pub struct Surroundings {
+    /// Every name that the library exports.
+    pub exports: Vec<String>,
+    /// Names whose exported function is written by hand.
+    pub written: BTreeSet<String>,
+}
+
+/// Prints the file.
+#[must_use]
+pub fn print(spec: &Spec, around: &Surroundings) -> String {
+    let mut text = Text::default();
+    text.line("// Printed by spec-gen; the source is spec/api.");
+    text.line("");
+    text.line("use core::ffi::{CStr, c_char, c_void};");
+    text.line("use wire::Malformed;");
+    text.line("use wire::handle::Handle;");
+    text.line("use wire::payload::{Buffer, Full, Reader, Writer};");
+    text.line(format!("use crate::{};", spec.status));
+    text.line("use crate::caller::Caller;");
+    text.line("");
+    constants(spec, &mut text);
+    kinds(spec, &mut text);
+    for plain in &spec.structs {
+        encode::print_struct(spec, plain, &mut text);
+    }
+    numbers(spec, &mut text);
+    senders(spec, &mut text);
+    let printed = exports(spec, &mut text);
+    table(&printed, around, &mut text);
+    text.finish()
+}
+
+fn constants(spec: &Spec, text: &mut Text) {
+    for constant in &spec.constants {
+        if constant.name == spec.invalid || constant.name == spec.gone || constant.name.contains("ERROR") {
+            // The guest names its statuses by hand, with their texts: both must agree.
+            text.line(format!("const _: () = assert!(crate::status::{} == {});", constant.name, constant.value));
+        } else {
+            text.docs(&constant.docs);
+            text.line(format!("pub const {}: {} = {};", constant.name, constant.number.rust(), constant.value));
+        }
+    }
+    text.line("");
+    for alias in &spec.aliases {
+        text.docs(&alias.docs);
+        text.line(format!("pub type {} = {};", alias.name, alias.number.rust()));
+    }
+    text.line("");
+}
+
+fn kinds(spec: &Spec, text: &mut Text) {
+    text.line("/// A kind of handle.");
+    text.line("#[derive(Clone, Copy, Debug, PartialEq, Eq)]");
+    text.line("pub struct Kind {");
+    text.line("/// Number in a handle.");
+    text.line("pub number: u8,");
+    text.line("/// Name of the C type.");
+    text.line("pub name: &'static str,");
+    text.line("/// Status for what is no handle of this kind.");
+    text.line(format!("pub error: {},", spec.status));
+    text.line("/// Largest number that is no handle and travels as it is.");
+    text.line("pub plain_up_to: Option<u64>,");
+    text.line("/// Ends with the context in which it was made.");
+    text.line("pub in_context: bool,");
+    text.line("}");
+    text.line("");
+    text.line("/// The kinds, by the name of the C type.");
+    text.line("pub mod kind {");
+    text.line("use super::Kind;");
+    for kind in &spec.kinds {
+        text.docs(&kind.docs);
+        text.line(format!(
+            "pub const {0}: Kind = Kind {{ number: {1}, name: \"{0}\", error: crate::status::{2}, plain_up_to: {3:?}, in_context: {4} }};",
+            kind.name, kind.number, kind.error, kind.plain_up_to, kind.in_context
+        ));
+    }
+    text.line("}");
+    text.line("");
+    text.line("/// Largest number of a kind.");
+    let most = spec.kinds.iter().map(|kind| kind.number).max().unwrap_or(0);
+    text.line(format!("pub const MAX_KIND: u8 = {most};"));
+    text.line("");
+    for kind in &spec.kinds {
+        text.docs(&kind.docs);
+        text.line(format!("pub type {} = *mut c_void;", kind.name));
+    }
+    text.line("");
+}
+
+fn numbers(spec: &Spec, text: &mut Text) {
+    text.line("/// Numbers of the messages.");
+    text.line("pub mod number {");
+    for call in &spec.calls {
+        text.line(format!("/// `{}`.", call.name));
+        text.line(format!("pub const {}: u16 = {};", call.name, call.number));
+    }
+    text.line("}");
+    text.line("");
+}
+
+/// Most bytes of a string or a run in a frame.
+const RUN_BYTES: usize = 48 * 1024;
+
+fn senders(spec: &Spec, text: &mut Text) {
+    text.line("/// One typed sender a call.");
+    text.line("pub mod send {");
+    text.line("use super::*;");
+    text.line("");
+    text.line("/// Bytes of a buffer that lie in the frame.");
+    text.line("fn inline_bytes(buffer: &Buffer<'_>) -> usize {");
+    text.line("if let Buffer::Inline(data) = buffer { data.len() } else { 0 }");
+    text.line("}");
+    text.line("");
+    text.line("/// Puts what came back in a reply where it belongs.");
+    text.line("fn fill(buffer: &Buffer<'_>, to: &mut [u8], r: &mut Reader<'_>) -> Result<(), Malformed> {");
+    text.line("if let Buffer::Reply { .. } = buffer {");
+    text.line("let data = r.run()?;");
+    text.line("to.get_mut(..data.len()).ok_or(Malformed::new(\"reply longer than asked\"))?.copy_from_slice(data);");
+    text.line("}");
+    text.line("Ok(())");
+    text.line("}");
+    for call in &spec.calls {
+        text.line("");
+        sender(spec, call, text);
+    }
+    text.line("}");
+    text.line("");
+}
+
+fn sender(spec: &Spec, call: &Call, text: &mut Text) {
+    text.docs(&call.docs);
+    text.line("#[inline]");
+    let arguments: Vec<String> =
+        call.arguments.iter().filter_map(|argument| sender_argument(spec, &argument.name, &argument.role)).collect();
+    let comma = if arguments.is_empty() { "" } else { ", " };
+    text.line(format!("pub fn {}(c: &Caller{comma}{}) -> {} {{", call.name, arguments.join(", "), spec.status));
+    for argument in &call.arguments {
+        let length = match argument.role {
+            Role::Run { .. } => "len()",
+            Role::Text => "to_bytes().len()",
+            _ => continue,
+        };
+        text.line(format!("if {}.{length} > {RUN_BYTES} {{", argument.name));
+        text.line(format!("return crate::status::{};", spec.invalid));
+        text.line("}");
+    }
+    let (fixed, mut more) = encode::bound(spec, call);
+    more.insert(0, fixed.to_string());
+    let way = if call.waits { "wait" } else { "post" };
+    text.line(format!("let sent = c.session.{way}("));
+    text.line(format!("{},", call.number));
+    text.line("c.origin,");
+    text.line(format!("{},", more.join(" + ")));
+    request(call, text);
+    if call.waits {
+        reply(spec, call, text);
+    }
+    text.line(");");
+    text.line("match sent {");
+    match (call.waits, call.blocks) {
+        (true, true) => {
+            // A call that synchronises brings the status of a posted call that failed.
+            text.line("Ok(0) => c.session.take_deferred(),");
+            text.line("Ok(status) => status,");
+        }
+        (true, false) => text.line("Ok(status) => status,"),
+        (false, _) => text.line("Ok(()) => 0,"),
+    }
+    text.line(format!("Err(_) => crate::status::{},", spec.gone));
+    text.line("}");
+    text.line("}");
+}
+
+fn sender_argument(spec: &Spec, name: &str, role: &Role) -> Option<String> {
+    Some(match role {
+        Role::Number { name: ty, .. } => format!("{name}: {ty}"),
+        Role::Length { .. } => return None,
+        Role::Struct(place) => format!("{name}: &{}", spec.structs[*place].name),
+        Role::Handle { .. } | Role::AnyHandle | Role::New { .. } => format!("{name}: Handle"),
+        Role::Out { element, .. } => format!("{name}: &mut {}", encode::type_name(spec, element)),
+        Role::OutRun => format!("{name}: &mut Vec<u8>"),
+        Role::Input { .. } => format!("{name}: Buffer<'_>"),
+        Role::Output { .. } => format!("{name}: Buffer<'_>, {name}_reply: &mut [u8]"),
+        Role::Run { .. } => format!("{name}: &[u8]"),
+        Role::Text => format!("{name}: &CStr"),
+    })
+}
+
+fn request(call: &Call, text: &mut Text) {
+    let mut lines = Vec::new();
+    for argument in &call.arguments {
+        let name = &argument.name;
+        match &argument.role {
+            Role::Number { number, .. } => lines.push(format!("{}?;", encode::put_number(*number, name))),
+            Role::Struct(_) => lines.push(format!("{name}.write(w)?;")),
+            Role::Handle { .. } | Role::AnyHandle | Role::New { .. } => lines.push(format!("w.u64({name}.0)?;")),
+            Role::Input { .. } | Role::Output { .. } => lines.push(format!("w.buffer({name})?;")),
+            Role::Run { align: 1 } => lines.push(format!("w.run({name})?;")),
+            Role::Run { align } => {
+                lines.push(format!("w.u32({name}.len() as u32)?;"));
+                lines.push(format!("w.space({align}, {name}.len())?.copy_from_slice({name});"));
+            }
+            Role::Text => lines.push(format!("w.run({name}.to_bytes())?;")),
+            Role::Length { .. } | Role::Out { .. } | Role::OutRun => {}
+        }
+    }
+    if lines.is_empty() {
+        text.line("|_: &mut Writer<'_>| Ok::<(), Full>(()),");
+        return;
+    }
+    text.line("|w: &mut Writer<'_>| -> Result<(), Full> {");
+    lines.iter().for_each(|line| text.line(line));
+    text.line("Ok(())");
+    text.line("},");
+}
+
+fn reply(spec: &Spec, call: &Call, text: &mut Text) {
+    let mut lines = Vec::new();
+    for argument in &call.arguments {
+        let name = &argument.name;
+        match &argument.role {
+            Role::Out { element, .. } => lines.push(format!("*{name} = {};", encode::take(spec, element))),
+            Role::OutRun => lines.push(format!("*{name} = r.run()?.to_vec();")),
+            Role::Output { .. } => lines.push(format!("fill(&{name}, {name}_reply, r)?;")),
+            _ => {}
+        }
+    }
+    text.line(format!("|status: {}, r: &mut Reader<'_>| -> Result<{}, Malformed> {{", spec.status, spec.status));
+    if !lines.is_empty() && !call.always {
+        text.line("if status == 0 {");
+    }
+    lines.iter().for_each(|line| text.line(line));
+    if !lines.is_empty() && !call.always {
+        text.line("}");
+    }
+    text.line("r.clone().end()?;");
+    text.line("Ok(status)");
+    text.line("},");
+}
+
+/// How an export treats the stream.
+#[derive(Clone, Copy, PartialEq)]
+enum Stream {
+    /// As the caller says.
+    Given,
+    /// A null stream is the thread's own.
+    PerThread,
+    /// The stream is no argument: it is the thread's own.
+    Own,
+}
+
+/// Prints the exports and returns their names.
+fn exports(spec: &Spec, text: &mut Text) -> BTreeSet<String> {
+    let mut printed = BTreeSet::new();
+    let own: Vec<&Call> = spec.calls.iter().filter(|call| !call.guest_by_hand).collect();
+    for call in own {
+        let mut one = |name: String, of: &Call, stream: Stream| {
+            export(spec, &name, of, stream, text);
+            printed.insert(name);
+        };
+        one(call.name.clone(), call, Stream::Given);
+        for alias in &call.aliases {
+            one(alias.name.clone(), call, Stream::Given);
+        }
+        if call.ptsz {
+            one(format!("{}_ptsz", call.name), call, Stream::PerThread);
+        }
+        if let Some(sibling) = call.ptds.as_ref().and_then(|named| spec.calls.iter().find(|other| other.name == named.name)) {
+            one(format!("{}_ptds", call.name), sibling, Stream::Own);
+        }
+    }
+    printed
+}
+
+fn export(spec: &Spec, name: &str, call: &Call, stream: Stream, text: &mut Text) {
+    let stream_place = spec.stream_of(call);
+    let is_own = |place: usize| stream == Stream::Own && Some(place) == stream_place;
+    text.docs(&call.docs);
+    text.line("///");
+    text.line("/// # Safety");
+    text.line("/// Pointers are as the API asks.");
+    text.line("#[unsafe(no_mangle)]");
+    let arguments: Vec<String> = call
+        .arguments
+        .iter()
+        .enumerate()
+        .filter(|(place, _)| !is_own(*place))
+        .map(|(_, argument)| format!("{}: {}", argument.name, c_type(spec, &argument.role)))
+        .collect();
+    text.line(format!("pub unsafe extern \"C\" fn {name}({}) -> {} {{", arguments.join(", "), spec.status));
+    text.line("crate::caller::guard(|| {");
+    let enter = if call.no_context { "enter" } else { "enter_context" };
+    text.line(format!("let c = crate::caller::{enter}()?;"));
+    checks(spec, call, text);
+    let mut handed = Vec::new();
+    for (place, argument) in call.arguments.iter().enumerate() {
+        handed.extend(bind(spec, call, place, &argument.name, stream, is_own(place), text));
+    }
+    for argument in &call.arguments {
+        if let Role::New { kind, .. } = argument.role {
+            text.line(format!("let {0}_new = crate::handles::new(kind::{1})?;", argument.name, spec.kinds[kind].name));
+        }
+    }
+    let comma = if handed.is_empty() { "" } else { ", " };
+    let mut sent = format!("send::{}(&c{comma}{})", call.name, handed.join(", "));
+    for argument in call.arguments.iter().rev() {
+        let name = &argument.name;
+        match argument.role {
+            Role::Input { .. } => {
+                sent = format!("crate::caller::input(&c, {name}.cast(), {name}_bytes, |{name}: Buffer<'_>| {sent})");
+            }
+            Role::Output { .. } => {
+                sent = format!(
+                    "crate::caller::output(&c, {name}.cast(), {name}_bytes, |{name}: Buffer<'_>, {name}_reply: &mut [u8]| {sent})"
+                );
+            }
+            _ => {}
+        }
+    }
+    text.line(format!("let status = {sent};"));
+    results(spec, call, text);
+    text.line("})");
+    text.line("}");
+    text.line("");
+}
+
+/// Refuses null pointers.
+fn checks(spec: &Spec, call: &Call, text: &mut Text) {
+    let null: Vec<String> = call
+        .arguments
+        .iter()
+        .filter(|argument| match argument.role {
+            Role::Out { optional, .. } => !optional,
+            Role::Struct(_) | Role::New { .. } | Role::Text => true,
+            _ => false,
+        })
+        .map(|argument| format!("{}.is_null()", argument.name))
+        .collect();
+    if !null.is_empty() {
+        text.line(format!("if {} {{", null.join(" || ")));
+        text.line(format!("return Err(crate::status::{});", spec.invalid));
+        text.line("}");
+    }
+}
+
+/// Prints what makes a sender's argument, and returns what is handed over.
+fn bind(
+    spec: &Spec,
+    call: &Call,
+    place: usize,
+    name: &str,
+    stream: Stream,
+    is_own: bool,
+    text: &mut Text,
+) -> Vec<String> {
+    let invalid = &spec.invalid;
+    match &call.arguments[place].role {
+        Role::Length { .. } => vec![],
+        Role::Handle { kind, .. } => {
+            let check = if stream != Stream::Given && Some(place) == spec.stream_of(call) { "per_thread" } else { "check" };
+            let raw = if is_own { "core::ptr::null_mut()" } else { name };
+            text.line(format!("let {name} = crate::handles::{check}(kind::{}, {raw})?;", spec.kinds[*kind].name));
+            vec![name.to_string()]
+        }
+        Role::New { .. } => vec![format!("{name}_new")],
+        Role::Struct(_) => {
+            text.line("// SAFETY: not null; the caller says that it points to the struct.");
+            text.line(format!("let {name} = &unsafe {{ {name}.read_unaligned() }};"));
+            vec![name.to_string()]
+        }
+        Role::Text => {
+            text.line("// SAFETY: not null; the caller says that it ends with NUL.");
+            text.line(format!("let {name} = unsafe {{ CStr::from_ptr({name}) }};"));
+            vec![name.to_string()]
+        }
+        Role::Out { element, .. } => {
+            text.line(format!("let mut {name}_value = {};", encode::zero(spec, element)));
+            vec![format!("&mut {name}_value")]
+        }
+        Role::Input { element, length } | Role::Output { element, length } => {
+            let (bytes, _) = spec.measure(element);
+            let length = &call.arguments[*length].name;
+            text.line(format!(
+                "let {name}_bytes = usize::try_from({length}).ok().and_then(|n| n.checked_mul({bytes})).ok_or(crate::status::{invalid})?;"
+            ));
+            text.line(format!("if {name}.is_null() && {name}_bytes != 0 {{"));
+            text.line(format!("return Err(crate::status::{invalid});"));
+            text.line("}");
+            if matches!(call.arguments[place].role, Role::Output { .. }) {
+                return vec![name.to_string(), format!("{name}_reply")];
+            }
+            vec![name.to_string()]
+        }
+        Role::Number { .. } | Role::AnyHandle | Role::OutRun | Role::Run { .. } => vec![name.to_string()],
+    }
+}
+
+/// Prints what happens with the status and the values that came back.
+fn results(spec: &Spec, call: &Call, text: &mut Text) {
+    let new = call.arguments.iter().filter(|argument| matches!(argument.role, Role::New { .. }));
+    text.line("if status != 0 {");
+    for argument in new {
+        text.line(format!("crate::handles::discard({}_new);", argument.name));
+    }
+    text.line("return Err(status);");
+    text.line("}");
+    for argument in &call.arguments {
+        let name = &argument.name;
+        match argument.role {
+            Role::New { kind, .. } => {
+                text.line("// SAFETY: not null; the caller says that it points to a handle.");
+                let ty = &spec.kinds[kind].name;
+                text.line(format!("unsafe {{ {name}.write_unaligned({name}_new.0 as {ty}) }};"));
+            }
+            Role::Handle { ends: true, .. } => text.line(format!("crate::handles::free({name});")),
+            Role::Out { optional, .. } => {
+                if optional {
+                    text.line(format!("if !{name}.is_null() {{"));
+                }
+                text.line("// SAFETY: not null; the caller says that it points to such a value.");
+                text.line(format!("unsafe {{ {name}.write_unaligned({name}_value) }};"));
+                if optional {
+                    text.line("}");
+                }
+            }
+            _ => {}
+        }
+    }
+    text.line("Ok(())");
+}
+
+/// The C type of an argument of an exported function.
+fn c_type(spec: &Spec, role: &Role) -> String {
+    let buffer = |element| match encode::type_name(spec, element) {
+        "u8" => "c_void".to_string(),
+        other => other.to_string(),
+    };
+    match role {
+        Role::Number { name, .. } | Role::Length { name, .. } => name.clone(),
+        Role::Struct(place) => format!("*const {}", spec.structs[*place].name),
+        Role::Handle { kind, .. } => spec.kinds[*kind].name.clone(),
+        Role::New { kind, .. } => format!("*mut {}", spec.kinds[*kind].name),
+        Role::Out { element, .. } => format!("*mut {}", encode::type_name(spec, element)),
+        Role::Input { element, .. } => format!("*const {}", buffer(element)),
+        Role::Output { element, .. } => format!("*mut {}", buffer(element)),
+        Role::Text => "*const c_char".to_string(),
+        // Refused by the reader: these are by hand in the guest.
+        Role::AnyHandle | Role::OutRun | Role::Run { .. } => "*mut c_void".to_string(),
+    }
+}
+
+/// Stubs for what nobody serves, and the table of all exports.
+fn table(printed: &BTreeSet<String>, around: &Surroundings, text: &mut Text) {
+    let all: BTreeSet<&String> = around.exports.iter().collect();
+    let is_written = |name: &String| around.written.contains(name) && !printed.contains(name);
+    let stubs: Vec<&&String> = all.iter().filter(|name| !printed.contains(**name) && !is_written(name)).collect();
+    for name in &stubs {
+        text.line("/// Not supported: says so, and is counted by name.");
+        text.line("#[unsafe(no_mangle)]");
+        text.line(format!("pub extern \"C\" fn {name}() -> i32 {{"));
+        text.line(format!("crate::counts::unsupported(\"{name}\")"));
+        text.line("}");
+        text.line("");
+    }
+    text.line("/// Exports that are written by hand elsewhere in this library.");
+    text.line("mod by_hand {");
+    text.line("unsafe extern \"C\" {");
+    for name in all.iter().filter(|name| is_written(name)) {
+        text.line(format!("pub fn {name}();"));
+    }
+    text.line("}");
+    text.line("}");
+    text.line("");
+    text.line("const fn symbol(function: *const ()) -> unsafe extern \"C\" fn() {");
+    text.line("// SAFETY: only functions of this library are handed in; who calls one casts it to its own type first.");
+    text.line("unsafe { core::mem::transmute::<*const (), unsafe extern \"C\" fn()>(function) }");
+    text.line("}");
+    text.line("");
+    text.line("/// Exports that only say that they are not supported.");
+    text.line("pub static STUBS: &[&str] = &[");
+    for name in &stubs {
+        text.line(format!("\"{name}\","));
+    }
+    text.line("];");
+    text.line("");
+    text.line("/// Every exported function by name, sorted.");
+    text.line("pub static EXPORTS: &[(&str, unsafe extern \"C\" fn())] = &[");
+    for name in &all {
+        let path = if is_written(name) { format!("by_hand::{name}") } else { (**name).clone() };
+        text.line(format!("(\"{name}\", symbol({path} as *const ())),"));
+    }
+    text.line("];");
+}
