@@ -1,0 +1,286 @@
+//! The virtio device, as a vhost-user backend: configuration space, features, and the three queues.
+//!
+//! One thread serves the queues and the workers' descriptors; the VMM's messages come on another. The state has one lock.
+//! What `vhost-user-backend` punishes is avoided: no event is ever answered with an error (its thread would end silently), a
+//! queue whose ring is broken is left alone until it is set up anew (its iterator would not advance), and everything that
+//! outlives a request is made from the files of guest memory, not from its mapping.
+
+use std::io;
+use std::os::fd::{AsRawFd, RawFd};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+
+use vhost::vhost_user::message::{VhostUserProtocolFeatures, VhostUserVirtioFeatures};
+use vhost_user_backend::{VhostUserBackend, VringEpollHandler, VringMutex, VringT};
+use virtio_bindings::bindings::virtio_config::VIRTIO_F_VERSION_1;
+use virtio_bindings::bindings::virtio_ring::{VIRTIO_RING_F_EVENT_IDX, VIRTIO_RING_F_INDIRECT_DESC};
+use vm_memory::{GuestAddressSpace, GuestMemoryAtomic, GuestMemoryBackend, GuestMemoryMmap};
+use vmm_sys_util::epoll::EventSet;
+use vmm_sys_util::event::{EventConsumer, EventFlag, EventNotifier, new_event_consumer_and_notifier};
+use wire::device::{
+    Config, DEVICE_MAJOR, DEVICE_MINOR, MAGIC, MAX_PIN_PAGES, QUEUE_CONTROL, QUEUE_COUNT, QUEUE_DOORBELL, QUEUE_EVENT,
+};
+use wire::window::WINDOW_BYTES_MIN;
+
+use super::nursery::Nursery;
+use super::queues::Queues;
+use super::request::Limits;
+use super::sessions::Sessions;
+use super::watch::Watch;
+
+/// Name of the workers' descriptors in the queues' poll loop; numbers up to the queues' count are taken.
+const EVENT_WATCH: u64 = QUEUE_COUNT as u64 + 1;
+/// Largest queue that a VMM may ask for.
+const MAX_QUEUE_SIZE: usize = 32768;
+
+/// Guest memory as the VMM gives it.
+pub type Memory = GuestMemoryAtomic<GuestMemoryMmap>;
+/// A queue.
+pub type Vring = VringMutex<Memory>;
+
+struct State {
+    sessions: Sessions,
+    queues: Queues,
+    memory: Option<Memory>,
+    /// The rings were stopped: the driver may be another when they start again.
+    stopped: bool,
+}
+
+/// See the module's head.
+pub struct Device {
+    state: Mutex<State>,
+    config: Config,
+    limits: Limits,
+    /// The VMM has asked for something: before that, a connection was only a look whether we live.
+    talked: OnceLock<()>,
+    /// Descriptor that the poll loop was given to end by, and never closes.
+    exit: OnceLock<RawFd>,
+}
+
+impl Device {
+    /// A device with no VMM yet.
+    /// # Errors
+    /// Where there is no descriptor to watch workers by.
+    pub fn new(nursery: Arc<Nursery>) -> io::Result<Device> {
+        let limits = Limits {
+            max_sessions: nursery.max_sessions(),
+            window_bytes: WINDOW_BYTES_MIN as u32,
+            max_pin_pages: MAX_PIN_PAGES,
+        };
+        let config = Config {
+            magic: MAGIC,
+            major: DEVICE_MAJOR,
+            minor: DEVICE_MINOR,
+            capabilities: 0,
+            max_sessions: limits.max_sessions,
+            window_bytes: limits.window_bytes,
+            max_pin_pages: limits.max_pin_pages,
+            wire_version: wire::WIRE_VERSION,
+            reserved: [0; 4],
+        };
+        let state = State {
+            sessions: Sessions::new(nursery, Watch::new()?),
+            queues: Queues::default(),
+            memory: None,
+            stopped: true,
+        };
+        Ok(Device { state: Mutex::new(state), config, limits, talked: OnceLock::new(), exit: OnceLock::new() })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Lets the queues' thread see the workers' news.
+    /// # Errors
+    /// As epoll_ctl(2).
+    pub fn watch_workers(&self, handler: &VringEpollHandler<Arc<Device>>) -> io::Result<()> {
+        let fd = self.lock().sessions.watch().as_raw_fd();
+        handler.register_listener(fd, EventSet::IN, EVENT_WATCH)
+    }
+
+    /// Whether a VMM has talked to the device, rather than a process that looked whether it lives.
+    #[must_use]
+    pub fn has_talked(&self) -> bool {
+        self.talked.get().is_some()
+    }
+
+    /// The descriptor to close when the poll loop has ended.
+    #[must_use]
+    pub fn exit_descriptor(&self) -> Option<RawFd> {
+        self.exit.get().copied()
+    }
+
+    /// Ends all sessions: the VMM is gone.
+    pub fn end(&self) {
+        let mut state = self.lock();
+        state.sessions.forget_all();
+        state.queues.stop();
+    }
+}
+
+impl State {
+    /// Delivers answers, deaths and events.
+    fn deliver(&mut self, vrings: &[Vring]) {
+        let Some(memory) = &self.memory else { return };
+        let memory = memory.memory();
+        let out = &mut self.sessions.out;
+        for (address, death) in out.deaths.drain(..) {
+            self.queues.mark_dead(&memory, address, death);
+        }
+        self.queues.answer(&memory, vrings, &mut out.answers);
+        self.queues.deliver_events(&memory, vrings, &mut out.events);
+    }
+
+    /// The rings run again. A driver that begins anew begins with the first entry; one that goes on after a pause does not.
+    fn restart(&mut self, vrings: &[Vring]) {
+        self.stopped = false;
+        self.queues.start(vrings);
+        if vrings.get(QUEUE_CONTROL as usize).is_none_or(|control| control.queue_next_avail() == 0) {
+            self.sessions.forget_all();
+        }
+    }
+}
+
+impl VhostUserBackend for Device {
+    type Bitmap = ();
+    type Vring = Vring;
+
+    fn num_queues(&self) -> usize {
+        QUEUE_COUNT as usize
+    }
+
+    fn max_queue_size(&self) -> usize {
+        MAX_QUEUE_SIZE
+    }
+
+    fn features(&self) -> u64 {
+        self.talked.get_or_init(|| ());
+        1 << VIRTIO_F_VERSION_1
+            | 1 << VIRTIO_RING_F_INDIRECT_DESC
+            | 1 << VIRTIO_RING_F_EVENT_IDX
+            | VhostUserVirtioFeatures::PROTOCOL_FEATURES.bits()
+    }
+
+    fn protocol_features(&self) -> VhostUserProtocolFeatures {
+        VhostUserProtocolFeatures::MQ
+            | VhostUserProtocolFeatures::CONFIG
+            | VhostUserProtocolFeatures::REPLY_ACK
+            | VhostUserProtocolFeatures::CONFIGURE_MEM_SLOTS
+    }
+
+    fn set_event_idx(&self, _enabled: bool) {}
+
+    fn get_config(&self, offset: u32, size: u32) -> Vec<u8> {
+        let bytes = config_bytes(&self.config);
+        let start = offset as usize;
+        let range = start.checked_add(size as usize).and_then(|end| bytes.get(start..end));
+        let Some(range) = range else {
+            log::error!(
+                "the VMM asks for {size} bytes at {offset} of the configuration, which has {}: give it config_size={}",
+                bytes.len(),
+                bytes.len()
+            );
+            return Vec::new();
+        };
+        range.to_vec()
+    }
+
+    fn set_config(&self, _offset: u32, _bytes: &[u8]) -> io::Result<()> {
+        log::warn!("the guest writes to the configuration space, which is read-only");
+        Ok(())
+    }
+
+    fn update_memory(&self, memory: Memory) -> io::Result<()> {
+        let mut state = self.lock();
+        let guard = memory.memory();
+        if guard.num_regions() == 0 {
+            log::error!("the VMM shares no guest memory: use -object memory-backend-memfd,share=on for all of it");
+        }
+        state.sessions.ram().update(&guard);
+        state.memory = Some(memory);
+        Ok(())
+    }
+
+    fn exit_event(&self, _thread: usize) -> Option<(EventConsumer, EventNotifier)> {
+        match new_event_consumer_and_notifier(EventFlag::NONBLOCK | EventFlag::CLOEXEC) {
+            Ok((consumer, notifier)) => {
+                self.exit.get_or_init(|| consumer.as_raw_fd());
+                Some((consumer, notifier))
+            }
+            Err(error) => {
+                log::error!("eventfd: {error}");
+                None
+            }
+        }
+    }
+
+    fn stop_vring(&self, _queue: u32) -> io::Result<()> {
+        let mut state = self.lock();
+        if !state.stopped {
+            log::info!("the device stops (guest reset or pause, or the driver unloads): all sessions end");
+            state.stopped = true;
+            state.sessions.end_all();
+            let vrings = state.queues.vrings();
+            // Chains that were taken are given back before the rings stop; events wait for a driver that goes on.
+            let events = std::mem::take(&mut state.sessions.out.events);
+            state.deliver(&vrings);
+            state.sessions.out.events = events;
+            state.queues.stop();
+        }
+        Ok(())
+    }
+
+    fn handle_event(&self, event: u16, _set: EventSet, vrings: &[Vring], _thread: usize) -> io::Result<()> {
+        let mut guard = self.lock();
+        let state = &mut *guard;
+        if state.stopped && u64::from(event) != EVENT_WATCH {
+            state.restart(vrings);
+        }
+        if let Some(memory) = state.memory.as_ref().map(GuestAddressSpace::memory) {
+            match u32::from(event) {
+                QUEUE_CONTROL => state.queues.requests(&memory, vrings, &self.limits, &mut state.sessions),
+                QUEUE_EVENT => state.queues.more_event_buffers(vrings),
+                QUEUE_DOORBELL => state.queues.doorbells(&memory, vrings, &state.sessions),
+                _ => loop {
+                    let news = state.sessions.watch().news();
+                    if news.is_empty() {
+                        break;
+                    }
+                    news.into_iter().for_each(|token| state.sessions.news(token));
+                },
+            }
+        }
+        state.deliver(vrings);
+        Ok(())
+    }
+}
+
+/// The configuration space as the guest sees it, little-endian.
+fn config_bytes(config: &Config) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(size_of::<Config>());
+    bytes.extend(config.magic.to_le_bytes());
+    bytes.extend(config.major.to_le_bytes());
+    bytes.extend(config.minor.to_le_bytes());
+    bytes.extend(config.capabilities.to_le_bytes());
+    bytes.extend(config.max_sessions.to_le_bytes());
+    bytes.extend(config.window_bytes.to_le_bytes());
+    bytes.extend(config.max_pin_pages.to_le_bytes());
+    bytes.extend(config.wire_version.to_le_bytes());
+    bytes.extend(config.reserved.iter().flat_map(|word| word.to_le_bytes()));
+    bytes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn config_when_written_then_has_the_size_and_order_of_the_struct() {
+        let config = Config { magic: MAGIC, major: 1, max_sessions: 7, wire_version: 9, ..Config::default() };
+        let bytes = config_bytes(&config);
+        assert_eq!(bytes.len(), size_of::<Config>());
+        assert_eq!(&bytes[..4], b"GPUF");
+        assert_eq!(bytes[std::mem::offset_of!(Config, max_sessions)], 7);
+        assert_eq!(bytes[std::mem::offset_of!(Config, wire_version)], 9);
+    }
+}

@@ -1,0 +1,181 @@
+//! `gpuferryd`: the front. It owns the sockets, the queues and the table of sessions, opens no GPU library, and never restarts:
+//! everything that can crash or be replaced is in workers.
+//!
+//! [`main`] reads the [`options`], makes the [`sockets`], starts workers ([`nursery`]) and then one thread for each carrier:
+//! [`device`] for a VMM (its [`queues`](self) carry [`request`]s that [`sessions`](self) serve), [`local`] for programs of this host.
+//! SIGTERM and SIGINT end it; workers end with it.
+
+mod chain;
+pub mod device;
+mod events;
+pub mod local;
+pub mod log;
+pub mod nursery;
+pub mod options;
+pub mod process;
+mod queues;
+mod ram;
+pub mod request;
+mod session;
+mod sessions;
+pub mod sockets;
+mod watch;
+
+use std::ffi::OsString;
+use std::os::unix::net::UnixListener;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use ::log::{debug, error, info};
+use vhost::vhost_user::{Error as VhostError, Listener};
+use vhost_user_backend::{Error as DaemonError, VhostUserDaemon};
+use vm_memory::{GuestMemoryAtomic, GuestMemoryMmap};
+
+use self::device::Device;
+use self::nursery::Nursery;
+use self::options::{Command, Options, VhostSocket};
+use self::process::Program;
+use crate::os;
+
+/// Any error that ends the front at its start.
+type Fatal = Box<dyn std::error::Error + Send + Sync>;
+
+/// The front's program.
+#[must_use]
+pub fn main() -> ExitCode {
+    let options = match options::parse(std::env::args_os()) {
+        Ok(Command::Print(text)) => {
+            print!("{text}");
+            return ExitCode::SUCCESS;
+        }
+        Ok(Command::Serve(options)) => options,
+        Err(error) => {
+            eprintln!("gpuferryd: {error} (see gpuferryd --help)");
+            return ExitCode::from(2);
+        }
+    };
+    log::start("gpuferryd", options.level);
+    match serve(&options) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            error!("{error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Serves until SIGTERM or SIGINT.
+fn serve(options: &Options) -> Result<(), Fatal> {
+    os::private_files();
+    // Before any thread starts, so that all inherit it.
+    os::block_termination()?;
+    let mut bound = Vec::new();
+    let result = start(options, &mut bound);
+    if result.is_ok() {
+        os::wait_for_termination();
+        info!("ends");
+    }
+    bound.iter().for_each(sockets::remove);
+    result
+}
+
+fn start(options: &Options, bound: &mut Vec<sockets::Bound>) -> Result<(), Fatal> {
+    let vhost = match &options.vhost {
+        None => None,
+        Some(VhostSocket::Path(path)) => {
+            let (listener, file) = sockets::bind(path)?;
+            bound.push(file);
+            Some(listener)
+        }
+        Some(VhostSocket::Descriptor(fd)) => Some(adopt(*fd)?),
+    };
+    let local = match &options.local {
+        None => None,
+        Some(path) => {
+            let (listener, file) = sockets::bind(path)?;
+            bound.push(file);
+            Some(listener)
+        }
+    };
+    let nursery = Arc::new(Nursery::new(program(options)?, options.prestart, options.max_sessions)?);
+    info!("ready on device {}", options.device);
+    if let Some(listener) = vhost {
+        let nursery = Arc::clone(&nursery);
+        std::thread::Builder::new().name("vhost".into()).spawn(move || serve_vmm(listener, &nursery))?;
+    }
+    if let Some(listener) = local {
+        std::thread::Builder::new().name("local-accept".into()).spawn(move || local::serve(&listener, &nursery))?;
+    }
+    Ok(())
+}
+
+fn adopt(fd: i32) -> Result<UnixListener, sockets::SocketError> {
+    if fd < 3 || !os::listens(fd) {
+        return Err(sockets::SocketError::NotListening(fd));
+    }
+    // SAFETY: the user names it as handed over to this process, and nothing of ours is open under a number that was.
+    Ok(UnixListener::from(unsafe { os::adopt(fd) }))
+}
+
+/// How workers are started: the program beside this one, and the options that are theirs.
+fn program(options: &Options) -> Result<Program, Fatal> {
+    let file = match &options.worker {
+        Some(file) => file.clone(),
+        None => {
+            let own: PathBuf = std::env::current_exe()?;
+            own.with_file_name("gpuferry-worker")
+        }
+    };
+    let mut arguments: Vec<OsString> = vec!["--device".into(), options.device.to_string().into(), "--log-level".into()];
+    arguments.push(options.level.as_str().to_ascii_lowercase().into());
+    if let Some(library) = &options.library {
+        arguments.extend(["--library".into(), library.into()]);
+    }
+    Ok(Program { file, arguments })
+}
+
+/// Serves one VMM after the other.
+fn serve_vmm(listener: UnixListener, nursery: &Arc<Nursery>) {
+    let mut listener = Listener::from(listener);
+    loop {
+        if let Err(error) = serve_one_vmm(&mut listener, nursery) {
+            error!("vhost-user: {error}");
+            std::thread::sleep(std::time::Duration::from_secs(1));
+        }
+    }
+}
+
+/// Waits for a VMM and serves it until it is gone. A daemon object serves one connection.
+fn serve_one_vmm(listener: &mut Listener, nursery: &Arc<Nursery>) -> Result<(), Fatal> {
+    let device = Arc::new(Device::new(Arc::clone(nursery))?);
+    let memory = GuestMemoryAtomic::new(GuestMemoryMmap::new());
+    let fail = |error: DaemonError| error.to_string();
+    let mut daemon = VhostUserDaemon::new("vhost-messages".into(), Arc::clone(&device), memory).map_err(fail)?;
+    for handler in daemon.get_epoll_handlers() {
+        device.watch_workers(&handler)?;
+    }
+    daemon.start(listener).map_err(fail)?;
+    debug!("a VMM connects");
+    let result = daemon.wait();
+    device.end();
+    drop(daemon);
+    if let Some(fd) = device.exit_descriptor() {
+        // SAFETY: the daemon was given it, has ended, and never closes it.
+        drop(unsafe { os::adopt(fd) });
+    }
+    match result {
+        _ if !device.has_talked() => debug!("the connection was no VMM's"),
+        Ok(())
+        | Err(DaemonError::HandleRequest(
+            VhostError::Disconnected | VhostError::PartialMessage | VhostError::SocketBroken(_),
+        )) => info!("the VMM has disconnected; waiting for the next"),
+        Err(DaemonError::HandleRequest(VhostError::InvalidParam)) => error!(
+            "the VMM's settings do not fit the device, so the connection is closed: it has {} queues of at most 32768 \
+             entries, and guest memory must be shared (num_vqs=3, memory-backend-memfd,share=on)",
+            wire::device::QUEUE_COUNT
+        ),
+        Err(error) => error!("the VMM broke the vhost-user protocol, so the connection is closed: {error}"),
+    }
+    Ok(())
+}

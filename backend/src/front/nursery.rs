@@ -1,0 +1,199 @@
+//! Workers that are started before a session needs them.
+//!
+//! One thread starts them all and never ends, because a worker dies with the thread that started it. It gives them the old
+//! address layout. A session gets the longest-started one; whether that is ready yet, its own connection says.
+
+use std::collections::VecDeque;
+use std::sync::atomic::AtomicU32;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, mpsc};
+use std::time::{Duration, Instant};
+
+use wire::Malformed;
+use wire::control::Message;
+
+use super::process::{Counted, Program, StartError, Worker};
+use crate::channel::ChannelError;
+use crate::death;
+use crate::os;
+
+/// Longest that the first worker may take to load its library, before `gpuferryd` gives up at its start.
+const FIRST_READY: Duration = Duration::from_secs(60);
+/// Pause after a worker that could not be started or kept, before the next.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// Why there is no worker.
+#[derive(Debug, thiserror::Error)]
+pub enum NoWorker {
+    /// `--max-sessions` is reached.
+    #[error("{0} sessions are open, as many as --max-sessions allows")]
+    Limit(u32),
+    /// It does not start.
+    #[error(transparent)]
+    Start(#[from] StartError),
+    /// There is no thread to start them.
+    #[error("cannot start a thread: {0}")]
+    Thread(std::io::Error),
+    /// It ended before it was ready.
+    #[error("the first worker {0}")]
+    Ended(String),
+    /// It never was ready.
+    #[error("the first worker was not ready within {} s: the host's driver may hang", FIRST_READY.as_secs())]
+    Slow,
+    /// It is not of this build.
+    #[error("the first worker's control connection: {0}")]
+    Channel(#[from] ChannelError),
+}
+
+#[derive(Default)]
+struct State {
+    ready: VecDeque<Worker>,
+    /// Requests for a worker that the pool could not serve.
+    wanted: usize,
+    /// Answers to those.
+    started: VecDeque<Result<Worker, StartError>>,
+}
+
+struct Shared {
+    program: Program,
+    prestart: usize,
+    state: Mutex<State>,
+    news: Condvar,
+    answers: Condvar,
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// See the module's head.
+pub struct Nursery {
+    shared: Arc<Shared>,
+    serving: Arc<AtomicU32>,
+    max_sessions: u32,
+}
+
+impl Nursery {
+    /// Starts the thread, and waits until its first worker has loaded its library (not with `prestart` 0).
+    /// # Errors
+    /// [`NoWorker`].
+    pub fn new(program: Program, prestart: usize, max_sessions: u32) -> Result<Nursery, NoWorker> {
+        let shared = Arc::new(Shared {
+            program,
+            prestart,
+            state: Mutex::default(),
+            news: Condvar::new(),
+            answers: Condvar::new(),
+        });
+        let theirs = Arc::clone(&shared);
+        let (sender, proven) = mpsc::channel();
+        std::thread::Builder::new()
+            .name("nursery".into())
+            .spawn(move || run(&theirs, &sender))
+            .map_err(NoWorker::Thread)?;
+        proven.recv().unwrap_or(Err(NoWorker::Slow))?;
+        Ok(Nursery { shared, serving: Arc::default(), max_sessions })
+    }
+
+    /// Most sessions at a time.
+    #[must_use]
+    pub fn max_sessions(&self) -> u32 {
+        self.max_sessions
+    }
+
+    /// Takes a worker for a session; it may still be loading its library.
+    /// # Errors
+    /// [`NoWorker`].
+    pub fn take(&self) -> Result<Worker, NoWorker> {
+        let counted = Counted::take(&self.serving, self.max_sessions).ok_or(NoWorker::Limit(self.max_sessions))?;
+        let mut worker = self.take_any()?;
+        worker.counted = Some(counted);
+        Ok(worker)
+    }
+
+    fn take_any(&self) -> Result<Worker, NoWorker> {
+        let mut state = self.shared.lock();
+        while let Some(mut worker) = state.ready.pop_front() {
+            self.shared.news.notify_one();
+            match worker.ended(Duration::ZERO) {
+                None => return Ok(worker),
+                Some(status) => log::warn!("idle worker {} {}", worker.id(), death::describe(status)),
+            }
+        }
+        state.wanted += 1;
+        self.shared.news.notify_one();
+        loop {
+            if let Some(started) = state.started.pop_front() {
+                return Ok(started?);
+            }
+            state = self.shared.answers.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+}
+
+/// Waits until a worker has loaded its library.
+fn prove(worker: &mut Worker) -> Result<(), NoWorker> {
+    let deadline = Instant::now() + FIRST_READY;
+    loop {
+        match worker.channel.receive() {
+            Ok(Some(received)) if received.message == Message::Ready => break,
+            Ok(Some(_)) => return Err(ChannelError::from(Malformed::new("not a worker's first message")).into()),
+            Err(ChannelError::Gone) => {
+                let status = worker.ended(FIRST_READY);
+                return Err(NoWorker::Ended(status.map_or("hung up".into(), death::describe)));
+            }
+            Err(error) => return Err(error.into()),
+            Ok(None) if Instant::now() > deadline => return Err(NoWorker::Slow),
+            Ok(None) => {
+                let left = deadline.saturating_duration_since(Instant::now());
+                os::wait([os::Interest::read(&worker.channel)], Some(left)).map_err(ChannelError::from)?;
+            }
+        }
+    }
+    worker.ready = true;
+    Ok(())
+}
+
+/// Starts the first worker and waits until it is ready, so that a library that does not work is known at once.
+fn first(shared: &Shared) -> Result<(), NoWorker> {
+    if shared.prestart > 0 {
+        let mut worker = Worker::start(&shared.program)?;
+        prove(&mut worker)?;
+        shared.lock().ready.push_back(worker);
+    }
+    Ok(())
+}
+
+fn run(shared: &Shared, proven: &mpsc::Sender<Result<(), NoWorker>>) {
+    os::use_old_layout();
+    // Nobody listens only where the nursery is dropped.
+    let _ = proven.send(first(shared));
+    loop {
+        let mut state = shared.lock();
+        let for_session = loop {
+            if state.wanted > 0 {
+                state.wanted -= 1;
+                break true;
+            }
+            if state.ready.len() < shared.prestart {
+                break false;
+            }
+            state = shared.news.wait(state).unwrap_or_else(PoisonError::into_inner);
+        };
+        drop(state);
+        let started = Worker::start(&shared.program);
+        let failed = started.is_err();
+        match started {
+            _ if for_session => {
+                shared.lock().started.push_back(started);
+                shared.answers.notify_one();
+            }
+            Ok(worker) => shared.lock().ready.push_back(worker),
+            Err(ref error) => log::error!("{error}"),
+        }
+        if failed && !for_session {
+            std::thread::sleep(PAUSE);
+        }
+    }
+}

@@ -1,0 +1,189 @@
+//! Arguments of `gpuferryd`, by the conventions of QEMU's `docs/interop/vhost-user.rst`, § Backend program conventions.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use wire::device::MAX_SESSIONS;
+
+use crate::worker::Device;
+
+/// What `--help` prints.
+pub const HELP: &str = "\
+gpuferryd - lends a GPU to virtual machines (vhost-user) and to local programs
+
+usage: gpuferryd (--socket-path PATH | --fd NUMBER) [--local-path PATH] [OPTION]...
+
+  --socket-path PATH   Unix socket to make, for the VMM's vhost-user device
+  --fd NUMBER          listening Unix socket inherited under this number, instead of --socket-path
+  --local-path PATH    Unix socket to make, for programs of this host (GPUFERRY=unix:PATH)
+  --device DEVICE      cpu, cuda:NUMBER or cuda:UUID (default cpu)
+  --library FILE       the device's driver library, instead of the usual one
+  --worker FILE        the worker's program (default: gpuferry-worker beside this program)
+  --max-sessions N     sessions at a time, 1 to 256, all carriers together (default 64)
+  --prestart N         workers kept started for the next sessions, 0 to 16 (default 1)
+  --log-level LEVEL    off, error, warn, info, debug or trace (default info)
+  --print-capabilities print what the device is, as JSON, and exit
+  --help, --version    print this, or the version, and exit
+
+Sockets are accessible to their owner only. The guest's memory must be shared, for QEMU:
+  -object memory-backend-memfd,id=mem,size=4G,share=on -machine q35,memory-backend=mem
+  -chardev socket,id=gpuferry,path=PATH
+  -device vhost-user-test-device-pci,chardev=gpuferry,virtio-id=38,num_vqs=3,vq_size=256,config_size=64
+";
+
+/// What `--print-capabilities` prints.
+pub const CAPABILITIES: &str = "{\n  \"type\": \"gpuferry\"\n}\n";
+
+/// Most workers kept started.
+const MAX_PRESTART: usize = 16;
+
+/// What to do.
+#[derive(Debug)]
+pub enum Command {
+    /// Serve.
+    Serve(Options),
+    /// Print a text and exit.
+    Print(String),
+}
+
+/// Where the VMM connects.
+#[derive(Debug, PartialEq, Eq)]
+pub enum VhostSocket {
+    /// A socket to make.
+    Path(PathBuf),
+    /// A listening socket that this process has.
+    Descriptor(i32),
+}
+
+/// How to serve.
+#[derive(Debug)]
+pub struct Options {
+    /// Where the VMM connects, if one shall.
+    pub vhost: Option<VhostSocket>,
+    /// Where local programs connect, if they shall.
+    pub local: Option<PathBuf>,
+    /// The device.
+    pub device: Device,
+    /// The device's library.
+    pub library: Option<PathBuf>,
+    /// The worker's program.
+    pub worker: Option<PathBuf>,
+    /// Sessions at a time.
+    pub max_sessions: u32,
+    /// Workers kept started.
+    pub prestart: usize,
+    /// What is logged.
+    pub level: log::LevelFilter,
+}
+
+/// Reads the arguments, the program's name first.
+/// # Errors
+/// Text for the user.
+pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, lexopt::Error> {
+    use lexopt::prelude::*;
+    let mut parser = lexopt::Parser::from_iter(arguments);
+    let mut options = Options {
+        vhost: None,
+        local: None,
+        device: Device::Cpu,
+        library: None,
+        worker: None,
+        max_sessions: 64,
+        prestart: 1,
+        level: log::LevelFilter::Info,
+    };
+    while let Some(argument) = parser.next()? {
+        match argument {
+            Long("socket-path") => {
+                set_vhost(&mut options, VhostSocket::Path(PathBuf::from(parser.value()?)))?;
+            }
+            Long("fd") => set_vhost(&mut options, VhostSocket::Descriptor(parser.value()?.parse()?))?,
+            Long("local-path") => options.local = Some(PathBuf::from(parser.value()?)),
+            Long("device") => options.device = parser.value()?.parse()?,
+            Long("library") => options.library = Some(PathBuf::from(parser.value()?)),
+            Long("worker") => options.worker = Some(PathBuf::from(parser.value()?)),
+            Long("max-sessions") => options.max_sessions = parser.value()?.parse()?,
+            Long("prestart") => options.prestart = parser.value()?.parse()?,
+            Long("log-level") => options.level = parser.value()?.parse()?,
+            Long("print-capabilities") => return Ok(Command::Print(CAPABILITIES.into())),
+            Long("help") | Short('h') => return Ok(Command::Print(HELP.into())),
+            Long("version") | Short('V') => {
+                return Ok(Command::Print(format!("gpuferryd {}\n", env!("CARGO_PKG_VERSION"))));
+            }
+            other => return Err(other.unexpected()),
+        }
+    }
+    check(&options)?;
+    Ok(Command::Serve(options))
+}
+
+fn set_vhost(options: &mut Options, socket: VhostSocket) -> Result<(), lexopt::Error> {
+    match options.vhost.replace(socket) {
+        None => Ok(()),
+        Some(_) => Err("give one of --socket-path and --fd, once".into()),
+    }
+}
+
+fn check(options: &Options) -> Result<(), lexopt::Error> {
+    if options.vhost.is_none() && options.local.is_none() {
+        return Err(
+            "nothing to serve: give --socket-path or --fd (for a VMM) or --local-path (for local programs)".into()
+        );
+    }
+    if !(1..=MAX_SESSIONS).contains(&options.max_sessions) {
+        return Err(format!("--max-sessions must be 1 to {MAX_SESSIONS}").into());
+    }
+    if options.prestart > MAX_PRESTART {
+        return Err(format!("--prestart must be 0 to {MAX_PRESTART}").into());
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(arguments: &[&str]) -> Result<Command, lexopt::Error> {
+        parse(std::iter::once("gpuferryd").chain(arguments.iter().copied()).map(OsString::from))
+    }
+
+    fn options(arguments: &[&str]) -> Options {
+        match read(arguments) {
+            Ok(Command::Serve(options)) => options,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn arguments_when_in_qemus_forms_then_are_read() {
+        let read = options(&["--socket-path=/run/a", "--local-path", "/run/b", "--device", "cuda:1", "--prestart=2"]);
+        assert_eq!(read.vhost, Some(VhostSocket::Path("/run/a".into())));
+        assert_eq!((read.local, read.device, read.prestart), (Some("/run/b".into()), Device::Cuda(1), 2));
+        assert_eq!(options(&["--fd=3"]).vhost, Some(VhostSocket::Descriptor(3)));
+    }
+
+    #[test]
+    fn arguments_when_they_cannot_be_served_then_are_refused() {
+        let bad: [&[&str]; 8] = [
+            &[],
+            &["--device", "gpu", "--fd", "3"],
+            &["--fd", "3", "--socket-path", "x"],
+            &["--fd", "x"],
+            &["--fd", "3", "--max-sessions", "0"],
+            &["--fd", "3", "--max-sessions", "257"],
+            &["--fd", "3", "--prestart", "17"],
+            &["--fd", "3", "more"],
+        ];
+        for arguments in bad {
+            assert!(read(arguments).is_err(), "{arguments:?}");
+        }
+    }
+
+    #[test]
+    fn print_capabilities_when_asked_then_wins_and_is_json() {
+        match read(&["--print-capabilities", "--fd", "3"]) {
+            Ok(Command::Print(text)) => assert_eq!(text, "{\n  \"type\": \"gpuferry\"\n}\n"),
+            other => panic!("{other:?}"),
+        }
+    }
+}

@@ -1,0 +1,17 @@
+//! The host's side of gpuferry, in the order in which a session meets it.
+//!
+//! [`front`] is `gpuferryd`: it talks to the VMM ([`front::device`]) and to local programs ([`front::local`]), keeps workers
+//! started ([`front::nursery`]) and opens no GPU library. [`channel`] carries messages between front and worker. [`worker`] is
+//! `gpuferry-worker`: it maps the session's memory ([`worker::Session`]), takes calls from the ring ([`worker::ring`]) and makes
+//! them ([`worker::api`]). [`death`] is how a worker tells the front why it ended.
+//!
+//! Front and worker are two binaries of this crate because they share the window, the channel and the exit statuses.
+
+pub mod channel;
+pub mod death;
+pub mod front;
+pub mod mapping;
+pub mod os;
+mod scm;
+pub mod window;
+pub mod worker;

@@ -1,0 +1,243 @@
+//! System calls that the standard library lacks. All `unsafe` of this file is calls into libc with checked arguments.
+
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::sync::atomic::AtomicU32;
+use std::time::Duration;
+
+fn check(result: libc::c_int) -> io::Result<libc::c_int> {
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result) }
+}
+
+fn owned(result: libc::c_long) -> io::Result<OwnedFd> {
+    let fd = libc::c_int::try_from(result).map_err(io::Error::other)?;
+    check(fd)?;
+    // SAFETY: the kernel has just made this descriptor for us; nobody else owns it.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// A descriptor that becomes readable when the child `process` has ended.
+/// # Errors
+/// As pidfd_open(2).
+pub fn pidfd(process: u32) -> io::Result<OwnedFd> {
+    // SAFETY: takes two integers.
+    owned(unsafe { libc::syscall(libc::SYS_pidfd_open, process, 0) })
+}
+
+/// Memory of `bytes` bytes in a file of its own, which can be shared and neither shrunk nor grown.
+/// # Errors
+/// As memfd_create(2), ftruncate(2), fcntl(2).
+pub fn sealed_memory(bytes: u64) -> io::Result<OwnedFd> {
+    let flags = libc::MFD_CLOEXEC | libc::MFD_ALLOW_SEALING;
+    // SAFETY: the name is a constant with a terminating zero.
+    let memory = owned(libc::c_long::from(unsafe { libc::memfd_create(c"gpuferry-window".as_ptr(), flags) }))?;
+    let bytes = libc::off_t::try_from(bytes).map_err(io::Error::other)?;
+    // SAFETY: an own descriptor and an integer.
+    check(unsafe { libc::ftruncate(memory.as_raw_fd(), bytes) })?;
+    let seals = libc::F_SEAL_SHRINK | libc::F_SEAL_GROW | libc::F_SEAL_SEAL;
+    // SAFETY: an own descriptor and integers.
+    check(unsafe { libc::fcntl(memory.as_raw_fd(), libc::F_ADD_SEALS, seals) })?;
+    Ok(memory)
+}
+
+/// An eventfd, non-blocking and closed on exec.
+/// # Errors
+/// As eventfd(2).
+pub fn eventfd() -> io::Result<OwnedFd> {
+    // SAFETY: takes integers.
+    owned(libc::c_long::from(unsafe { libc::eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK) }))
+}
+
+/// Signals an eventfd. A full counter is as good as a signal, so no error matters.
+pub fn signal(event: BorrowedFd<'_>) {
+    let one = 1u64.to_ne_bytes();
+    // SAFETY: `one` is 8 bytes, as eventfds want.
+    unsafe { libc::write(event.as_raw_fd(), one.as_ptr().cast(), one.len()) };
+}
+
+/// Takes an eventfd's signals; returns whether there were any.
+pub fn take_signal(event: BorrowedFd<'_>) -> bool {
+    let mut count = [0u8; 8];
+    // SAFETY: `count` has the 8 bytes that an eventfd writes.
+    unsafe { libc::read(event.as_raw_fd(), count.as_mut_ptr().cast(), count.len()) == 8 }
+}
+
+/// What [`wait`] waits for on one descriptor.
+#[derive(Clone, Copy, Debug)]
+pub struct Interest<'a> {
+    /// The descriptor.
+    pub fd: BorrowedFd<'a>,
+    /// Also when it can be written.
+    pub write: bool,
+}
+
+impl<'a> Interest<'a> {
+    /// Waits until `source` can be read or is hung up.
+    pub fn read(source: &'a impl AsFd) -> Interest<'a> {
+        Interest { fd: source.as_fd(), write: false }
+    }
+}
+
+/// Sleeps until one of the descriptors has news or the time is over (`None`: without end). Returns which have news.
+/// # Errors
+/// As poll(2), never for a signal.
+pub fn wait<const N: usize>(interests: [Interest<'_>; N], timeout: Option<Duration>) -> io::Result<[bool; N]> {
+    let mut entries = interests.map(|interest| libc::pollfd {
+        fd: interest.fd.as_raw_fd(),
+        events: if interest.write { libc::POLLIN | libc::POLLOUT } else { libc::POLLIN },
+        revents: 0,
+    });
+    let millis = timeout.map_or(-1, |time| i32::try_from(time.as_millis()).unwrap_or(i32::MAX));
+    // SAFETY: `entries` is an array of N valid entries.
+    match check(unsafe { libc::poll(entries.as_mut_ptr(), N as libc::nfds_t, millis) }) {
+        Err(error) if error.kind() != io::ErrorKind::Interrupted => Err(error),
+        _ => Ok(entries.map(|entry| entry.revents != 0)),
+    }
+}
+
+/// Wakes every thread of every process that sleeps by futex on `word`.
+pub fn futex_wake(word: &AtomicU32) {
+    // SAFETY: `word` is a valid, aligned 32-bit word; FUTEX_WAKE does not touch it.
+    unsafe { libc::syscall(libc::SYS_futex, word.as_ptr(), libc::FUTEX_WAKE, i32::MAX) };
+}
+
+/// Blocks SIGTERM and SIGINT in the calling thread and those it starts.
+/// # Errors
+/// As pthread_sigmask(3).
+pub fn block_termination() -> io::Result<()> {
+    set_mask(libc::SIG_BLOCK)
+}
+
+/// Lets SIGTERM and SIGINT through: a started process inherits its parent's mask.
+/// # Errors
+/// As pthread_sigmask(3).
+pub fn unblock_termination() -> io::Result<()> {
+    set_mask(libc::SIG_UNBLOCK)
+}
+
+fn termination() -> libc::sigset_t {
+    // SAFETY: all-zero is a valid sigset_t; the calls fill a set of ours with constants.
+    unsafe {
+        let mut set = std::mem::zeroed();
+        libc::sigemptyset(&raw mut set);
+        libc::sigaddset(&raw mut set, libc::SIGTERM);
+        libc::sigaddset(&raw mut set, libc::SIGINT);
+        set
+    }
+}
+
+fn set_mask(how: libc::c_int) -> io::Result<()> {
+    let set = termination();
+    // SAFETY: `set` is a valid set; the old one is not asked for.
+    match unsafe { libc::pthread_sigmask(how, &raw const set, std::ptr::null_mut()) } {
+        0 => Ok(()),
+        code => Err(io::Error::from_raw_os_error(code)),
+    }
+}
+
+/// Sleeps until SIGTERM or SIGINT comes; both must be blocked.
+pub fn wait_for_termination() {
+    let set = termination();
+    let mut signal = 0;
+    // SAFETY: a valid set and a valid place for the signal's number.
+    while unsafe { libc::sigwait(&raw const set, &raw mut signal) } != 0 {}
+}
+
+/// Gives processes that the calling thread starts the old address layout: mappings grow up from a third of the address space,
+/// away from where a guest's programs have theirs.
+pub fn use_old_layout() {
+    const ASK: libc::c_ulong = 0xffff_ffff;
+    // SAFETY: takes an integer; `ASK` only asks.
+    let now = unsafe { libc::personality(ASK) };
+    if let Ok(now) = libc::c_ulong::try_from(now) {
+        // SAFETY: takes an integer.
+        unsafe { libc::personality(now | libc::ADDR_COMPAT_LAYOUT as libc::c_ulong) };
+    }
+}
+
+/// Ends this process by SIGKILL when the thread that started it ends.
+pub fn die_with_parent() {
+    // SAFETY: takes integers.
+    unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) };
+}
+
+/// Closes every descriptor from `first` on.
+pub fn close_from(first: u32) {
+    // SAFETY: closes descriptors that nothing in this process uses yet, as the caller is the first thing that runs.
+    unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, 0) };
+}
+
+/// Makes files of this process accessible to its own user only.
+pub fn private_files() {
+    // SAFETY: takes an integer.
+    unsafe { libc::umask(0o077) };
+}
+
+/// Ends the process at once: no handlers of libraries run, while threads may still be inside them.
+pub fn exit_now(status: i32) -> ! {
+    // SAFETY: does not return.
+    unsafe { libc::_exit(status) }
+}
+
+/// Takes over descriptor 0, and leaves `/dev/null` in its place.
+/// # Errors
+/// As fcntl(2), open(2), dup2(2).
+pub fn take_stdin() -> io::Result<OwnedFd> {
+    // SAFETY: duplicates descriptor 0, whatever it is.
+    let taken = owned(libc::c_long::from(unsafe { libc::fcntl(0, libc::F_DUPFD_CLOEXEC, 3) }))?;
+    let null = std::fs::File::open("/dev/null")?;
+    // SAFETY: both are open; the standard library's handle for 0 goes on being valid.
+    check(unsafe { libc::dup2(null.as_raw_fd(), 0) })?;
+    Ok(taken)
+}
+
+/// Whether `fd` is an open socket that listens.
+#[must_use]
+pub fn listens(fd: i32) -> bool {
+    let mut value: libc::c_int = 0;
+    let mut bytes = size_of::<libc::c_int>() as libc::socklen_t;
+    // SAFETY: value and length are valid places, and the length is the value's.
+    let result =
+        unsafe { libc::getsockopt(fd, libc::SOL_SOCKET, libc::SO_ACCEPTCONN, (&raw mut value).cast(), &raw mut bytes) };
+    result == 0 && value != 0
+}
+
+/// Takes ownership of a descriptor that was handed to this process by number.
+///
+/// # Safety
+/// Nothing else in the process owns `fd`.
+#[must_use]
+pub unsafe fn adopt(fd: i32) -> OwnedFd {
+    // SAFETY: the caller promises it.
+    unsafe { OwnedFd::from_raw_fd(fd) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sealed_memory_when_shrunk_then_refuses() {
+        let file = std::fs::File::from(sealed_memory(8192).expect("memory"));
+        assert!(file.set_len(4096).is_err());
+        assert_eq!(file.metadata().expect("metadata").len(), 8192);
+    }
+
+    #[test]
+    fn eventfd_when_signalled_then_is_taken_once() {
+        let event = eventfd().expect("eventfd");
+        assert!(!take_signal(event.as_fd()));
+        signal(event.as_fd());
+        assert_eq!(wait([Interest::read(&event)], None).expect("poll"), [true]);
+        assert!(take_signal(event.as_fd()));
+        assert!(!take_signal(event.as_fd()));
+    }
+
+    #[test]
+    fn pidfd_when_the_child_ends_then_is_readable() {
+        let mut child = std::process::Command::new("true").spawn().expect("true");
+        let fd = pidfd(child.id()).expect("pidfd");
+        assert_eq!(wait([Interest::read(&fd)], None).expect("poll"), [true]);
+        assert!(child.wait().expect("wait").success());
+    }
+}

@@ -1,0 +1,91 @@
+//! The seam between the worker and an API: CUDA implements it in [`crate::worker`]'s module of that name, the tests with an echo.
+//!
+//! A [`Library`] is loaded before the worker has a session; [`Library::begin`] then makes the [`Api`] of the one session that
+//! this process will ever serve. [`Api::call`] gets every message, checked up to its header, in private memory.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use wire::Malformed;
+use wire::frame::FrameHeader;
+use wire::payload::Writer;
+use wire::slot::MAX_REPLY_BYTES;
+
+use super::Session;
+
+/// Which device the calls go to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Device {
+    /// The CPU device of this project.
+    Cpu,
+    /// The GPU with this number, as the host's driver counts.
+    Cuda(u32),
+    /// The GPU with this UUID, as `nvidia-smi -L` prints it, without `GPU-`.
+    CudaUuid(String),
+}
+
+/// What the front told the worker about the library to use.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// The device.
+    pub device: Device,
+    /// File of the library; `None` for the usual one of the device.
+    pub library: Option<PathBuf>,
+}
+
+/// An error that says which library does not work and what to do.
+pub type LoadError = Box<dyn std::error::Error + Send + Sync>;
+
+/// Loads the API's library: the worker calls it once, before it says that it is ready.
+pub type Load = fn(&Settings) -> Result<Box<dyn Library>, LoadError>;
+
+/// A library that is loaded and initialised, with no session yet.
+pub trait Library: Send {
+    /// Starts serving the worker's session.
+    fn begin(self: Box<Self>, session: Arc<Session>) -> Arc<dyn Api>;
+}
+
+/// An API that a session calls.
+pub trait Api: Send + Sync {
+    /// Carries out one message. `payload` is private memory and not checked yet; the whole of it must be before anything is done.
+    /// Calls that do not block come in ring order from one thread, the others from threads of their own.
+    ///
+    /// # Errors
+    /// [`Malformed`] ends the session. An API's error is no error here: it is the [`Reply::status`].
+    fn call(&self, from: &FrameHeader, payload: &[u8], reply: &mut Reply<'_>) -> Result<(), Malformed>;
+
+    /// Whether the call may sleep in the driver, so that it needs a thread of its own.
+    fn blocks(&self, call: u16) -> bool;
+
+    /// The front is gone; the process ends when this returns.
+    fn end(&self);
+}
+
+/// The answer to one message, in private memory until [`Api::call`] has returned.
+#[derive(Debug)]
+pub struct Reply<'a> {
+    writer: Writer<'a>,
+    status: i32,
+}
+
+impl<'a> Reply<'a> {
+    /// An empty reply of status 0.
+    pub fn new(memory: &'a mut [u8; MAX_REPLY_BYTES]) -> Reply<'a> {
+        Reply { writer: Writer::new(memory), status: 0 }
+    }
+
+    /// Writes the payload; it is lost for a posted call.
+    pub fn writer(&mut self) -> &mut Writer<'a> {
+        &mut self.writer
+    }
+
+    /// Sets the API's status. For a posted call it is kept until the guest's next call that reports late errors.
+    pub fn status(&mut self, status: i32) {
+        self.status = status;
+    }
+
+    /// Status and length of the payload.
+    pub(super) fn finish(&self) -> (i32, usize) {
+        (self.status, self.writer.len())
+    }
+}

@@ -1,0 +1,114 @@
+//! `gpuferry-worker`: one process for each guest process, started before it is needed.
+//!
+//! [`main`] makes the process ready: own address layout, library loaded. Then [`control`](self) serves the front from the first
+//! thread, [`ring`](self) takes calls from the guest on a second, and calls that sleep have threads of their own. The process
+//! inherits nothing but its control socket, as descriptor 0, and ends when that is closed. Descriptors 1 and 2 are the front's:
+//! what the guest's programs print on the device and the log.
+
+mod api;
+mod blocking;
+mod control;
+mod lease;
+mod memory;
+mod options;
+mod regions;
+mod ring;
+mod serve;
+
+use std::os::unix::net::UnixStream;
+use std::sync::Arc;
+
+use wire::sync::Ordering;
+
+pub use api::{Api, Device, Library, Load, LoadError, Reply, Settings};
+pub use lease::{Piece, Pieces};
+pub use memory::{MAX_MAPPED, MapError, Memory, PAGE_LOCKED_ADDRESS, PAGE_LOCKED_BYTES};
+
+use crate::channel::{Channel, ChannelError};
+use crate::death::{EXIT_CLOSED, EXIT_FRONT, EXIT_LIBRARY, EXIT_TROUBLE};
+use crate::mapping::Reservation;
+use crate::os;
+use crate::window::Window;
+
+/// The session that this worker serves.
+#[derive(Debug)]
+pub struct Session {
+    number: u32,
+    memory: Memory,
+    window: Arc<Window>,
+}
+
+impl Session {
+    fn new(number: u32, memory: Memory, window: Arc<Window>) -> Session {
+        Session { number, memory, window }
+    }
+
+    /// The session's number at the front, for the log.
+    #[must_use]
+    pub fn number(&self) -> u32 {
+        self.number
+    }
+
+    /// Staged and leased memory.
+    #[must_use]
+    pub fn memory(&self) -> &Memory {
+        &self.memory
+    }
+
+    fn window(&self) -> &Window {
+        &self.window
+    }
+
+    /// Keeps the status of a posted call that failed, for the guest's next call that reports late errors. The first one stays.
+    pub fn defer(&self, status: i32) {
+        let word = &self.window.header().deferred;
+        // Failure: an earlier status is still there, and is the one to report.
+        let _ = word.compare_exchange(0, status.cast_unsigned(), Ordering::Release, Ordering::Relaxed);
+    }
+
+    /// Sets the status that every call of the guest returns from now on.
+    pub fn set_sticky(&self, status: i32) {
+        self.window.header().sticky.store(status.cast_unsigned(), Ordering::Release);
+    }
+}
+
+/// The worker's program; `load` is the API to serve.
+pub fn main(load: Load) -> ! {
+    // First of all: nothing else of the front is inherited.
+    os::close_from(3);
+    os::die_with_parent();
+    let options = match options::parse(std::env::args_os()) {
+        Ok(options) => options,
+        Err(error) => {
+            eprintln!("gpuferry-worker: {error}");
+            os::exit_now(EXIT_FRONT)
+        }
+    };
+    crate::front::log::start("gpuferry-worker", options.level);
+    control::end_on_panic();
+    match serve(load, &options.settings) {
+        Ok(()) => os::exit_now(EXIT_CLOSED),
+        Err((status, error)) => {
+            log::error!("{error}");
+            os::exit_now(status)
+        }
+    }
+}
+
+fn serve(load: Load, settings: &Settings) -> Result<(), (i32, String)> {
+    let trouble = |what: &'static str| move |error: std::io::Error| (EXIT_TROUBLE, format!("{what}: {error}"));
+    os::unblock_termination().map_err(trouble("signal mask"))?;
+    let socket = os::take_stdin().map_err(trouble("control socket"))?;
+    let channel = Channel::new(UnixStream::from(socket)).map_err(trouble("control socket"))?;
+    let reservation = Reservation::at(PAGE_LOCKED_ADDRESS, PAGE_LOCKED_BYTES)
+        .map_err(trouble("reserving addresses for page-locked memory"))?;
+    let answers = lease::Answers::new().map_err(trouble("eventfd"))?;
+    let library = load(settings).map_err(|error| (EXIT_LIBRARY, error.to_string()))?;
+    let mut control = control::Control::new(channel, library, reservation, answers);
+    let result = control.run();
+    control.end();
+    match result {
+        Ok(()) | Err(ChannelError::Gone) => Ok(()),
+        Err(error) => Err((EXIT_FRONT, format!("front: {error}"))),
+    }
+}

@@ -1,0 +1,124 @@
+//! One call: from a frame to its reply. Used by the ring's thread and by the blocking threads.
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use wire::Malformed;
+use wire::frame::{FrameHeader, NO_SLOT};
+use wire::slot::{self, MAX_REPLY_BYTES};
+use wire::sync::AtomicU32;
+
+use super::Session;
+use super::api::{Api, Reply};
+use crate::death::EXIT_MALFORMED;
+use crate::os;
+
+/// How sleeping guest threads are woken.
+#[derive(Debug)]
+pub(super) enum Waker {
+    /// They sleep by futex on the word itself.
+    Futex,
+    /// The front tells the guest's driver.
+    Event(OwnedFd),
+}
+
+impl Waker {
+    pub(super) fn wake(&self, word: &AtomicU32) {
+        match self {
+            Waker::Futex => os::futex_wake(word),
+            Waker::Event(event) => os::signal(event.as_fd()),
+        }
+    }
+}
+
+/// What a call needs.
+pub(super) struct Server {
+    pub(super) session: Arc<Session>,
+    pub(super) api: Arc<dyn Api>,
+    pub(super) waker: Waker,
+    /// Slots of calls that blocking threads work on, one bit each.
+    busy: AtomicU64,
+}
+
+/// Memory for one reply at a time.
+pub(super) type ReplyMemory = Box<[u8; MAX_REPLY_BYTES]>;
+
+pub(super) fn reply_memory() -> ReplyMemory {
+    Box::new([0; MAX_REPLY_BYTES])
+}
+
+impl Server {
+    pub(super) fn new(session: Arc<Session>, api: Arc<dyn Api>, waker: Waker) -> Server {
+        Server { session, api, waker, busy: AtomicU64::new(0) }
+    }
+
+    /// Marks the slot of a call that goes to a blocking thread.
+    pub(super) fn begin_blocking(&self, header: &FrameHeader) {
+        if header.slot != NO_SLOT {
+            self.busy.fetch_or(1 << header.slot, Ordering::Relaxed);
+        }
+    }
+
+    /// Takes the mark away, before the reply is published: the guest may use the slot again right after.
+    pub(super) fn end_blocking(&self, header: &FrameHeader) {
+        if header.slot != NO_SLOT {
+            self.busy.fetch_and(!(1 << header.slot), Ordering::Relaxed);
+        }
+    }
+
+    /// A slot has one call at a time.
+    pub(super) fn check_slot(&self, header: &FrameHeader) -> Result<(), Malformed> {
+        if header.slot != NO_SLOT && self.busy.load(Ordering::Relaxed) >> header.slot & 1 == 1 {
+            return Err(Malformed::new("call in a slot that still waits for a reply"));
+        }
+        Ok(())
+    }
+
+    /// Makes the call; the reply is in `memory`.
+    pub(super) fn call(
+        &self,
+        header: &FrameHeader,
+        payload: &[u8],
+        memory: &mut [u8; MAX_REPLY_BYTES],
+    ) -> (i32, usize) {
+        let mut reply = Reply::new(memory);
+        match self.api.call(header, payload, &mut reply) {
+            Ok(()) => reply.finish(),
+            Err(malformed) => self.session.end_malformed(malformed, Some(header)),
+        }
+    }
+
+    /// Hands the reply to the guest.
+    pub(super) fn answer(&self, header: &FrameHeader, status: i32, payload: &[u8]) {
+        if header.slot == NO_SLOT {
+            if status != 0 {
+                self.session.defer(status);
+            }
+            return;
+        }
+        let window = self.session.window();
+        let index = usize::from(header.slot);
+        window.write_reply(index, payload);
+        let head = window.slot(index);
+        if slot::publish(head, header.sequence, status, payload.len() as u32) {
+            self.waker.wake(&head.ready);
+        }
+    }
+
+    /// A guest thread sleeps because the ring was full.
+    pub(super) fn wake_for_room(&self) {
+        self.waker.wake(&self.session.window().header().head_epoch);
+    }
+}
+
+impl Session {
+    /// The guest broke the protocol: the process ends, and the front tells the guest.
+    pub(super) fn end_malformed(&self, malformed: Malformed, header: Option<&FrameHeader>) -> ! {
+        match header {
+            Some(header) => log::error!("session {}: call {}: {malformed}", self.number(), header.call),
+            None => log::error!("session {}: {malformed}", self.number()),
+        }
+        os::exit_now(EXIT_MALFORMED)
+    }
+}

@@ -1,0 +1,117 @@
+//! A worker whose API echoes: what the tests of front, carriers and worker give as `--worker`.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use gpuferry_backend::worker::{self, Api, Library, LoadError, Reply, Session, Settings};
+use wire::Malformed;
+use wire::frame::FrameHeader;
+use wire::payload::{Buffer, Reader};
+
+/// Answers with the payload.
+const CALL_ECHO: u16 = 1;
+/// Adds one to every byte of a buffer, in place.
+const CALL_INCREMENT: u16 = 2;
+/// Sleeps for a `u64` of milliseconds, then answers with the payload.
+const CALL_SLEEP: u16 = 3;
+/// Ends with the given status: a posted call's late error.
+const CALL_FAIL: u16 = 4;
+/// Maps a lease (`u32`) at an address (`u64`) with a length (`u64`), writes there, and unmaps it unless the last word is 0.
+const CALL_MAP: u16 = 5;
+/// Holds a buffer for a `u64` of milliseconds after the call, as a copy on the device would.
+const CALL_HOLD: u16 = 6;
+
+struct Echo(Arc<Session>);
+
+struct Loaded;
+
+impl Library for Loaded {
+    fn begin(self: Box<Self>, session: Arc<Session>) -> Arc<dyn Api> {
+        Arc::new(Echo(session))
+    }
+}
+
+fn full(_: wire::payload::Full) -> Malformed {
+    Malformed::new("no room in the reply")
+}
+
+impl Echo {
+    fn increment(&self, buffer: &Buffer<'_>) -> Result<(), Malformed> {
+        for piece in self.0.memory().resolve(buffer, true)?.iter() {
+            for index in 0..piece.bytes {
+                // SAFETY: the pieces are mapped while they are held, and `index` is inside.
+                unsafe {
+                    let byte = piece.pointer.add(index);
+                    byte.write_volatile(byte.read_volatile().wrapping_add(1));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn map(&self, reader: &mut Reader<'_>, reply: &mut Reply<'_>) -> Result<(), Malformed> {
+        let (lease, address, bytes, unmap) = (reader.u32()?, reader.u64()?, reader.u64()?, reader.u32()?);
+        match self.0.memory().map_at(lease, address, bytes) {
+            Ok(pointer) => {
+                // SAFETY: mapped just now, at least one byte.
+                unsafe { pointer.write_volatile(pointer.read_volatile().wrapping_add(1)) };
+                if unmap != 0 && !self.0.memory().unmap(address) {
+                    reply.status(2);
+                }
+            }
+            Err(error) => {
+                log::info!("{error}");
+                reply.status(1);
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Api for Echo {
+    fn call(&self, from: &FrameHeader, payload: &[u8], reply: &mut Reply<'_>) -> Result<(), Malformed> {
+        let mut reader = Reader::new(payload);
+        match from.call {
+            CALL_ECHO => reply.writer().raw(payload).map_err(full),
+            CALL_INCREMENT => self.increment(&reader.buffer()?),
+            CALL_SLEEP => {
+                std::thread::sleep(Duration::from_millis(reader.u64()?.min(10_000)));
+                reply.writer().raw(payload).map_err(full)
+            }
+            CALL_FAIL => {
+                reply.status(reader.u32()?.cast_signed());
+                Ok(())
+            }
+            CALL_MAP => self.map(&mut reader, reply),
+            CALL_HOLD => {
+                let (time, buffer) = (reader.u64()?, reader.buffer()?);
+                let pieces = self.0.memory().resolve(&buffer, false)?;
+                std::thread::spawn(move || {
+                    std::thread::sleep(Duration::from_millis(time.min(10_000)));
+                    drop(pieces);
+                });
+                Ok(())
+            }
+            _ => Err(Malformed::new("call of an unknown number")),
+        }
+    }
+
+    fn blocks(&self, call: u16) -> bool {
+        call == CALL_SLEEP
+    }
+
+    fn end(&self) {}
+}
+
+fn load(settings: &Settings) -> Result<Box<dyn Library>, LoadError> {
+    match &settings.library {
+        Some(file) if !file.exists() => {
+            Err(format!("{} is not there: give the driver's library by --library", file.display()).into())
+        }
+        _ => Ok(Box::new(Loaded)),
+    }
+}
+
+fn main() {
+    worker::main(load)
+}
