@@ -1,1 +1,14 @@
-//! Not written yet.
+//! Ordinary CUDA driver-API programs for the demo, the tests and the checks on a GPU.
+//!
+//! Each is one program of `src/bin`; none knows where its calls go. Here is what they share: [`driver`], the library
+//! found by name; [`pictures`], pictures in files; [`sample`], a picture where none is given.
+
+pub mod driver;
+pub mod pictures;
+pub mod sample;
+
+/// Prints one line to the error stream and ends the program with `status`.
+pub fn fail(program: &str, status: i32, message: &str) -> ! {
+    eprintln!("{program}: {message}");
+    std::process::exit(status)
+}
