@@ -3,8 +3,9 @@
  * virtio_gpuferry: /dev/gpuferry, the guest's end of the gpuferry device
  *
  * Read in this order: driver.c (probe, remove, suspend), file.c (what a process
- * calls), session.c (window, OPEN and CLOSE), lease.c (PIN and UNPIN), queues.c
- * (the three virtqueues). What crosses the queues is spec/device.md.
+ * calls), session.c (window, OPEN and CLOSE), wait.c, lease.c (PIN and UNPIN), then
+ * the virtqueues: queues.c (setting up), control.c, event.c, doorbell.c. What crosses
+ * them is spec/device.md.
  *
  * Who keeps what alive:
  *  - A device is held by its driver binding, by each open file and by each
@@ -279,6 +280,8 @@ void gpuferry_session_close(struct gpuferry_session *session);
 void gpuferry_session_put(struct gpuferry_session *session);
 void gpuferry_session_retire(struct gpuferry_session *session);
 int gpuferry_session_map(struct gpuferry_session *session, struct vm_area_struct *vma);
+
+/* wait.c */
 int gpuferry_session_wait(struct gpuferry_session *session, u32 offset, u32 value, u64 timeout_ns);
 
 /* lease.c */
@@ -289,14 +292,26 @@ int gpuferry_lease_unpin(struct gpuferry_session *session, u32 number);
 void gpuferry_lease_end_all(struct gpuferry_session *session);
 void gpuferry_lease_put(struct gpuferry_lease *lease);
 
-/* queues.c */
-int gpuferry_queues_start(struct gpuferry_device *device);
-void gpuferry_queues_stop(struct gpuferry_device *device);
+/* control.c */
 struct gpuferry_request *gpuferry_request_new(struct gpuferry_session *session, u32 kind);
 int gpuferry_request_submit(struct gpuferry_request *request);
 int gpuferry_request_wait(struct gpuferry_request *request);
 void gpuferry_request_put(struct gpuferry_request *request);
-int gpuferry_ring(struct gpuferry_session *session);
+void gpuferry_requests_abort(struct gpuferry_device *device);
+void gpuferry_control_callback(struct virtqueue *vq);
+
+/* event.c */
+int gpuferry_event_queue(struct gpuferry_device *device, struct gpuferry_event_buffer *buffer);
 void gpuferry_events_handle(struct gpuferry_device *device);
+void gpuferry_event_callback(struct virtqueue *vq);
+
+/* doorbell.c */
+void gpuferry_bells_reset(struct gpuferry_device *device);
+int gpuferry_ring(struct gpuferry_session *session);
+void gpuferry_doorbell_callback(struct virtqueue *vq);
+
+/* queues.c */
+int gpuferry_queues_start(struct gpuferry_device *device);
+void gpuferry_queues_stop(struct gpuferry_device *device);
 
 #endif /* _VIRTIO_GPUFERRY_H */

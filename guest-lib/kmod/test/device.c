@@ -97,7 +97,8 @@ static struct session session_open(void)
 		printf("  %s: %s\n", node, strerror(errno));
 		exit(1);
 	}
-	session.window = mmap(NULL, window_bytes, PROT_READ | PROT_WRITE, MAP_SHARED, session.fd, 0);
+	session.window = mmap(NULL, window_bytes, PROT_READ | PROT_WRITE, MAP_SHARED,
+			      session.fd, 0);
 	if (session.window == MAP_FAILED) {
 		printf("  mmap: %s\n", strerror(errno));
 		exit(1);
