@@ -33,4 +33,4 @@ install_package() { # install_package WHAT PACKAGE
 }
 
 # usage: print the caller's opening comment, which is its manual.
-usage() { sed -n '2,/^[^#]/s/^# \{0,1\}//p' "$0"; }
+usage() { sed -n '2,${/^#/!q; s/^# \{0,1\}//p}' "$0"; }

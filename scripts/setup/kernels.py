@@ -25,7 +25,7 @@ def gpuferry_module(kernel):
     """Path of guest-lib/kmod built for kernel; built again when a source is newer."""
     source = ROOT / "guest-lib" / "kmod"
     built = CACHE / "kmod" / f"{kernel}.ko"
-    inputs = [*source.glob("*.[ch]"), source / "Kbuild", CACHE / kernel / "version"]
+    inputs = [*source.rglob("*.[ch]"), source / "Kbuild", CACHE / kernel / "version"]
     if built.exists() and all(i.stat().st_mtime < built.stat().st_mtime for i in inputs):
         return built
     built.parent.mkdir(parents=True, exist_ok=True)
