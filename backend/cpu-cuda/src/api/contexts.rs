@@ -1,0 +1,312 @@
+//! Primary context management, context management, and peer access between contexts.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use crate::context::{self, Context, DEVICE, LIMITS};
+use crate::device;
+use crate::event::Event;
+use crate::export::cuda;
+use crate::foreign::{In, Out};
+use crate::handle::Handle;
+use crate::status::{Answer, Status};
+use crate::stream;
+
+/// CU_CTX_* flags: scheduling, mapped host memory, keep local memory, core dumps, synchronous memory operations.
+const KNOWN_FLAGS: u32 = 0xff;
+const SCHEDULING: u32 = 7;
+/// What cuCtxGetApiVersion says of contexts made by these calls.
+const API: u32 = 3020;
+
+fn checked_flags(flags: u32) -> Answer<u32> {
+    let scheduling = flags & SCHEDULING;
+    if flags & !KNOWN_FLAGS != 0 || !matches!(scheduling, 0 | 1 | 2 | 4) {
+        return Err(Status::INVALID_VALUE);
+    }
+    Ok(flags)
+}
+
+fn create(out: Out<Handle<Context>>, flags: u32, device: i32, api: u32) -> Answer {
+    out.check()?;
+    device::check(device)?;
+    let context = Context::create(checked_flags(flags)?, api, false)?;
+    out.set(context.handle)?;
+    context::push(context);
+    Ok(())
+}
+
+fn destroy(handle: Handle<Context>) -> Answer {
+    let context = handle.get()?;
+    if context.primary {
+        return Err(Status::INVALID_CONTEXT);
+    }
+    let current = context::top().is_some_and(|top| Arc::ptr_eq(&top, &context));
+    context.destroy();
+    if current {
+        context::pop()?;
+    }
+    Ok(())
+}
+
+fn pop(out: Out<Handle<Context>>) -> Answer {
+    let context = context::pop()?;
+    out.set_if_wanted(context.handle);
+    Ok(())
+}
+
+fn or_current(handle: Handle<Context>) -> Answer<Arc<Context>> {
+    if handle.is_null() { context::current() } else { handle.get() }
+}
+
+fn reset(device: i32) -> Answer {
+    device::check(device)?;
+    context::primary_reset()
+}
+
+fn release(device: i32) -> Answer {
+    device::check(device)?;
+    context::primary_release()
+}
+
+fn set_primary_flags(device: i32, flags: u32) -> Answer {
+    device::check(device)?;
+    context::primary_set_flags(checked_flags(flags)?)
+}
+
+cuda! {
+    fn cuDevicePrimaryCtxRetain(out: Out<Handle<Context>>, device: i32) {
+        out.check()?;
+        device::check(device)?;
+        out.set(context::primary_retain()?)
+    }
+
+    fn cuDevicePrimaryCtxRelease(device: i32) {
+        release(device)
+    }
+
+    fn cuDevicePrimaryCtxRelease_v2(device: i32) {
+        release(device)
+    }
+
+    fn cuDevicePrimaryCtxReset(device: i32) {
+        reset(device)
+    }
+
+    fn cuDevicePrimaryCtxReset_v2(device: i32) {
+        reset(device)
+    }
+
+    fn cuDevicePrimaryCtxSetFlags(device: i32, flags: u32) {
+        set_primary_flags(device, flags)
+    }
+
+    fn cuDevicePrimaryCtxSetFlags_v2(device: i32, flags: u32) {
+        set_primary_flags(device, flags)
+    }
+
+    fn cuDevicePrimaryCtxGetState(device: i32, flags: Out<u32>, active: Out<i32>) {
+        device::check(device)?;
+        active.check()?;
+        let state = context::primary_state()?;
+        flags.set(state.0)?;
+        active.set(i32::from(state.1))
+    }
+
+    fn cuCtxCreate(out: Out<Handle<Context>>, flags: u32, device: i32) {
+        create(out, flags, device, 3010)
+    }
+
+    fn cuCtxCreate_v2(out: Out<Handle<Context>>, flags: u32, device: i32) {
+        create(out, flags, device, API)
+    }
+
+    fn cuCtxCreate_v3(out: Out<Handle<Context>>, _affinity: u64, count: i32, flags: u32, device: i32) {
+        if count != 0 {
+            return Err(Status::UNSUPPORTED_EXEC_AFFINITY);
+        }
+        create(out, flags, device, API)
+    }
+
+    fn cuCtxCreate_v4(out: Out<Handle<Context>>, params: In<[u64; 3]>, flags: u32, device: i32) {
+        if !params.is_null() {
+            let [_, affinities, graphics] = params.read()?;
+            if affinities as u32 != 0 {
+                return Err(Status::UNSUPPORTED_EXEC_AFFINITY);
+            }
+            if graphics != 0 {
+                return Err(Status::NOT_SUPPORTED);
+            }
+        }
+        create(out, flags, device, API)
+    }
+
+    fn cuCtxDestroy(context: Handle<Context>) {
+        destroy(context)
+    }
+
+    fn cuCtxDestroy_v2(context: Handle<Context>) {
+        destroy(context)
+    }
+
+    fn cuCtxAttach(out: Out<Handle<Context>>, flags: u32) {
+        if flags != 0 {
+            return Err(Status::INVALID_VALUE);
+        }
+        out.set(context::current()?.handle)
+    }
+
+    fn cuCtxDetach(context: Handle<Context>) {
+        // Attaching counts nothing, so that one detach is one destroy, as in programs that never attach.
+        destroy(context)
+    }
+
+    fn cuCtxPushCurrent(context: Handle<Context>) {
+        context::push(context.get()?);
+        Ok(())
+    }
+
+    fn cuCtxPushCurrent_v2(context: Handle<Context>) {
+        context::push(context.get()?);
+        Ok(())
+    }
+
+    fn cuCtxPopCurrent(out: Out<Handle<Context>>) {
+        pop(out)
+    }
+
+    fn cuCtxPopCurrent_v2(out: Out<Handle<Context>>) {
+        pop(out)
+    }
+
+    fn cuCtxSetCurrent(context: Handle<Context>) {
+        context::set(if context.is_null() { None } else { Some(context.get()?) });
+        Ok(())
+    }
+
+    fn cuCtxGetCurrent(out: Out<Handle<Context>>) {
+        out.set(context::top().map_or(Handle::NULL, |context| context.handle))
+    }
+
+    fn cuCtxGetDevice(device: Out<i32>) {
+        context::current()?;
+        device.set(DEVICE)
+    }
+
+    fn cuCtxGetDevice_v2(device: Out<i32>, context: Handle<Context>) {
+        or_current(context)?;
+        device.set(DEVICE)
+    }
+
+    fn cuCtxGetFlags(flags: Out<u32>) {
+        flags.set(context::current()?.flags.load(Ordering::Relaxed))
+    }
+
+    fn cuCtxSetFlags(flags: u32) {
+        context::current()?.flags.store(checked_flags(flags)?, Ordering::Relaxed);
+        Ok(())
+    }
+
+    fn cuCtxGetId(context: Handle<Context>, id: Out<u64>) {
+        id.set(or_current(context)?.id)
+    }
+
+    fn cuCtxGetApiVersion(context: Handle<Context>, version: Out<u32>) {
+        version.set(or_current(context)?.api)
+    }
+
+    fn cuCtxSynchronize() {
+        context::current()?.synchronize()
+    }
+
+    fn cuCtxSynchronize_v2(context: Handle<Context>) {
+        or_current(context)?.synchronize()
+    }
+
+    fn cuCtxGetLimit(value: Out<u64>, limit: u32) {
+        let context = context::current()?;
+        let limits = *crate::work::lock(&context.limits);
+        value.set(*limits.get(limit as usize).filter(|_| limit < 7).ok_or(Status::UNSUPPORTED_LIMIT)?)
+    }
+
+    fn cuCtxSetLimit(limit: u32, value: u64) {
+        const { assert!(LIMITS >= 7) };
+        let context = context::current()?;
+        let mut limits = crate::work::lock(&context.limits);
+        let slot = limits.get_mut(limit as usize).filter(|_| limit < 7).ok_or(Status::UNSUPPORTED_LIMIT)?;
+        // The stack is an array of each thread of a kernel: a gigantic one would only fail later.
+        if limit == 0 && value > 512 << 10 {
+            return Err(Status::INVALID_VALUE);
+        }
+        *slot = value;
+        Ok(())
+    }
+
+    fn cuCtxGetCacheConfig(config: Out<u32>) {
+        config.set(context::current()?.cache.load(Ordering::Relaxed))
+    }
+
+    fn cuCtxSetCacheConfig(config: u32) {
+        if config > 3 {
+            return Err(Status::INVALID_VALUE);
+        }
+        context::current()?.cache.store(config, Ordering::Relaxed);
+        Ok(())
+    }
+
+    fn cuCtxGetSharedMemConfig(config: Out<u32>) {
+        config.set(context::current()?.banks.load(Ordering::Relaxed))
+    }
+
+    fn cuCtxSetSharedMemConfig(config: u32) {
+        if config > 2 {
+            return Err(Status::INVALID_VALUE);
+        }
+        context::current()?;
+        // Banks have one width here, as on GPUs of today: the call is accepted and changes nothing.
+        Ok(())
+    }
+
+    fn cuCtxGetStreamPriorityRange(least: Out<i32>, greatest: Out<i32>) {
+        context::current()?;
+        least.set_if_wanted(stream::PRIORITIES.0);
+        greatest.set_if_wanted(stream::PRIORITIES.1);
+        Ok(())
+    }
+
+    fn cuCtxResetPersistingL2Cache() {
+        context::current().map(drop)
+    }
+
+    fn cuCtxGetExecAffinity(_affinity: u64, _kind: u32) {
+        Err(Status::UNSUPPORTED_EXEC_AFFINITY)
+    }
+
+    fn cuCtxRecordEvent(context: Handle<Context>, event: Handle<Event>) {
+        let context = or_current(context)?;
+        context.check()?;
+        event.get()?.recorded(crate::work::Work::start(None, &context.all_unfinished()));
+        Ok(())
+    }
+
+    fn cuCtxWaitEvent(context: Handle<Context>, event: Handle<Event>) {
+        let context = or_current(context)?;
+        context.check()?;
+        if let Some(work) = event.get()?.work() {
+            // The legacy stream is waited for by every stream that is not non-blocking.
+            context.legacy_stream().mark(&[work]);
+        }
+        Ok(())
+    }
+
+    fn cuCtxEnablePeerAccess(peer: Handle<Context>, flags: u32) {
+        context::usable()?;
+        peer.get()?;
+        if flags != 0 { Err(Status::INVALID_VALUE) } else { Err(Status::PEER_ACCESS_UNSUPPORTED) }
+    }
+
+    fn cuCtxDisablePeerAccess(peer: Handle<Context>) {
+        context::usable()?;
+        peer.get()?;
+        Err(Status::PEER_ACCESS_NOT_ENABLED)
+    }
+}

@@ -1,0 +1,151 @@
+//! The one device: its name, limits and attributes.
+//!
+//! It describes itself as a GPU of the capability it is set to, as far as programs plan by it, and honestly where they
+//! would otherwise do something that fails here: no peers, no IPC, no external memory, memory shared with the host.
+
+use crate::context::DEVICE;
+use crate::driver;
+use crate::engine;
+use crate::status::{Answer, Status};
+
+/// Most blocks along x, y, z.
+pub const MAX_GRID: [u32; 3] = [0x7fff_ffff, 65_535, 65_535];
+/// Most threads of a block along x, y, z.
+pub const MAX_BLOCK: [u32; 3] = [1024, 1024, 64];
+/// Most blocks of a cluster.
+pub const MAX_CLUSTER: u32 = 8;
+/// Threads a multiprocessor holds.
+pub const THREADS_PER_PROCESSOR: u32 = 1024;
+/// Blocks a multiprocessor holds.
+pub const BLOCKS_PER_PROCESSOR: u32 = 16;
+/// Registers of a multiprocessor.
+pub const REGISTERS: u32 = 65_536;
+/// PCI address that the device gives; no such device need exist.
+pub const PCI: (i32, i32, i32) = (0, 0, 0);
+/// Alignment that 2D textures over linear memory need of their rows.
+pub const TEXTURE_PITCH: u64 = 32;
+/// Rows of cuMemAllocPitch are multiples of this.
+pub const PITCH: u64 = 512;
+/// Name of the device.
+pub const NAME: &str = "gpuferry CPU device";
+
+/// Refuses every device number but ours.
+pub fn check(device: i32) -> Answer {
+    if device == DEVICE { Ok(()) } else { Err(Status::INVALID_DEVICE) }
+}
+
+/// The compute capability as (major, minor).
+pub fn capability() -> Answer<(i32, i32)> {
+    let capability = driver::initialised()?.capability;
+    Ok(((capability / 10) as i32, (capability % 10) as i32))
+}
+
+/// Shared memory of a multiprocessor in bytes.
+pub fn shared_per_processor() -> u32 {
+    shared_per_block_optin() + if driver::initialised().is_ok_and(|driver| driver.capability >= 80) { 1024 } else { 0 }
+}
+
+/// Most shared memory a block can ask for, in bytes, by capability.
+pub fn shared_per_block_optin() -> u32 {
+    let capability = driver::initialised().map_or(0, |driver| driver.capability);
+    let kib = match capability {
+        ..70 => 48,
+        70..75 => 96,
+        75..80 => 64,
+        80 => 163,
+        81..87 | 88 | 89 => 99,
+        87 => 163,
+        90..120 => 227,
+        _ => 99,
+    };
+    (kib << 10).min(engine::MAX_SHARED_BYTES)
+}
+
+/// 16 bytes that name the device: the same in every process of a host.
+pub fn uuid() -> [u8; 16] {
+    let mut uuid = *b"gpuferry-cpu-000";
+    if let Ok(id) = std::fs::read("/etc/machine-id") {
+        for (at, byte) in id.iter().take(32).enumerate() {
+            uuid[at % 16] ^= byte.rotate_left(3);
+        }
+    }
+    uuid
+}
+
+/// "0000:00:00.0".
+pub fn pci_text() -> String {
+    format!("{:04X}:{:02X}:{:02X}.0", PCI.0, PCI.1, PCI.2)
+}
+
+/// The value of a CUdevice_attribute.
+pub fn attribute(number: u32) -> Answer<i32> {
+    let driver = driver::initialised()?;
+    let (major, minor) = capability()?;
+    let clipped = |bytes: u64| i32::try_from(bytes).unwrap_or(i32::MAX);
+    Ok(match number {
+        // Threads, blocks and grids.
+        1 => engine::MAX_BLOCK_THREADS as i32,
+        2..=4 => MAX_BLOCK[number as usize - 2] as i32,
+        5..=7 => MAX_GRID[number as usize - 5] as i32,
+        10 => engine::WARP_SIZE as i32,
+        16 => driver.cores as i32,
+        39 => THREADS_PER_PROCESSOR as i32,
+        106 => BLOCKS_PER_PROCESSOR as i32,
+        // Shared memory, registers, constants, caches.
+        8 => crate::module::PLAIN_SHARED as i32,
+        81 => shared_per_processor() as i32,
+        97 => shared_per_block_optin() as i32,
+        111 => i32::from(driver.capability >= 80) * 1024,
+        9 => 65_536,
+        12 | 82 => REGISTERS as i32,
+        38 => 4 << 20,
+        79 | 80 => 1,
+        108 | 109 => 0,
+        // Clocks in kHz, memory bus in bits; nominal.
+        13 => 2_000_000,
+        36 => 3_200_000,
+        37 => 128,
+        // Pitch and texture alignment.
+        11 => i32::MAX,
+        14 | 30 => 512,
+        51 => TEXTURE_PITCH as i32,
+        // Sizes of textures and surfaces.
+        21 | 22 | 23 | 55 | 56 | 57 => 131_072,
+        24..=26 | 47..=49 | 58..=60 => 16_384,
+        27 | 28 | 42 | 45 | 46 | 52 | 53 | 61 | 63 | 64 | 66 | 67 | 73 | 74 | 77 => 32_768,
+        29 | 43 | 62 | 65 => 2048,
+        54 | 68 => 2046,
+        69 => 1 << 28,
+        70 => 131_072,
+        71 => 65_000,
+        72 => 2_097_120,
+        44 => 1,
+        // What it can do.
+        15 | 31 | 40 | 78 => 1,
+        75 => major,
+        76 => minor,
+        83 | 89 | 101 => 1,
+        41 | 19 | 86 | 90 | 91 | 95 | 99 | 113 | 115 => 1,
+        92..=94 | 122 | 123 => 1,
+        120 => i32::from(major >= 9),
+        // Virtual memory management, with file descriptors as shareable handles.
+        102 | 103 => 1,
+        119 => 0,
+        // Host memory and the device's are one.
+        18 => 1,
+        // Single to double precision throughput.
+        87 => 2,
+        // Whose values are words of their own.
+        33 => PCI.1,
+        34 => PCI.2,
+        50 => PCI.0,
+        126 => 1,
+        131 | 134 => -1,
+        136 => 0,
+        137 => clipped(0),
+        // Everything else is absent: timeouts, ECC, peers, pageable access, IPC, external memory, multicast, tensor maps.
+        17 | 20 | 32 | 35 | 84 | 85 | 88 | 96 | 98 | 100 | 104 | 105 | 107 | 110 | 112 | 114 | 116..=118 | 121 => 0,
+        124 | 125 | 127..=130 | 132 | 133 | 135 | 138..=147 => 0,
+        _ => return Err(Status::INVALID_VALUE),
+    })
+}

@@ -1,0 +1,460 @@
+//! Graphs: operations with an order, built by calls or by capturing streams, instantiated and launched as a whole.
+//!
+//! A [`Graph`] is what can be edited. [`Executable`] is a flat copy, ready to become work: launching puts a marker at the
+//! end of the stream, the operations behind it by their order, and a marker behind those. Launches of one executable
+//! follow each other.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, Weak};
+
+use crate::arena::Kind;
+use crate::context::guarded;
+use crate::driver;
+use crate::event::Event;
+use crate::handle::{Handle, Object, object};
+use crate::launch::KernelCall;
+use crate::op::{Copy, Fill, HostFunction, Op};
+use crate::status::{Answer, Status};
+use crate::stream::Stream;
+use crate::types::{AllocNode, Memcpy3D, MemsetNode};
+use crate::work::{self, Work, lock};
+
+/// Most nodes of an executable, children included.
+const MOST_NODES: usize = 1 << 20;
+/// Most graphs inside one another.
+const MOST_DEPTH: u32 = 32;
+
+/// What a node does, with what the program gave for it.
+#[derive(Clone)]
+pub enum Payload {
+    /// Nothing.
+    Empty,
+    /// A kernel.
+    Kernel(Arc<KernelCall>),
+    /// A copy.
+    Memcpy(Memcpy3D, Copy),
+    /// A fill.
+    Memset(MemsetNode, Fill),
+    /// A host function.
+    Host(HostFunction, u64),
+    /// A graph.
+    Child(Arc<Graph>),
+    /// Waits for an event.
+    Wait(Arc<Event>),
+    /// Records an event.
+    Record(Arc<Event>),
+    /// Has memory, for as long as the graph lives.
+    Alloc(AllocNode, Arc<GraphMemory>),
+    /// Gives that memory back.
+    Free(u64),
+    /// Something that only capturing makes.
+    Other(Op),
+}
+
+impl Payload {
+    /// CUgraphNodeType.
+    pub fn kind(&self) -> u32 {
+        match self {
+            Payload::Kernel(_) => 0,
+            Payload::Memcpy(..) => 1,
+            Payload::Memset(..) => 2,
+            Payload::Host(..) => 3,
+            Payload::Child(_) => 4,
+            Payload::Empty => 5,
+            Payload::Wait(_) => 6,
+            Payload::Record(_) => 7,
+            Payload::Alloc(..) => 10,
+            Payload::Free(_) => 11,
+            Payload::Other(Op::Write(..) | Op::WaitValue(_)) => 12,
+            Payload::Other(_) => 1,
+        }
+    }
+
+    fn op(&self) -> Op {
+        match self {
+            Payload::Kernel(call) => Op::Kernel(call.clone()),
+            Payload::Memcpy(_, copy) => Op::Copy(copy.clone()),
+            Payload::Memset(_, fill) => Op::Fill(*fill),
+            Payload::Host(function, data) => Op::Host(*function, *data),
+            Payload::Wait(event) => Op::Wait(event.clone()),
+            Payload::Record(event) => Op::Record(event.clone()),
+            Payload::Other(op) => op.clone(),
+            // A free inside a graph keeps the memory for the next launch.
+            Payload::Empty | Payload::Child(_) | Payload::Alloc(..) | Payload::Free(_) => Op::Empty,
+        }
+    }
+}
+
+/// Memory that belongs to a graph and what was made of it.
+pub struct GraphMemory(pub u64);
+
+impl GraphMemory {
+    /// Allocates it.
+    pub fn create(bytes: u64, context: u64) -> Answer<Arc<GraphMemory>> {
+        if bytes == 0 {
+            return Err(Status::INVALID_VALUE);
+        }
+        Ok(Arc::new(GraphMemory(driver::arena()?.allocate(bytes, Kind::Device, context)?)))
+    }
+}
+
+impl Drop for GraphMemory {
+    fn drop(&mut self) {
+        if let Ok(arena) = driver::arena() {
+            // The program may have freed it itself.
+            let _ = arena.free(self.0, |_| true);
+        }
+    }
+}
+
+/// One node of a graph.
+#[derive(Clone)]
+pub struct Node {
+    /// Its handle.
+    pub handle: Handle<GraphNode>,
+    /// What it does.
+    pub payload: Payload,
+    /// The nodes it follows.
+    pub after: Vec<u64>,
+    /// The node it was cloned from.
+    pub original: Handle<GraphNode>,
+}
+
+/// The nodes of a graph, by number; a node's number is higher than those it was made after.
+#[derive(Default)]
+pub struct Nodes {
+    /// Every node.
+    pub all: BTreeMap<u64, Node>,
+    next: u64,
+}
+
+/// A graph.
+pub struct Graph {
+    /// Its own handle; null for a child graph's copy until one is asked for.
+    pub handle: Handle<Graph>,
+    /// Its nodes.
+    pub nodes: Mutex<Nodes>,
+    /// Objects that live as long as it: handle and count.
+    pub objects: Mutex<HashMap<u64, u32>>,
+}
+
+object!(Graph, 13, INVALID_VALUE);
+
+/// What a CUgraphNode names.
+pub struct GraphNode {
+    /// Its graph.
+    pub graph: Weak<Graph>,
+    /// Its number there.
+    pub id: u64,
+}
+
+object!(GraphNode, 14, INVALID_VALUE);
+
+impl GraphNode {
+    /// The graph, and the node as it is now.
+    pub fn find(&self) -> Answer<(Arc<Graph>, Node)> {
+        let graph = self.graph.upgrade().ok_or(Status::INVALID_VALUE)?;
+        let node = lock(&graph.nodes).all.get(&self.id).cloned().ok_or(Status::INVALID_VALUE)?;
+        Ok((graph, node))
+    }
+}
+
+impl Graph {
+    /// An empty graph.
+    pub fn create() -> Answer<Arc<Graph>> {
+        let make = |handle| Graph { handle, nodes: Mutex::default(), objects: Mutex::default() };
+        Ok(Graph::table().insert(make)?.1)
+    }
+
+    /// Adds a node behind others of this graph.
+    pub fn add(self: &Arc<Self>, payload: Payload, after: Vec<u64>) -> Answer<(u64, Handle<GraphNode>)> {
+        self.add_copy_of(Handle::NULL, payload, after)
+    }
+
+    fn add_copy_of(
+        self: &Arc<Self>,
+        original: Handle<GraphNode>,
+        payload: Payload,
+        after: Vec<u64>,
+    ) -> Answer<(u64, Handle<GraphNode>)> {
+        let mut nodes = lock(&self.nodes);
+        if nodes.all.len() >= MOST_NODES || after.iter().any(|id| !nodes.all.contains_key(id)) {
+            return Err(Status::INVALID_VALUE);
+        }
+        let id = nodes.next;
+        let graph = Arc::downgrade(self);
+        let (handle, _) = GraphNode::table().insert(|_| GraphNode { graph, id })?;
+        nodes.next += 1;
+        nodes.all.insert(id, Node { handle, payload, after, original });
+        Ok((id, handle))
+    }
+
+    /// The numbers of nodes of this graph, from their handles; one of another graph or named twice is refused.
+    pub fn ids(self: &Arc<Self>, handles: &[Handle<GraphNode>]) -> Answer<Vec<u64>> {
+        let mut ids = Vec::new();
+        for handle in handles {
+            let node = handle.get()?;
+            if !node.graph.upgrade().is_some_and(|graph| Arc::ptr_eq(&graph, self)) || ids.contains(&node.id) {
+                return Err(Status::INVALID_VALUE);
+            }
+            ids.push(node.id);
+        }
+        Ok(ids)
+    }
+
+    /// Changes a node's payload.
+    pub fn set(&self, id: u64, payload: Payload) -> Answer {
+        let mut nodes = lock(&self.nodes);
+        nodes.all.get_mut(&id).map(|node| node.payload = payload).ok_or(Status::INVALID_VALUE)
+    }
+
+    /// Removes a node and the order it stood in.
+    pub fn remove(&self, id: u64) -> Answer {
+        let mut nodes = lock(&self.nodes);
+        let gone = nodes.all.remove(&id).ok_or(Status::INVALID_VALUE)?;
+        for node in nodes.all.values_mut() {
+            node.after.retain(|other| *other != id);
+        }
+        let _ = gone.handle.take();
+        Ok(())
+    }
+
+    /// A graph of its own with the same nodes.
+    pub fn copy(&self) -> Answer<Arc<Graph>> {
+        let copy = Graph::create()?;
+        let nodes: Vec<(u64, Node)> = lock(&self.nodes).all.iter().map(|(id, node)| (*id, node.clone())).collect();
+        let mut numbers = HashMap::new();
+        for (id, node) in &nodes {
+            let payload = match &node.payload {
+                Payload::Child(child) => Payload::Child(child.copy()?),
+                other => other.clone(),
+            };
+            let (new, _) = copy.add_copy_of(node.handle, payload, Vec::new())?;
+            numbers.insert(*id, new);
+        }
+        for (id, node) in &nodes {
+            let after = node.after.iter().filter_map(|id| numbers.get(id).copied()).collect();
+            let mut all = lock(&copy.nodes);
+            if let Some(copied) = numbers.get(id).and_then(|new| all.all.get_mut(new)) {
+                copied.after = after;
+            }
+        }
+        Ok(copy)
+    }
+
+    /// Whether each of `from` is, or is before, one of `to`.
+    pub fn all_before(&self, from: &[u64], to: &[u64]) -> bool {
+        let nodes = lock(&self.nodes);
+        let mut seen: Vec<u64> = to.to_vec();
+        let mut next = 0;
+        while let Some(id) = seen.get(next).copied() {
+            next += 1;
+            let before = nodes.all.get(&id).map(|node| node.after.clone()).unwrap_or_default();
+            for id in before {
+                if !seen.contains(&id) {
+                    seen.push(id);
+                }
+            }
+        }
+        from.iter().all(|id| seen.contains(id))
+    }
+
+    /// The node numbers in an order that respects theirs; refused if there is a cycle.
+    fn sorted(&self) -> Answer<Vec<(u64, Node)>> {
+        let nodes = lock(&self.nodes);
+        let mut waiting: HashMap<u64, usize> = nodes.all.iter().map(|(id, node)| (*id, node.after.len())).collect();
+        let mut followers: HashMap<u64, Vec<u64>> = HashMap::new();
+        for (id, node) in &nodes.all {
+            for before in &node.after {
+                followers.entry(*before).or_default().push(*id);
+            }
+        }
+        let mut order: Vec<u64> = nodes.all.iter().filter(|(_, n)| n.after.is_empty()).map(|(id, _)| *id).collect();
+        let mut next = 0;
+        while let Some(id) = order.get(next).copied() {
+            next += 1;
+            for follower in followers.get(&id).into_iter().flatten() {
+                let left = waiting.entry(*follower).or_insert(1);
+                *left -= 1;
+                if *left == 0 {
+                    order.push(*follower);
+                }
+            }
+        }
+        if order.len() != nodes.all.len() {
+            return Err(Status::INVALID_VALUE);
+        }
+        Ok(order.iter().filter_map(|id| nodes.all.get(id).map(|node| (*id, node.clone()))).collect())
+    }
+
+    /// cuGraphDestroy.
+    pub fn destroy(handle: Handle<Graph>) -> Answer {
+        let graph = handle.take()?;
+        let handles: Vec<_> = lock(&graph.nodes).all.values().map(|node| node.handle).collect();
+        for node in handles {
+            let _ = node.take();
+        }
+        for (object, count) in lock(&graph.objects).drain() {
+            let _ = crate::user_object::release(Handle::from_raw(object), count);
+        }
+        Ok(())
+    }
+}
+
+/// One operation of an executable.
+#[derive(Clone)]
+pub struct Item {
+    /// The node it was made from.
+    pub node: Handle<GraphNode>,
+    /// That node's kind.
+    pub kind: u32,
+    /// What it does.
+    pub op: Op,
+    /// Items it follows, all earlier in the list.
+    pub after: Vec<usize>,
+    /// Whether it does anything.
+    pub enabled: bool,
+    /// Keeps memory of the graph.
+    memory: Option<Arc<GraphMemory>>,
+}
+
+/// A graph ready to be launched.
+pub struct Executable {
+    /// Its own handle.
+    pub handle: Handle<Executable>,
+    /// CUgraphInstantiate_flags.
+    pub flags: u64,
+    /// Its operations.
+    pub items: RwLock<Vec<Item>>,
+    last: Mutex<Option<Arc<Work>>>,
+    destroyed: AtomicBool,
+}
+
+object!(Executable, 15);
+
+/// The operations of a graph in order; children are laid out between two markers of their own.
+fn flatten(graph: &Graph, items: &mut Vec<Item>, entry: &[usize], depth: u32) -> Answer<Vec<usize>> {
+    if depth > MOST_DEPTH {
+        return Err(Status::INVALID_VALUE);
+    }
+    let mut places: HashMap<u64, usize> = HashMap::new();
+    let mut followed: Vec<u64> = Vec::new();
+    for (id, node) in graph.sorted()? {
+        if items.len() >= MOST_NODES {
+            return Err(Status::OUT_OF_MEMORY);
+        }
+        followed.extend(&node.after);
+        let mut after: Vec<usize> = node.after.iter().filter_map(|id| places.get(id).copied()).collect();
+        if after.is_empty() {
+            after.extend(entry);
+        }
+        if let Payload::Child(child) = &node.payload {
+            after = flatten(child, items, &after, depth + 1)?;
+        }
+        let memory = if let Payload::Alloc(_, memory) = &node.payload { Some(memory.clone()) } else { None };
+        let (kind, op) = (node.payload.kind(), node.payload.op());
+        items.push(Item { node: node.handle, kind, op, after, enabled: true, memory });
+        places.insert(id, items.len() - 1);
+    }
+    let ends: Vec<usize> = places.iter().filter(|(id, _)| !followed.contains(id)).map(|(_, place)| *place).collect();
+    Ok(if ends.is_empty() { entry.to_vec() } else { ends })
+}
+
+impl Executable {
+    /// cuGraphInstantiate.
+    pub fn create(graph: &Graph, flags: u64) -> Answer<Handle<Executable>> {
+        let mut items = Vec::new();
+        flatten(graph, &mut items, &[], 0)?;
+        let make = |handle| Executable {
+            handle,
+            flags,
+            items: RwLock::new(items),
+            last: Mutex::new(None),
+            destroyed: AtomicBool::new(false),
+        };
+        Ok(Executable::table().insert(make)?.0)
+    }
+
+    /// Changes the operation of the item that was made from `node`; `kind` must stay.
+    pub fn set(&self, node: Handle<GraphNode>, payload: &Payload) -> Answer {
+        let mut items = self.items.write().unwrap_or_else(PoisonError::into_inner);
+        let item = items.iter_mut().find(|item| item.node == node).ok_or(Status::INVALID_VALUE)?;
+        if item.kind != payload.kind() {
+            return Err(Status::INVALID_VALUE);
+        }
+        item.op = payload.op();
+        Ok(())
+    }
+
+    /// Switches the item of a node off or on.
+    pub fn enable(&self, node: Handle<GraphNode>, on: Option<bool>) -> Answer<bool> {
+        let mut items = self.items.write().unwrap_or_else(PoisonError::into_inner);
+        let item = items.iter_mut().find(|item| item.node == node && item.kind <= 2).ok_or(Status::INVALID_VALUE)?;
+        if let Some(on) = on {
+            item.enabled = on;
+        }
+        Ok(item.enabled)
+    }
+
+    /// cuGraphExecUpdate: takes the operations of a graph of the same form; where it differs, its node.
+    pub fn update(&self, graph: &Graph) -> Result<(), Handle<GraphNode>> {
+        let mut fresh = Vec::new();
+        flatten(graph, &mut fresh, &[], 0).map_err(|_| Handle::NULL)?;
+        let mut items = self.items.write().unwrap_or_else(PoisonError::into_inner);
+        if fresh.len() != items.len() {
+            return Err(fresh.get(items.len()).map_or(Handle::NULL, |item| item.node));
+        }
+        if let Some((_, new)) =
+            items.iter().zip(&fresh).find(|(old, new)| old.kind != new.kind || old.after != new.after)
+        {
+            return Err(new.node);
+        }
+        for (old, new) in items.iter_mut().zip(fresh) {
+            (old.op, old.memory) = (new.op, new.memory);
+        }
+        Ok(())
+    }
+
+    /// Puts the graph at the end of a stream; the work returned is its end and has to be let go.
+    pub fn launch(self: &Arc<Self>, stream: &Stream) -> Answer<Arc<Work>> {
+        if self.destroyed.load(Ordering::Acquire) {
+            return Err(Status::INVALID_VALUE);
+        }
+        let items = self.items.read().unwrap_or_else(PoisonError::into_inner);
+        let mut last = lock(&self.last);
+        let before: Vec<_> = last.take().into_iter().collect();
+        let start = stream.context.append(stream, None, &before);
+        let mut made: Vec<Arc<Work>> = Vec::with_capacity(items.len());
+        for item in items.iter() {
+            let op = if item.enabled { item.op.clone() } else { Op::Empty };
+            let external = if let Op::Wait(event) = &op { event.work() } else { None };
+            let after = item.after.iter().filter_map(|place| made.get(*place)).chain(&external);
+            let after = after.chain(item.after.is_empty().then_some(&start));
+            made.push(match op {
+                Op::Empty | Op::Wait(_) | Op::Graph(_) => Work::prepare(None, after),
+                Op::Record(event) => {
+                    let work = Work::prepare(None, after);
+                    event.recorded(work.clone());
+                    work
+                }
+                op => {
+                    let context = stream.context.clone();
+                    let run = guarded(stream.context.clone(), move || op.run(&context));
+                    Work::prepare(Some(run), after)
+                }
+            });
+        }
+        let end = stream.context.append(stream, None, &made);
+        *last = Some(end.clone());
+        work::release(&start);
+        made.iter().for_each(work::release);
+        Ok(end)
+    }
+
+    /// cuGraphExecDestroy: launches that are under way go on.
+    pub fn destroy(handle: Handle<Executable>) -> Answer {
+        handle.take()?.destroyed.store(true, Ordering::Release);
+        Ok(())
+    }
+}

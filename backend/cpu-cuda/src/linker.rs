@@ -1,0 +1,97 @@
+//! Linking: several PTX texts to one image.
+
+use std::sync::Mutex;
+
+use crate::driver;
+use crate::engine;
+use crate::handle::{Handle, Object, object};
+use crate::image;
+use crate::jit_options::JitOptions;
+use crate::module::compile_status;
+use crate::status::{Answer, Status};
+use crate::work::lock;
+
+/// CUjitInputType.
+const INPUT_CUBIN: u32 = 0;
+const INPUT_PTX: u32 = 1;
+const INPUT_FATBINARY: u32 = 2;
+const INPUT_LAST: u32 = 5;
+
+/// A link under way.
+pub struct Linker {
+    options: JitOptions,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    parts: Vec<Vec<u8>>,
+    /// The result: the program reads it until the link is destroyed.
+    image: Option<Box<[u8]>>,
+    info: String,
+}
+
+object!(Linker, 18);
+
+impl Linker {
+    /// cuLinkCreate.
+    pub fn create(options: JitOptions) -> Answer<Handle<Linker>> {
+        Ok(Linker::table().insert(|_| Linker { options, state: Mutex::default() })?.0)
+    }
+
+    /// cuLinkAddData.
+    pub fn add(&self, kind: u32, bytes: &[u8], name: &str, options: JitOptions) -> Answer {
+        let capability = driver::initialised()?.capability;
+        let text = match kind {
+            INPUT_PTX | INPUT_FATBINARY => image::in_bytes(bytes, capability),
+            // What cuLinkComplete gives is called a cubin and may be linked again.
+            INPUT_CUBIN if !bytes.starts_with(b"\x7fELF") => image::in_bytes(bytes, capability),
+            INPUT_CUBIN => Err(Status::NO_BINARY_FOR_GPU),
+            3..=INPUT_LAST => Err(Status::NOT_SUPPORTED),
+            _ => Err(Status::INVALID_VALUE),
+        };
+        let checked = text.and_then(|text| {
+            let whole = engine::load(&text, &driver::initialised()?.compile_options());
+            match whole {
+                // A part may need others.
+                Ok(_) => Ok(text),
+                Err(error) if error.kind == engine::CompileErrorKind::UnresolvedSymbol => Ok(text),
+                Err(error) => {
+                    self.options.and(options).report("", &format!("error: {name}: {error}\n"), 0.0);
+                    log::warn!("link input {name} refused: {error}");
+                    Err(compile_status(error.kind))
+                }
+            }
+        })?;
+        let mut state = lock(&self.state);
+        if state.image.is_some() {
+            return Err(Status::INVALID_VALUE);
+        }
+        state.info.push_str(&format!("info: {name}: {} bytes of PTX\n", checked.len()));
+        state.parts.push(checked);
+        Ok(())
+    }
+
+    /// cuLinkComplete: where the image lies, and its bytes.
+    pub fn complete(&self) -> Answer<(u64, u64)> {
+        let mut state = lock(&self.state);
+        if state.parts.is_empty() || state.image.is_some() {
+            return Err(Status::INVALID_VALUE);
+        }
+        let options = driver::initialised()?.compile_options();
+        let parts: Vec<&[u8]> = state.parts.iter().map(Vec::as_slice).collect();
+        match engine::link(&parts, &options) {
+            Ok(mut image) => {
+                // Readers that take the image for text look for its end.
+                image.push(0);
+                self.options.report(&state.info, "", 0.0);
+                let kept = state.image.insert(image.into_boxed_slice());
+                Ok((kept.as_ptr() as u64, kept.len() as u64))
+            }
+            Err(error) => {
+                self.options.report(&state.info, &format!("error: {error}\n"), 0.0);
+                Err(compile_status(error.kind))
+            }
+        }
+    }
+}

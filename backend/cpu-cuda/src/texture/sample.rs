@@ -1,0 +1,354 @@
+//! Sampling: from coordinates to a texel, by the rules of the CUDA Programming Guide, appendix "Texture Fetching".
+//!
+//! Weights of linear filtering have 8 bits of fraction, as there.
+
+use super::{Level, NORMALIZED, READ_AS_INTEGER, Sampler, Texels};
+use crate::array::Format;
+use crate::engine::{self, Coordinates, Geometry, Texel, TextureFetch};
+
+const WRAP: u32 = 0;
+const CLAMP: u32 = 1;
+const MIRROR: u32 = 2;
+const BORDER: u32 = 3;
+
+/// Four components, before they are given the type that the program wants.
+#[derive(Clone, Copy)]
+enum Value {
+    Bits([u32; 4]),
+    Float([f32; 4]),
+}
+
+/// Fetches; every input has an answer.
+pub fn fetch(texels: &Texels, sampler: &Sampler, fetch: &TextureFetch) -> [u32; 4] {
+    let value = match fetch.coordinates {
+        Coordinates::Integer(at) => whole(texels, sampler, fetch, at),
+        Coordinates::Float(at) => {
+            let (at, face) = if is_cube(fetch.geometry) { face(at) } else { (at, 0) };
+            let layer = layer(fetch, face);
+            if let Some(component) = fetch.gather {
+                gather(texels, sampler, at, layer, component)
+            } else {
+                levelled(texels, sampler, fetch, at, layer)
+            }
+        }
+    };
+    match (value, fetch.texel) {
+        (Value::Bits(bits), Texel::U32 | Texel::S32) => bits,
+        (Value::Bits(bits), Texel::F32) => bits,
+        (Value::Float(all), _) => all.map(f32::to_bits),
+    }
+}
+
+fn is_cube(geometry: Geometry) -> bool {
+    matches!(geometry, Geometry::Cube | Geometry::CubeLayered)
+}
+
+/// The slice that layered and cube shapes add; `None` where z is a coordinate.
+fn layer(fetch: &TextureFetch, face: u64) -> Option<u64> {
+    match fetch.geometry {
+        Geometry::Three => None,
+        Geometry::Cube => Some(face),
+        Geometry::CubeLayered => Some(u64::from(fetch.layer) * 6 + face),
+        Geometry::OneLayered | Geometry::TwoLayered => Some(u64::from(fetch.layer)),
+        Geometry::One | Geometry::Two | Geometry::TwoMultisample => Some(0),
+    }
+}
+
+/// Cube coordinates to a face and the normalised place in it.
+fn face([x, y, z]: [f32; 3]) -> ([f32; 3], u64) {
+    let (a, b, c) = (x.abs(), y.abs(), z.abs());
+    let (s, t, m, face) = if a >= b && a >= c {
+        if x >= 0.0 { (-z, -y, a, 0) } else { (z, -y, a, 1) }
+    } else if b >= c {
+        if y >= 0.0 { (x, z, b, 2) } else { (x, -z, b, 3) }
+    } else if z >= 0.0 {
+        (x, -y, c, 4)
+    } else {
+        (-x, -y, c, 5)
+    };
+    if m == 0.0 {
+        return ([0.5, 0.5, 0.0], face);
+    }
+    ([(s / m + 1.0) / 2.0, (t / m + 1.0) / 2.0, 0.0], face)
+}
+
+/// A fetch by texel numbers: no filter.
+fn whole(texels: &Texels, sampler: &Sampler, fetch: &TextureFetch, at: [i32; 3]) -> Value {
+    let wanted = match fetch.level {
+        engine::Level::Lod(level) => level.round().max(0.0) as usize,
+        _ => 0,
+    };
+    let index = wanted.min(texels.levels.len().saturating_sub(1));
+    let Some(level) = texels.levels.get(index) else { return Value::Bits([0; 4]) };
+    let at = at.map(i64::from);
+    let z = layer(fetch, at[2].clamp(0, 5) as u64).map_or(at[2], |layer| layer.min(level.extent[2] - 1) as i64);
+    let y = if matches!(fetch.geometry, Geometry::One | Geometry::OneLayered) { 0 } else { at[1] };
+    texel(texels, sampler, level, [at[0], y, z])
+}
+
+/// A fetch from the level or levels that the instruction and the sampler say.
+fn levelled(texels: &Texels, sampler: &Sampler, fetch: &TextureFetch, at: [f32; 3], layer: Option<u64>) -> Value {
+    let last = texels.levels.len().saturating_sub(1);
+    let wanted = match fetch.level {
+        engine::Level::Base => 0.0,
+        engine::Level::Lod(level) => level,
+        engine::Level::Gradient(dx, dy) => gradient(texels, sampler, dx, dy),
+    };
+    let wanted =
+        (wanted + sampler.level_bias).max(sampler.level_clamp[0]).min(sampler.level_clamp[1]).clamp(0.0, last as f32);
+    let on = |index: usize| match texels.levels.get(index.min(last)) {
+        Some(level) => filtered(texels, sampler, level, at, layer),
+        None => Value::Bits([0; 4]),
+    };
+    if last == 0 {
+        return on(0);
+    }
+    if sampler.level_filter == 0 {
+        return on((wanted + 0.5).floor() as usize);
+    }
+    let low = wanted.floor();
+    mix(on(low as usize), on(low as usize + 1), eighth_bits(wanted - low))
+}
+
+/// The level whose texels are as far apart as the derivatives.
+fn gradient(texels: &Texels, sampler: &Sampler, dx: [f32; 3], dy: [f32; 3]) -> f32 {
+    let Some(base) = texels.levels.first() else { return 0.0 };
+    let scale = base.extent.map(|n| if sampler.flags & NORMALIZED != 0 { n as f32 } else { 1.0 });
+    let length = |d: [f32; 3]| d.iter().zip(scale).map(|(d, s)| (d * s) * (d * s)).sum::<f32>().sqrt();
+    length(dx).max(length(dy)).max(f32::MIN_POSITIVE).log2()
+}
+
+/// Coordinates in texels, normalised ones multiplied out.
+fn scaled(sampler: &Sampler, level: &Level, at: [f32; 3], cube: bool) -> [f32; 3] {
+    let normalized = sampler.flags & NORMALIZED != 0 || cube;
+    let along = |axis: usize| {
+        let size = level.extent[axis] as f32;
+        let at = if at[axis].is_nan() { 0.0 } else { at[axis] };
+        if !normalized {
+            return at;
+        }
+        match sampler.address[axis] {
+            WRAP => (at - at.floor()) * size,
+            MIRROR => {
+                let whole = at.floor();
+                let part = at - whole;
+                (if whole.rem_euclid(2.0) == 1.0 { 1.0 - part } else { part }) * size
+            }
+            _ => at * size,
+        }
+    };
+    [along(0), along(1), along(2)]
+}
+
+/// A point or linear fetch from one level.
+fn filtered(texels: &Texels, sampler: &Sampler, level: &Level, at: [f32; 3], layer: Option<u64>) -> Value {
+    let at = scaled(sampler, level, at, false);
+    let top = level.extent[2].saturating_sub(1);
+    let fixed = layer.map(|layer| layer.min(top) as i64);
+    if sampler.filter == 0 || texels.linear {
+        let [x, y, z] = at.map(|at| at.floor() as i64);
+        return texel(texels, sampler, level, [x, y, fixed.unwrap_or(z)]);
+    }
+    let low = at.map(|at| (at - 0.5).floor());
+    let weight = [0, 1, 2].map(|axis| eighth_bits(at[axis] - 0.5 - low[axis]));
+    let [x, y, z] = low.map(|low| low as i64);
+    let along_x = |y: i64, z: i64| {
+        let here = texel(texels, sampler, level, [x, y, z]);
+        mix(here, texel(texels, sampler, level, [x + 1, y, z]), weight[0])
+    };
+    let along_y = |z: i64| {
+        if level.extent[1] == 1 { along_x(0, z) } else { mix(along_x(y, z), along_x(y + 1, z), weight[1]) }
+    };
+    match fixed {
+        Some(z) => along_y(z),
+        None => mix(along_y(z), along_y(z + 1), weight[2]),
+    }
+}
+
+/// One component of the four texels that a bilinear fetch would use.
+fn gather(texels: &Texels, sampler: &Sampler, at: [f32; 3], layer: Option<u64>, component: u8) -> Value {
+    let Some(level) = texels.levels.first() else { return Value::Bits([0; 4]) };
+    let at = scaled(sampler, level, at, false);
+    let [x, y, _] = at.map(|at| (at - 0.5).floor() as i64);
+    let z = layer.unwrap_or(0).min(level.extent[2].saturating_sub(1)) as i64;
+    let component = usize::from(component.min(3));
+    let corners = [(0, 1), (1, 1), (1, 0), (0, 0)].map(|(dx, dy)| texel(texels, sampler, level, [x + dx, y + dy, z]));
+    match corners {
+        [Value::Float(a), Value::Float(b), Value::Float(c), Value::Float(d)] => {
+            Value::Float([a[component], b[component], c[component], d[component]])
+        }
+        corners => Value::Bits(corners.map(|corner| match corner {
+            Value::Bits(bits) => bits[component],
+            Value::Float(all) => all[component].to_bits(),
+        })),
+    }
+}
+
+fn eighth_bits(fraction: f32) -> f32 {
+    (fraction * 256.0).round() / 256.0
+}
+
+fn mix(low: Value, high: Value, weight: f32) -> Value {
+    match (low, high) {
+        (Value::Float(low), Value::Float(high)) => {
+            Value::Float([0, 1, 2, 3].map(|n| low[n] * (1.0 - weight) + high[n] * weight))
+        }
+        // Integers are not filtered.
+        (low, _) => low,
+    }
+}
+
+/// One texel; outside, what the address mode says.
+fn texel(texels: &Texels, sampler: &Sampler, level: &Level, at: [i64; 3]) -> Value {
+    let mut inside = [0u64; 3];
+    for axis in 0..3 {
+        let size = level.extent[axis] as i64;
+        let n = at[axis];
+        let mode = if texels.linear { BORDER } else { mode(sampler, axis) };
+        inside[axis] = match mode {
+            _ if (0..size).contains(&n) => n as u64,
+            WRAP => n.rem_euclid(size) as u64,
+            MIRROR => {
+                let n = n.rem_euclid(2 * size);
+                (if n < size { n } else { 2 * size - 1 - n }) as u64
+            }
+            CLAMP => n.clamp(0, size - 1) as u64,
+            _ => return border(texels, sampler),
+        };
+    }
+    let format = texels.format;
+    let offset = inside[2] * level.slice + inside[1] * level.pitch + inside[0] * format.bytes();
+    let mut raw = [0u8; 16];
+    // SAFETY: inside the level, whose memory was checked when the texture was made and lies in the arena, which stays
+    // mapped even if it has been freed since.
+    unsafe {
+        let from = (level.address + offset) as *const u8;
+        std::ptr::copy_nonoverlapping(from, raw.as_mut_ptr(), format.bytes() as usize);
+    }
+    decode(format, sampler.flags, &raw)
+}
+
+fn mode(sampler: &Sampler, axis: usize) -> u32 {
+    let mode = sampler.address[axis];
+    // Wrap and mirror exist for normalised coordinates only.
+    if mode == BORDER || sampler.flags & NORMALIZED != 0 { mode } else { CLAMP }
+}
+
+fn border(texels: &Texels, sampler: &Sampler) -> Value {
+    if reads_floats(texels.format, sampler.flags) {
+        Value::Float(if texels.linear { [0.0; 4] } else { sampler.border })
+    } else {
+        Value::Bits(if texels.linear { [0; 4] } else { sampler.border.map(f32::to_bits) })
+    }
+}
+
+fn reads_floats(format: Format, flags: u32) -> bool {
+    match format.kind {
+        0x10 | 0x20 => true,
+        3 | 10 => false,
+        _ => flags & READ_AS_INTEGER == 0,
+    }
+}
+
+fn decode(format: Format, flags: u32, raw: &[u8; 16]) -> Value {
+    let floats = reads_floats(format, flags);
+    let width = format.channel_bytes() as usize;
+    let mut bits = [0u32; 4];
+    let mut all = [0f32; 4];
+    for channel in 0..format.channels as usize {
+        let at = channel * width;
+        let word = |n: usize| u32::from(raw[at + n]) << (8 * n);
+        let plain: u32 = (0..width).map(word).sum();
+        let signed = match width {
+            1 => i32::from(plain as u8 as i8),
+            2 => i32::from(plain as u16 as i16),
+            _ => plain as i32,
+        };
+        (bits[channel], all[channel]) = match format.kind {
+            1 => (plain, plain as f32 / 255.0),
+            2 => (plain, plain as f32 / 65_535.0),
+            8 => (signed as u32, (signed as f32 / 127.0).max(-1.0)),
+            9 => (signed as u32, (signed as f32 / 32_767.0).max(-1.0)),
+            0x10 => (plain, half(plain as u16)),
+            0x20 => (plain, f32::from_bits(plain)),
+            _ => (plain, 0.0),
+        };
+    }
+    if floats { Value::Float(all) } else { Value::Bits(bits) }
+}
+
+/// An IEEE half as a float, exactly.
+fn half(bits: u16) -> f32 {
+    let sign = u32::from(bits & 0x8000) << 16;
+    let exponent = u32::from(bits >> 10 & 0x1f);
+    let fraction = u32::from(bits & 0x3ff);
+    match (exponent, fraction) {
+        (0, fraction) => {
+            let size = fraction as f32 / 16_777_216.0;
+            f32::from_bits(size.to_bits() | sign)
+        }
+        (31, fraction) => f32::from_bits(sign | 0x7f80_0000 | fraction << 13),
+        _ => f32::from_bits(sign | (exponent + 112) << 23 | fraction << 13),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fetch_at(texels: &Texels, sampler: &Sampler, at: [f32; 3]) -> [f32; 4] {
+        let fetch = TextureFetch {
+            handle: 0,
+            geometry: Geometry::Two,
+            layer: 0,
+            coordinates: Coordinates::Float(at),
+            level: engine::Level::Base,
+            gather: None,
+            texel: Texel::F32,
+        };
+        super::fetch(texels, sampler, &fetch).map(f32::from_bits)
+    }
+
+    fn bytes_2x2(bytes: &'static [u8; 4]) -> Texels {
+        let format = Format { kind: 1, channels: 1 };
+        Texels::of_rows(bytes.as_ptr() as u64, format, [2, 2], 2, false)
+    }
+
+    #[test]
+    fn point_when_inside_then_normalised_value() {
+        let texels = bytes_2x2(&[0, 255, 51, 102]);
+        let sampler = Sampler { address: [CLAMP; 3], ..Sampler::default() };
+        assert_eq!(fetch_at(&texels, &sampler, [1.5, 0.5, 0.0])[0], 1.0);
+        assert_eq!(fetch_at(&texels, &sampler, [-7.0, 9.0, 0.0])[0], 51.0 / 255.0);
+    }
+
+    #[test]
+    fn linear_when_between_four_then_mean() {
+        let texels = bytes_2x2(&[0, 255, 255, 0]);
+        let sampler = Sampler { address: [CLAMP; 3], filter: 1, ..Sampler::default() };
+        assert_eq!(fetch_at(&texels, &sampler, [1.0, 1.0, 0.0])[0], 0.5);
+    }
+
+    #[test]
+    fn border_when_outside_then_border_colour() {
+        let texels = bytes_2x2(&[9, 9, 9, 9]);
+        let sampler = Sampler { address: [BORDER; 3], border: [0.25; 4], ..Sampler::default() };
+        assert_eq!(fetch_at(&texels, &sampler, [2.5, 0.0, 0.0])[0], 0.25);
+    }
+
+    #[test]
+    fn wrap_when_normalised_then_repeats() {
+        let texels = bytes_2x2(&[0, 255, 0, 255]);
+        let sampler = Sampler { flags: NORMALIZED, ..Sampler::default() };
+        assert_eq!(fetch_at(&texels, &sampler, [1.75, 0.1, 0.0])[0], 1.0);
+        assert_eq!(fetch_at(&texels, &sampler, [-0.25, 0.1, 0.0])[0], 1.0);
+    }
+
+    #[test]
+    fn half_when_small_or_special_then_exact() {
+        assert_eq!(half(0x3c00), 1.0);
+        assert_eq!(half(0x0001), 5.960_464_5e-8);
+        assert_eq!(half(0xfc00), f32::NEG_INFINITY);
+        assert!(half(0x7e00).is_nan());
+    }
+}
