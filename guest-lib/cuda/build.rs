@@ -1,4 +1,4 @@
-//! Prints senders, exported functions and stubs from `spec/api/cuda.rs` for `src/generated.rs`.
+//! Prints senders, exported functions and stubs from `spec/api/cuda.rs` for `src/generated.rs`, and names the library.
 
 use std::path::PathBuf;
 
@@ -8,6 +8,11 @@ fn main() {
     let sources = PathBuf::from("src");
     for path in [&spec, &exports, &sources] {
         println!("cargo::rerun-if-changed={}", path.display());
+    }
+    // Programs that link the library record this name. It stays loaded when it is closed: handlers of fork and exit point into
+    // it. Its own calls reach its own functions, whatever else the process has loaded.
+    for option in ["-soname,libcuda.so.1", "-z,nodelete", "-Bsymbolic"] {
+        println!("cargo::rustc-cdylib-link-arg=-Wl,{option}");
     }
     let out = PathBuf::from(std::env::var_os("OUT_DIR").unwrap_or_default()).join("cuda_guest.rs");
     if let Err(failure) = spec_gen::build::guest(&spec, &exports, &sources, &out) {

@@ -339,7 +339,7 @@ trait Modules {
     #[call(42, wait)] #[by_hand(guest)]
     fn cuModuleGetFunction(#[new(hmod)] hfunc: CUfunction, hmod: CUmodule, name: &CStr);
     /// Address and bytes of a variable in a module.
-    #[call(43, wait)] #[by_hand(host)]
+    #[call(43, wait)] #[by_hand(both)]
     fn cuModuleGetGlobal_v2(#[out] #[optional] dptr: CUdeviceptr, #[out] #[optional] bytes: usize, hmod: CUmodule, name: &CStr);
     /// Number of kernels in a module.
     #[call(44, wait)] #[since(12040)]
@@ -370,7 +370,7 @@ trait Modules {
     #[call(53, wait)] #[by_hand(guest)]
     fn cuLibraryGetModule(#[new(library)] pMod: CUmodule, library: CUlibrary);
     /// Address and bytes of a variable in a library.
-    #[call(54, wait)] #[by_hand(host)]
+    #[call(54, wait)] #[by_hand(both)]
     fn cuLibraryGetGlobal(#[out] #[optional] dptr: CUdeviceptr, #[out] #[optional] bytes: usize, library: CUlibrary, name: &CStr);
     /// Number of kernels in a library.
     #[call(55, wait)] #[no_context] #[since(12040)]
@@ -791,7 +791,7 @@ trait Streams {
     #[call(215, post)] #[ptsz] #[alias(cuStreamWaitValue64)]
     fn cuStreamWaitValue64_v2(stream: CUstream, #[device(8)] addr: CUdeviceptr, value: u64, flags: u32);
     /// Begins to record a graph.
-    #[call(216, wait)] #[by_hand(guest)]
+    #[call(216, wait)] #[by_hand(both)]
     fn cuStreamBeginCapture_v2(hStream: CUstream, mode: u32);
     /// Ends recording.
     #[call(217, wait)] #[by_hand(guest)]
@@ -934,4 +934,205 @@ trait Profiler {
     /// Ends profiling.
     #[call(321, wait)]
     fn cuProfilerStop();
+}
+
+/// What hand-written forwarders call in the host's library.
+trait Driver {
+    #[driver]
+    fn cuInit(Flags: u32);
+    #[driver]
+    fn cuCtxSetCurrent(ctx: CUcontext);
+    #[driver]
+    fn cuCtxPopCurrent_v2(pctx: *mut CUcontext);
+    #[driver]
+    fn cuThreadExchangeStreamCaptureMode(mode: *mut u32);
+    #[driver]
+    fn cuDeviceGetName(name: *mut c_char, len: i32, dev: CUdevice);
+    #[driver] #[alias(cuDeviceGetUuid)]
+    fn cuDeviceGetUuid_v2(uuid: *mut u8, dev: CUdevice);
+    #[driver]
+    fn cuDeviceGetLuid(luid: *mut u8, deviceNodeMask: *mut u32, dev: CUdevice);
+    #[driver]
+    fn cuDeviceTotalMem_v2(bytes: *mut usize, dev: CUdevice);
+    #[driver]
+    fn cuDeviceGetAttribute(pi: *mut i32, attrib: u32, dev: CUdevice);
+    #[driver] #[alias(cuDevicePrimaryCtxRelease)]
+    fn cuDevicePrimaryCtxRelease_v2(dev: CUdevice);
+    #[driver] #[alias(cuDevicePrimaryCtxReset)]
+    fn cuDevicePrimaryCtxReset_v2(dev: CUdevice);
+    #[driver]
+    fn cuCtxCreate_v2(pctx: *mut CUcontext, flags: u32, dev: CUdevice);
+    #[driver]
+    fn cuCtxDestroy_v2(ctx: CUcontext);
+    #[driver] #[since(12000)]
+    fn cuCtxGetId(ctx: CUcontext, ctxId: *mut u64);
+
+    #[driver]
+    fn cuModuleLoadDataEx(module: *mut CUmodule, image: *const c_void, numOptions: u32, options: *mut u32, optionValues: *mut *mut c_void);
+    #[driver]
+    fn cuModuleGetGlobal_v2(dptr: *mut CUdeviceptr, bytes: *mut usize, hmod: CUmodule, name: *const c_char);
+    #[driver] #[since(12040)]
+    fn cuModuleEnumerateFunctions(functions: *mut CUfunction, numFunctions: u32, hmod: CUmodule);
+    #[driver]
+    fn cuLibraryLoadData(
+        library: *mut CUlibrary,
+        code: *const c_void,
+        jitOptions: *mut u32,
+        jitOptionsValues: *mut *mut c_void,
+        numJitOptions: u32,
+        libraryOptions: *mut u32,
+        libraryOptionValues: *mut *mut c_void,
+        numLibraryOptions: u32,
+    );
+    #[driver]
+    fn cuLibraryGetGlobal(dptr: *mut CUdeviceptr, bytes: *mut usize, library: CUlibrary, name: *const c_char);
+    #[driver] #[since(12040)]
+    fn cuLibraryEnumerateKernels(kernels: *mut CUkernel, numKernels: u32, lib: CUlibrary);
+    #[driver] #[since(12030)]
+    fn cuFuncGetName(name: *mut *const c_char, hfunc: CUfunction);
+    #[driver] #[since(12030)]
+    fn cuKernelGetName(name: *mut *const c_char, hfunc: CUkernel);
+    #[driver]
+    fn cuFuncGetAttribute(pi: *mut i32, attrib: u32, hfunc: CUfunction);
+    #[driver]
+    fn cuKernelGetAttribute(pi: *mut i32, attrib: u32, kernel: CUkernel, dev: CUdevice);
+    #[driver] #[since(12040)]
+    fn cuFuncGetParamInfo(func: CUfunction, paramIndex: usize, paramOffset: *mut usize, paramSize: *mut usize);
+    #[driver] #[since(12040)]
+    fn cuKernelGetParamInfo(kernel: CUkernel, paramIndex: usize, paramOffset: *mut usize, paramSize: *mut usize);
+    #[driver]
+    fn cuLinkCreate_v2(numOptions: u32, options: *mut u32, optionValues: *mut *mut c_void, stateOut: *mut CUlinkState);
+    #[driver]
+    fn cuLinkAddData_v2(
+        state: CUlinkState,
+        kind: u32,
+        data: *mut c_void,
+        size: usize,
+        name: *const c_char,
+        numOptions: u32,
+        options: *mut u32,
+        optionValues: *mut *mut c_void,
+    );
+    #[driver]
+    fn cuLinkComplete(state: CUlinkState, cubinOut: *mut *mut c_void, sizeOut: *mut usize);
+    #[driver]
+    fn cuLinkDestroy(state: CUlinkState);
+
+    #[driver]
+    fn cuLaunchKernel(
+        f: CUfunction,
+        gridDimX: u32,
+        gridDimY: u32,
+        gridDimZ: u32,
+        blockDimX: u32,
+        blockDimY: u32,
+        blockDimZ: u32,
+        sharedMemBytes: u32,
+        hStream: CUstream,
+        kernelParams: *mut *mut c_void,
+        extra: *mut *mut c_void,
+    );
+    #[driver]
+    fn cuLaunchCooperativeKernel(
+        f: CUfunction,
+        gridDimX: u32,
+        gridDimY: u32,
+        gridDimZ: u32,
+        blockDimX: u32,
+        blockDimY: u32,
+        blockDimZ: u32,
+        sharedMemBytes: u32,
+        hStream: CUstream,
+        kernelParams: *mut *mut c_void,
+    );
+    #[driver] #[since(11080)]
+    fn cuLaunchKernelEx(config: *const c_void, f: CUfunction, kernelParams: *mut *mut c_void, extra: *mut *mut c_void);
+    #[driver] #[since(11080)]
+    fn cuOccupancyMaxActiveClusters(numClusters: *mut i32, func: CUfunction, config: *const c_void);
+    #[driver] #[since(11080)]
+    fn cuOccupancyMaxPotentialClusterSize(clusterSize: *mut i32, func: CUfunction, config: *const c_void);
+
+    #[driver]
+    fn cuMemAlloc_v2(dptr: *mut CUdeviceptr, bytesize: usize);
+    #[driver]
+    fn cuMemAllocPitch_v2(dptr: *mut CUdeviceptr, pPitch: *mut usize, WidthInBytes: usize, Height: usize, ElementSizeBytes: u32);
+    #[driver]
+    fn cuMemFree_v2(dptr: CUdeviceptr);
+    #[driver]
+    fn cuMemcpyHtoD_v2(dstDevice: CUdeviceptr, srcHost: *const c_void, ByteCount: usize);
+    #[driver]
+    fn cuMemcpyDtoH_v2(dstHost: *mut c_void, srcDevice: CUdeviceptr, ByteCount: usize);
+    #[driver]
+    fn cuMemcpyHtoDAsync_v2(dstDevice: CUdeviceptr, srcHost: *const c_void, ByteCount: usize, hStream: CUstream);
+    #[driver]
+    fn cuMemcpyDtoHAsync_v2(dstHost: *mut c_void, srcDevice: CUdeviceptr, ByteCount: usize, hStream: CUstream);
+    #[driver]
+    fn cuMemcpy3D_v2(pCopy: *const c_void);
+    #[driver]
+    fn cuMemcpy3DAsync_v2(pCopy: *const c_void, hStream: CUstream);
+    #[driver]
+    fn cuMemHostRegister_v2(p: *mut c_void, bytesize: usize, Flags: u32);
+    #[driver]
+    fn cuMemHostUnregister(p: *mut c_void);
+    #[driver]
+    fn cuMemHostGetDevicePointer_v2(pdptr: *mut CUdeviceptr, p: *mut c_void, Flags: u32);
+    #[driver]
+    fn cuPointerGetAttribute(data: *mut c_void, attribute: u32, ptr: CUdeviceptr);
+    #[driver]
+    fn cuPointerSetAttribute(value: *const c_void, attribute: u32, ptr: CUdeviceptr);
+
+    #[driver]
+    fn cuMemAllocAsync(dptr: *mut CUdeviceptr, bytesize: usize, hStream: CUstream);
+    #[driver]
+    fn cuMemAllocFromPoolAsync(dptr: *mut CUdeviceptr, bytesize: usize, pool: CUmemoryPool, hStream: CUstream);
+    #[driver]
+    fn cuMemFreeAsync(dptr: CUdeviceptr, hStream: CUstream);
+    #[driver]
+    fn cuMemPoolCreate(pool: *mut CUmemoryPool, poolProps: *const CUmemPoolProps);
+    #[driver]
+    fn cuMemPoolSetAttribute(pool: CUmemoryPool, attr: u32, value: *mut c_void);
+    #[driver]
+    fn cuMemPoolGetAttribute(pool: CUmemoryPool, attr: u32, value: *mut c_void);
+    #[driver]
+    fn cuMemPoolGetAccess(flags: *mut u32, memPool: CUmemoryPool, location: *mut CUmemLocation);
+    #[driver]
+    fn cuMemAddressReserve(ptr: *mut CUdeviceptr, size: usize, alignment: usize, addr: CUdeviceptr, flags: u64);
+    #[driver]
+    fn cuMemAddressFree(ptr: CUdeviceptr, size: usize);
+    #[driver]
+    fn cuMemCreate(handle: *mut CUmemGenericAllocationHandle, size: usize, prop: *const CUmemAllocationProp, flags: u64);
+    #[driver]
+    fn cuMemGetAllocationGranularity(granularity: *mut usize, prop: *const CUmemAllocationProp, option: u32);
+
+    #[driver]
+    fn cuStreamSetAttribute(hStream: CUstream, attr: u32, value: *const c_void);
+    #[driver]
+    fn cuStreamGetAttribute(hStream: CUstream, attr: u32, value_out: *mut c_void);
+    #[driver]
+    fn cuStreamBeginCapture_v2(hStream: CUstream, mode: u32);
+    #[driver]
+    fn cuStreamGetCaptureInfo_v2(
+        hStream: CUstream,
+        captureStatus_out: *mut u32,
+        id_out: *mut u64,
+        graph_out: *mut CUgraph,
+        dependencies_out: *mut *const CUgraphNode,
+        numDependencies_out: *mut usize,
+    );
+    #[driver]
+    fn cuGraphGetNodes(hGraph: CUgraph, nodes: *mut CUgraphNode, numNodes: *mut usize);
+
+    #[driver]
+    fn cuTexObjectCreate(
+        pTexObject: *mut CUtexObject,
+        pResDesc: *const c_void,
+        pTexDesc: *const CUDA_TEXTURE_DESC,
+        pResViewDesc: *const CUDA_RESOURCE_VIEW_DESC,
+    );
+    #[driver]
+    fn cuTexObjectDestroy(texObject: CUtexObject);
+    #[driver]
+    fn cuSurfObjectCreate(pSurfObject: *mut CUsurfObject, pResDesc: *const c_void);
+    #[driver]
+    fn cuSurfObjectDestroy(surfObject: CUsurfObject);
 }

@@ -1,1 +1,43 @@
-//! Not written yet.
+//! `libcuda.so.1` for the guest: the CUDA driver API, carried to the worker by `rt`.
+//!
+//! A call is followed in this order: its exported function is printed from `spec/api/cuda.rs` ([`generated`]) or stands in the
+//! file of its subject; [`caller`] finds the session and the thread's state; [`handles`] and [`ranges`] say what its arguments
+//! are; a printed sender encodes it into the ring. [`init`], [`device`] and [`context`] answer what never leaves the process.
+//!
+//! What holds: nothing unwinds into C, nothing of the program's input makes the library panic, and nothing is printed unless the
+//! program's environment asks for it ([`counts`]). A dead session is `CUDA_ERROR_DEVICE_UNAVAILABLE` on every call that needs one.
+
+pub mod caller;
+pub mod capture;
+pub mod context;
+pub mod copy;
+pub mod copy3d;
+pub mod counts;
+pub mod device;
+pub mod event;
+pub mod function;
+pub mod generated;
+pub mod handles;
+pub mod host_memory;
+pub mod image;
+pub mod init;
+pub mod integrity;
+pub mod jit;
+pub mod launch;
+pub mod link;
+pub mod memory;
+pub mod module;
+pub mod occupancy;
+pub mod pointer;
+pub mod pool;
+pub mod proc_address;
+pub mod program;
+pub mod ranges;
+pub mod status;
+pub mod storage;
+pub mod stream;
+pub mod tables;
+pub mod texture;
+
+/// The API's status type.
+pub type CUresult = i32;

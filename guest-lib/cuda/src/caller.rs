@@ -1,0 +1,216 @@
+//! Who calls: the session and the calling thread's state, found without a lock; and the guard at every exported function.
+//!
+//! A thread's state lies in constant-initialised thread-local cells. After a fork the child has no session: its calls answer
+//! `CUDA_ERROR_NOT_INITIALIZED`, as CUDA's do.
+
+use crate::CUresult;
+use crate::status::{
+    CUDA_ERROR_DEVICE_UNAVAILABLE, CUDA_ERROR_INVALID_VALUE, CUDA_ERROR_NOT_INITIALIZED, CUDA_ERROR_OUT_OF_MEMORY,
+    CUDA_ERROR_UNKNOWN, CUDA_SUCCESS,
+};
+use core::cell::Cell;
+use core::panic::AssertUnwindSafe;
+use core::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
+use rt::{Access, Buffer, Gone, LendError, Origin, Session};
+use wire::slot::MAX_REPLY_BYTES;
+
+/// The session after cuInit; null before, and in a forked child.
+static INITIALIZED: AtomicPtr<Session> = AtomicPtr::new(core::ptr::null_mut());
+
+/// Numbers threads, from 1.
+static THREADS: AtomicU32 = AtomicU32::new(1);
+
+thread_local! {
+    static ORIGIN: Cell<Origin> =
+        const { Cell::new(Origin { thread: 0, context: 0, context_generation: 0, capture_mode: 0 }) };
+}
+
+/// What a call needs to leave the process.
+#[derive(Clone, Copy)]
+pub struct Caller {
+    /// The session.
+    pub session: &'static Session,
+    /// The calling thread's state, to travel with the call.
+    pub origin: Origin,
+}
+
+/// The session, for calls that are answered here.
+///
+/// # Errors
+/// `CUDA_ERROR_NOT_INITIALIZED` before cuInit and in a forked child.
+#[inline]
+pub fn session() -> Result<&'static Session, CUresult> {
+    // SAFETY: null, or a leaked session.
+    unsafe { INITIALIZED.load(Ordering::Acquire).as_ref() }.ok_or(CUDA_ERROR_NOT_INITIALIZED)
+}
+
+/// Begins a call that leaves the process.
+///
+/// # Errors
+/// `CUDA_ERROR_NOT_INITIALIZED`, or the sticky error of the session.
+#[inline]
+pub fn enter() -> Result<Caller, CUresult> {
+    let session = session()?;
+    match session.sticky() {
+        CUDA_SUCCESS => Ok(Caller { session, origin: origin() }),
+        sticky => Err(sticky),
+    }
+}
+
+/// Begins a call that needs a current context.
+///
+/// # Errors
+/// As [`enter`], and `CUDA_ERROR_INVALID_CONTEXT` for none, `CUDA_ERROR_CONTEXT_IS_DESTROYED` for one that has ended.
+#[inline]
+pub fn enter_context() -> Result<Caller, CUresult> {
+    let caller = enter()?;
+    crate::context::check_current()?;
+    Ok(caller)
+}
+
+/// The calling thread's state.
+#[inline]
+#[must_use]
+pub fn origin() -> Origin {
+    let mut origin = ORIGIN.get();
+    if origin.thread == 0 {
+        origin.thread = THREADS.fetch_add(1, Ordering::Relaxed);
+        ORIGIN.set(origin);
+    }
+    origin
+}
+
+/// Sets the calling thread's state.
+#[inline]
+pub fn set_origin(origin: Origin) {
+    ORIGIN.set(origin);
+}
+
+/// Ends a call with the worker's answer.
+///
+/// # Errors
+/// Every answer but success.
+#[inline]
+pub fn answer(status: CUresult) -> Result<(), CUresult> {
+    if status == CUDA_SUCCESS { Ok(()) } else { Err(status) }
+}
+
+/// Ends a call that waits for earlier work: its own answer, or else the first error of a posted call.
+///
+/// # Errors
+/// That error.
+pub fn answer_late(caller: &Caller, status: CUresult) -> Result<(), CUresult> {
+    answer(status)?;
+    answer(caller.session.take_deferred())
+}
+
+/// Sends an input: `each` makes a call with the buffer that names its bytes.
+///
+/// # Safety
+/// `data` is null or good for reading `bytes`.
+pub unsafe fn input(
+    caller: &Caller,
+    data: *const u8,
+    bytes: usize,
+    each: impl FnOnce(Buffer<'_>) -> CUresult,
+) -> CUresult {
+    if data.is_null() {
+        return each(Buffer::Null);
+    }
+    if bytes <= rt::INLINE_BYTES {
+        // SAFETY: not null, so good for reading by this function's contract.
+        return each(Buffer::Inline(unsafe { core::slice::from_raw_parts(data, bytes) }));
+    }
+    // SAFETY: as above; the lease ends before this function returns.
+    match unsafe { caller.session.lend(data, bytes, Access::Read) } {
+        Ok(lease) => each(lease.buffer(0, bytes)),
+        Err(error) => trouble(error),
+    }
+}
+
+/// Fetches an output: `each` makes a waited call with the buffer that names the place, and with the memory for bytes that come
+/// in the reply.
+///
+/// # Safety
+/// `data` is null or good for writing `bytes`.
+pub unsafe fn output(
+    caller: &Caller,
+    data: *mut u8,
+    bytes: usize,
+    each: impl FnOnce(Buffer<'_>, &mut [u8]) -> CUresult,
+) -> CUresult {
+    if data.is_null() {
+        return each(Buffer::Null, &mut []);
+    }
+    if bytes <= MAX_REPLY_BYTES / 2 {
+        // SAFETY: not null, so good for writing by this function's contract.
+        let memory = unsafe { core::slice::from_raw_parts_mut(data, bytes) };
+        return each(Buffer::Reply { bytes: bytes as u64 }, memory);
+    }
+    // SAFETY: as above; the lease ends before this function returns.
+    match unsafe { caller.session.lend(data, bytes, Access::Write) } {
+        Ok(lease) => each(lease.buffer(0, bytes), &mut []),
+        Err(error) => trouble(error),
+    }
+}
+
+/// The answer where memory cannot be lent.
+#[must_use]
+pub fn trouble(error: LendError) -> CUresult {
+    match error {
+        LendError::Gone => CUDA_ERROR_DEVICE_UNAVAILABLE,
+        LendError::BadRange => CUDA_ERROR_INVALID_VALUE,
+        LendError::Limit => CUDA_ERROR_OUT_OF_MEMORY,
+    }
+}
+
+/// The answer of every call when the session is dead.
+#[must_use]
+pub fn gone(_: Gone) -> CUresult {
+    CUDA_ERROR_DEVICE_UNAVAILABLE
+}
+
+/// Runs the body of an exported function: nothing unwinds into C.
+#[inline]
+pub fn guard(body: impl FnOnce() -> Result<(), CUresult>) -> CUresult {
+    crate::counts::call();
+    match std::panic::catch_unwind(AssertUnwindSafe(body)) {
+        Ok(Ok(())) => CUDA_SUCCESS,
+        Ok(Err(status)) => status,
+        Err(_) => CUDA_ERROR_UNKNOWN,
+    }
+}
+
+/// Makes the session the process's; to be called once, under the lock of `init`.
+pub(crate) fn set_session(session: &'static Session) {
+    INITIALIZED.store(core::ptr::from_ref(session).cast_mut(), Ordering::Release);
+}
+
+/// The child of a fork has no session.
+pub(crate) extern "C" fn forget_session() {
+    INITIALIZED.store(core::ptr::null_mut(), Ordering::Release);
+    crate::init::forked();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn guard_when_the_body_panics_then_answers_unknown() {
+        let hook = std::panic::take_hook();
+        std::panic::set_hook(Box::new(|_| {}));
+        assert_eq!(guard(|| panic!("a bug")), CUDA_ERROR_UNKNOWN);
+        std::panic::set_hook(hook);
+        assert_eq!(guard(|| Err(7)), 7);
+        assert_eq!(guard(|| Ok(())), CUDA_SUCCESS);
+    }
+
+    #[test]
+    fn origin_when_asked_twice_then_is_the_same_thread() {
+        let here = origin().thread;
+        assert_eq!(origin().thread, here);
+        let there = std::thread::spawn(|| origin().thread).join().expect("thread ends");
+        assert_ne!(here, there);
+    }
+}

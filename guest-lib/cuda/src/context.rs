@@ -1,0 +1,480 @@
+//! Contexts and each thread's stack of them, kept here: no call about the current context leaves the process.
+//!
+//! A context is a handle and facts that live as long as the process, so that a thread whose current context another thread
+//! destroys still has something to look at; as in CUDA, such a context stays current and calls in it answer
+//! `CUDA_ERROR_CONTEXT_IS_DESTROYED`. The primary context of a device keeps one handle for the life of the process.
+
+use crate::CUresult;
+use crate::caller::{self, Caller};
+use crate::generated::{Kind, kind, send};
+use crate::handles::{self, Facts, Handle};
+use crate::program::Out;
+use crate::status::{
+    CUDA_ERROR_CONTEXT_IS_DESTROYED, CUDA_ERROR_INVALID_CONTEXT, CUDA_ERROR_INVALID_VALUE, CUDA_ERROR_OUT_OF_MEMORY,
+};
+use crate::storage::Storage;
+use core::cell::{Cell, RefCell};
+use core::ffi::c_void;
+use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Mutex, OnceLock, PoisonError};
+
+/// Version that cuCtxGetApiVersion answers: that of the newest functions of contexts.
+const API_VERSION: u32 = 3020;
+/// Flags of a context that the API defines (`CU_CTX_FLAGS_MASK`).
+const FLAGS: u32 = 0xff;
+/// Its scheduling flags, of which at most one is set.
+const FLAGS_SCHEDULE: u32 = 0x07;
+/// Kinds of limits (`CUlimit`) whose values are kept once they were asked for.
+const LIMITS: usize = 16;
+/// A limit that was not asked for yet.
+const UNKNOWN: u64 = u64::MAX;
+
+/// What the guest knows of a context.
+pub struct Context {
+    /// Its handle.
+    pub handle: Handle,
+    /// Its device.
+    pub device: i32,
+    /// Whether it is its device's primary context.
+    primary: bool,
+    /// Number that cuCtxGetId answers.
+    pub id: u64,
+    flags: AtomicU32,
+    /// Its objects exist: from its making or retaining until its destruction, release or reset.
+    active: AtomicBool,
+    limits: [AtomicU64; LIMITS],
+    /// Lowest and highest priority of its streams, once they were asked for.
+    priorities: OnceLock<(i32, i32)>,
+    /// Values that libraries keep with the context (export table c693336e).
+    pub storage: Storage,
+}
+
+// SAFETY: facts of contexts, and nothing else has this kind.
+unsafe impl Facts for Context {
+    const KIND: Kind = kind::CUcontext;
+}
+
+/// The primary context of a device.
+struct Primary {
+    context: &'static Context,
+    /// How often it is retained; changed with the calls that make and end it.
+    retained: Mutex<u32>,
+}
+
+static PRIMARY: OnceLock<Vec<Primary>> = OnceLock::new();
+
+thread_local! {
+    static CURRENT: Cell<Option<&'static Context>> = const { Cell::new(None) };
+    /// The contexts below the current one, oldest first.
+    static BELOW: RefCell<Vec<&'static Context>> = const { RefCell::new(Vec::new()) };
+}
+
+fn make(device: i32, flags: u32, primary: bool) -> Result<&'static Context, CUresult> {
+    static IDS: AtomicU64 = AtomicU64::new(1);
+    let handle = handles::make(kind::CUcontext, Handle::NULL)?;
+    let context = Context {
+        handle,
+        device,
+        primary,
+        id: IDS.fetch_add(1, Ordering::Relaxed),
+        flags: AtomicU32::new(flags),
+        active: AtomicBool::new(!primary),
+        limits: [const { AtomicU64::new(UNKNOWN) }; LIMITS],
+        priorities: OnceLock::new(),
+        storage: Storage::new(),
+    };
+    handles::set_facts(handle, context).ok_or(CUDA_ERROR_OUT_OF_MEMORY)
+}
+
+/// Makes the handles of the devices' primary contexts, for cuInit.
+///
+/// # Errors
+/// `CUDA_ERROR_OUT_OF_MEMORY`.
+pub fn make_primary(devices: usize) -> Result<(), CUresult> {
+    let contexts: Result<Vec<Primary>, CUresult> = (0..devices as i32)
+        .map(|device| Ok(Primary { context: make(device, 0, true)?, retained: Mutex::new(0) }))
+        .collect();
+    let contexts = contexts?;
+    PRIMARY.get_or_init(|| contexts);
+    Ok(())
+}
+
+fn primary_of(device: i32) -> Result<&'static Primary, CUresult> {
+    crate::device::get(device)?;
+    let primary = PRIMARY.get().and_then(|all| all.get(device as usize));
+    primary.ok_or(crate::status::CUDA_ERROR_INVALID_DEVICE)
+}
+
+/// The handle of a device's primary context, whether it is active or not (export table 6bd5fb6c).
+///
+/// # Errors
+/// `CUDA_ERROR_INVALID_DEVICE`.
+pub fn primary(device: i32) -> Result<Handle, CUresult> {
+    Ok(primary_of(device)?.context.handle)
+}
+
+/// The current context's handle; null for none.
+#[inline]
+#[must_use]
+pub fn current() -> Handle {
+    CURRENT.get().map_or(Handle::NULL, |context| context.handle)
+}
+
+/// The current context.
+///
+/// # Errors
+/// `CUDA_ERROR_INVALID_CONTEXT` for none.
+#[inline]
+pub fn current_context() -> Result<&'static Context, CUresult> {
+    CURRENT.get().ok_or(CUDA_ERROR_INVALID_CONTEXT)
+}
+
+/// Whether there is a current context and it is alive.
+///
+/// # Errors
+/// `CUDA_ERROR_INVALID_CONTEXT` for none, `CUDA_ERROR_CONTEXT_IS_DESTROYED`.
+#[inline]
+pub fn check_current() -> Result<(), CUresult> {
+    let context = current_context()?;
+    if context.active.load(Ordering::Relaxed) { Ok(()) } else { Err(CUDA_ERROR_CONTEXT_IS_DESTROYED) }
+}
+
+/// The context that the program names; the current one for null.
+///
+/// # Errors
+/// `CUDA_ERROR_INVALID_CONTEXT`.
+pub fn resolve(raw: u64) -> Result<&'static Context, CUresult> {
+    if raw == 0 {
+        return current_context();
+    }
+    handles::facts(handles::of_kind(kind::CUcontext, raw)?).ok_or(CUDA_ERROR_INVALID_CONTEXT)
+}
+
+#[inline]
+fn set_current(context: Option<&'static Context>) {
+    CURRENT.set(context);
+    let mut origin = caller::origin();
+    (origin.context, origin.context_generation) =
+        context.map_or((0, 0), |context| (context.handle.index() + 1, context.handle.generation()));
+    caller::set_origin(origin);
+}
+
+fn push(context: &'static Context) {
+    if let Some(under) = CURRENT.get() {
+        BELOW.with_borrow_mut(|below| below.push(under));
+    }
+    set_current(Some(context));
+}
+
+fn pop() -> Option<&'static Context> {
+    let top = CURRENT.get()?;
+    set_current(BELOW.with_borrow_mut(Vec::pop));
+    Some(top)
+}
+
+fn check_flags(flags: u32) -> Result<(), CUresult> {
+    if flags & !FLAGS != 0 || (flags & FLAGS_SCHEDULE).count_ones() > 1 {
+        Err(CUDA_ERROR_INVALID_VALUE)
+    } else {
+        Ok(())
+    }
+}
+
+fn create(pctx: Out<u64>, flags: u32, device: i32) -> Result<(), CUresult> {
+    let caller = caller::enter()?;
+    pctx.check()?;
+    check_flags(flags)?;
+    crate::device::get(device)?;
+    let context = make(device, flags, false)?;
+    if let Err(status) = caller::answer(send::gpuferryCtxCreate(&caller, context.handle, flags, device)) {
+        handles::discard(context.handle);
+        return Err(status);
+    }
+    push(context);
+    pctx.set(context.handle.0)
+}
+
+/// Before the host ends a context: libraries' values end, with their destructors; no call in it is begun any more.
+fn end_use(context: &'static Context) {
+    context.storage.end(context.handle.0);
+    context.active.store(false, Ordering::Relaxed);
+}
+
+/// After the host has ended a context: its handles end, and what is kept of its memory.
+fn end_objects(context: &'static Context) {
+    handles::discard_owned(context.handle);
+    crate::ranges::end_context(context.handle);
+    for limit in &context.limits {
+        limit.store(UNKNOWN, Ordering::Relaxed);
+    }
+}
+
+fn release(caller: &Caller, device: i32) -> Result<(), CUresult> {
+    let primary = primary_of(device)?;
+    let mut retained = primary.retained.lock().unwrap_or_else(PoisonError::into_inner);
+    if *retained == 0 {
+        return Err(CUDA_ERROR_INVALID_CONTEXT);
+    }
+    *retained -= 1;
+    if *retained != 0 || !primary.context.active.load(Ordering::Relaxed) {
+        return Ok(());
+    }
+    end_use(primary.context);
+    let status = send::gpuferryPrimaryRelease(caller, primary.context.handle, device);
+    end_objects(primary.context);
+    caller::answer(status)
+}
+
+crate::export! {
+    /// CUDA Driver API, cuDevicePrimaryCtxRetain: the first waits for the context to be made, later ones count here.
+    extern "C" fn cuDevicePrimaryCtxRetain(pctx: Out<u64>, dev: i32) {
+        let caller = caller::enter()?;
+        let primary = primary_of(dev)?;
+        pctx.check()?;
+        let mut retained = primary.retained.lock().unwrap_or_else(PoisonError::into_inner);
+        if !primary.context.active.load(Ordering::Relaxed) {
+            caller::answer(send::cuDevicePrimaryCtxRetain(&caller, primary.context.handle, dev))?;
+            primary.context.active.store(true, Ordering::Relaxed);
+        }
+        *retained += 1;
+        pctx.set(primary.context.handle.0)
+    }
+
+    /// CUDA Driver API, cuDevicePrimaryCtxRelease.
+    extern "C" fn cuDevicePrimaryCtxRelease_v2 | extern "C" fn cuDevicePrimaryCtxRelease(dev: i32) {
+        release(&caller::enter()?, dev)
+    }
+
+    /// CUDA Driver API, cuDevicePrimaryCtxReset: ends the context's objects. It stays retained, but is made anew by the next
+    /// call that retains it; so the host gives it up here.
+    extern "C" fn cuDevicePrimaryCtxReset_v2 | extern "C" fn cuDevicePrimaryCtxReset(dev: i32) {
+        // Also after a sticky error: a reset is the way out of one.
+        let session = caller::session()?;
+        let primary = primary_of(dev)?;
+        let _retained = primary.retained.lock().unwrap_or_else(PoisonError::into_inner);
+        if !primary.context.active.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        end_use(primary.context);
+        let caller = Caller { session, origin: caller::origin() };
+        let status = send::gpuferryPrimaryReset(&caller, primary.context.handle, dev);
+        let released = send::gpuferryPrimaryRelease(&caller, primary.context.handle, dev);
+        end_objects(primary.context);
+        caller::answer(status)?;
+        caller::answer(released)
+    }
+
+    /// CUDA Driver API, cuDevicePrimaryCtxSetFlags.
+    extern "C" fn cuDevicePrimaryCtxSetFlags_v2 | extern "C" fn cuDevicePrimaryCtxSetFlags(dev: i32, flags: u32) {
+        let caller = caller::enter()?;
+        let primary = primary_of(dev)?;
+        check_flags(flags)?;
+        caller::answer(send::cuDevicePrimaryCtxSetFlags_v2(&caller, dev, flags))?;
+        primary.context.flags.store(flags, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// CUDA Driver API, cuDevicePrimaryCtxGetState.
+    extern "C" fn cuDevicePrimaryCtxGetState(dev: i32, flags: Out<u32>, active: Out<i32>) {
+        caller::session()?;
+        let context = primary_of(dev)?.context;
+        active.check()?;
+        flags.set(context.flags.load(Ordering::Relaxed))?;
+        active.set(context.active.load(Ordering::Relaxed).into())
+    }
+
+    /// CUDA Driver API, cuCtxCreate.
+    extern "C" fn cuCtxCreate_v2(pctx: Out<u64>, flags: u32, dev: i32) {
+        create(pctx, flags, dev)
+    }
+
+    /// CUDA Driver API, cuCtxCreate as of 11.4: with a number of affinities, which only some devices have.
+    extern "C" fn cuCtxCreate_v3(pctx: Out<u64>, _paramsArray: *mut c_void, numParams: i32, flags: u32, dev: i32) {
+        if numParams != 0 {
+            return Err(crate::counts::unsupported("cuCtxCreate_v3 with execution affinity"));
+        }
+        create(pctx, flags, dev)
+    }
+
+    /// CUDA Driver API, cuCtxCreate as of 12.5.
+    extern "C" fn cuCtxCreate_v4(pctx: Out<u64>, ctxCreateParams: *mut c_void, flags: u32, dev: i32) {
+        if !ctxCreateParams.is_null() {
+            return Err(crate::counts::unsupported("cuCtxCreate_v4 with parameters"));
+        }
+        create(pctx, flags, dev)
+    }
+
+    /// CUDA Driver API, cuCtxDestroy: takes the context off the calling thread's stack where it is on top.
+    extern "C" fn cuCtxDestroy_v2 | extern "C" fn cuCtxDestroy(ctx: u64) {
+        let caller = caller::enter()?;
+        let context = if ctx == 0 { Err(CUDA_ERROR_INVALID_CONTEXT) } else { resolve(ctx) }?;
+        if context.primary {
+            return Err(CUDA_ERROR_INVALID_CONTEXT);
+        }
+        end_use(context);
+        let status = send::gpuferryCtxDestroy(&caller, context.handle);
+        end_objects(context);
+        handles::discard(context.handle);
+        if current() == context.handle {
+            pop();
+        }
+        caller::answer(status)
+    }
+
+    /// CUDA Driver API, cuCtxPushCurrent.
+    extern "C" fn cuCtxPushCurrent_v2 | extern "C" fn cuCtxPushCurrent(ctx: u64) {
+        caller::session()?;
+        push(if ctx == 0 { Err(CUDA_ERROR_INVALID_CONTEXT) } else { resolve(ctx) }?);
+        Ok(())
+    }
+
+    /// CUDA Driver API, cuCtxPopCurrent.
+    extern "C" fn cuCtxPopCurrent_v2 | extern "C" fn cuCtxPopCurrent(pctx: Out<u64>) {
+        caller::session()?;
+        let popped = pop().ok_or(CUDA_ERROR_INVALID_CONTEXT)?;
+        pctx.set_if_wanted(popped.handle.0);
+        Ok(())
+    }
+
+    /// CUDA Driver API, cuCtxSetCurrent: replaces the top of the stack; null takes it off.
+    extern "C" fn cuCtxSetCurrent(ctx: u64) {
+        caller::session()?;
+        if ctx == 0 {
+            pop();
+        } else if ctx != current().0 {
+            set_current(Some(resolve(ctx)?));
+        }
+        Ok(())
+    }
+
+    /// CUDA Driver API, cuCtxGetCurrent.
+    extern "C" fn cuCtxGetCurrent(pctx: Out<u64>) {
+        caller::session()?;
+        pctx.set(current().0)
+    }
+
+    /// CUDA Driver API, cuCtxGetDevice.
+    extern "C" fn cuCtxGetDevice(device: Out<i32>) {
+        caller::session()?;
+        device.check()?;
+        device.set(current_context()?.device)
+    }
+
+    /// CUDA Driver API, cuCtxGetDevice as of 13.0: of the context named.
+    extern "C" fn cuCtxGetDevice_v2(device: Out<i32>, ctx: u64) {
+        caller::session()?;
+        device.check()?;
+        device.set(resolve(ctx)?.device)
+    }
+
+    /// CUDA Driver API, cuCtxGetFlags.
+    extern "C" fn cuCtxGetFlags(flags: Out<u32>) {
+        caller::session()?;
+        flags.check()?;
+        flags.set(current_context()?.flags.load(Ordering::Relaxed))
+    }
+
+    /// CUDA Driver API, cuCtxSetFlags. How the host waits is the worker's business; the flags are kept for cuCtxGetFlags.
+    extern "C" fn cuCtxSetFlags(flags: u32) {
+        caller::enter_context()?;
+        check_flags(flags)?;
+        current_context()?.flags.store(flags, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// CUDA Driver API, cuCtxGetId.
+    extern "C" fn cuCtxGetId(ctx: u64, ctxId: Out<u64>) {
+        caller::session()?;
+        ctxId.check()?;
+        ctxId.set(resolve(ctx)?.id)
+    }
+
+    /// CUDA Driver API, cuCtxGetApiVersion.
+    extern "C" fn cuCtxGetApiVersion(ctx: u64, version: Out<u32>) {
+        caller::session()?;
+        version.check()?;
+        resolve(ctx)?;
+        version.set(API_VERSION)
+    }
+
+    /// CUDA Driver API, cuCtxGetLimit: asked once, kept until the limit is set.
+    extern "C" fn cuCtxGetLimit(pvalue: Out<usize>, limit: u32) {
+        let caller = caller::enter_context()?;
+        pvalue.check()?;
+        let place = current_context()?.limits.get(limit as usize).ok_or(CUDA_ERROR_INVALID_VALUE)?;
+        let mut value = place.load(Ordering::Relaxed);
+        if value == UNKNOWN {
+            let mut asked = 0usize;
+            caller::answer(send::cuCtxGetLimit(&caller, &mut asked, limit))?;
+            value = asked as u64;
+            place.store(value, Ordering::Relaxed);
+        }
+        pvalue.set(value as usize)
+    }
+
+    /// CUDA Driver API, cuCtxGetStreamPriorityRange: asked once a context.
+    extern "C" fn cuCtxGetStreamPriorityRange(leastPriority: Out<i32>, greatestPriority: Out<i32>) {
+        let caller = caller::enter_context()?;
+        let context = current_context()?;
+        let (least, greatest) = match context.priorities.get() {
+            Some(known) => *known,
+            None => {
+                let (mut least, mut greatest) = (0, 0);
+                caller::answer(send::cuCtxGetStreamPriorityRange(&caller, &mut least, &mut greatest))?;
+                *context.priorities.get_or_init(|| (least, greatest))
+            }
+        };
+        leastPriority.set_if_wanted(least);
+        greatestPriority.set_if_wanted(greatest);
+        Ok(())
+    }
+
+    /// CUDA Driver API, cuCtxSetLimit. What the device made of it is asked for when it is wanted.
+    extern "C" fn cuCtxSetLimit(limit: u32, value: usize) {
+        let caller = caller::enter_context()?;
+        let status = send::cuCtxSetLimit(&caller, limit, value);
+        for kept in &current_context()?.limits {
+            kept.store(UNKNOWN, Ordering::Relaxed);
+        }
+        caller::answer(status)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn stack_when_pushed_set_and_popped_then_is_as_cuda_says() {
+        let (one, two) = (make(0, 0, false).expect("room"), make(0, 0, false).expect("room"));
+        assert!(pop().is_none());
+        push(one);
+        push(two);
+        assert_eq!((current(), caller::origin().context), (two.handle, two.handle.index() + 1));
+        set_current(Some(one));
+        assert_eq!(pop().map(|context| context.handle), Some(one.handle));
+        assert_eq!(current(), one.handle);
+        pop();
+        assert_eq!((current(), caller::origin().context), (Handle::NULL, 0));
+        assert_eq!(check_current(), Err(CUDA_ERROR_INVALID_CONTEXT));
+    }
+
+    #[test]
+    fn check_current_when_the_context_was_ended_elsewhere_then_says_so() {
+        let context = make(0, 0, false).expect("room");
+        push(context);
+        assert_eq!(check_current(), Ok(()));
+        end_use(context);
+        end_objects(context);
+        assert_eq!(check_current(), Err(CUDA_ERROR_CONTEXT_IS_DESTROYED));
+        pop();
+    }
+
+    #[test]
+    fn flags_when_two_ways_of_scheduling_then_are_refused() {
+        assert_eq!(check_flags(0), Ok(()));
+        assert_eq!(check_flags(0x0c), Ok(()));
+        assert_eq!(check_flags(3), Err(CUDA_ERROR_INVALID_VALUE));
+        assert_eq!(check_flags(0x1000), Err(CUDA_ERROR_INVALID_VALUE));
+    }
+}

@@ -1,0 +1,425 @@
+//! 2-D and 3-D copies. Every form becomes one description ([`Copy3D`]) with at most one host side, whose bytes travel as a buffer
+//! that begins with the first byte that is copied. Rows that lie apart are gathered before, or put apart after.
+
+use crate::CUresult;
+use crate::caller::{self, Caller};
+use crate::copy::{self, Said, Side};
+use crate::generated::{Copy3D, kind, send};
+use crate::handles::{self, Handle};
+use crate::program::In;
+use crate::status::{CUDA_ERROR_INVALID_VALUE, CUDA_ERROR_OUT_OF_MEMORY};
+use crate::stream;
+
+/// `CU_MEMORYTYPE_HOST`.
+const HOST: u32 = 1;
+/// `CU_MEMORYTYPE_DEVICE`.
+const DEVICE: u32 = 2;
+/// `CU_MEMORYTYPE_ARRAY`.
+const ARRAY: u32 = 3;
+/// `CU_MEMORYTYPE_UNIFIED`.
+const UNIFIED: u32 = 4;
+/// Flag of the messages: the copy is in a stream.
+const IN_STREAM: u32 = 1;
+
+/// One side of `CUDA_MEMCPY2D`.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct Side2D {
+    x: usize,
+    y: usize,
+    memory_type: u32,
+    host: u64,
+    device: u64,
+    array: u64,
+    pitch: usize,
+}
+
+/// `CUDA_MEMCPY2D`.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct Memcpy2D {
+    source: Side2D,
+    target: Side2D,
+    width: usize,
+    height: usize,
+}
+
+/// One side of `CUDA_MEMCPY3D`.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct Side3D {
+    x: usize,
+    y: usize,
+    z: usize,
+    lod: usize,
+    memory_type: u32,
+    host: u64,
+    device: u64,
+    array: u64,
+    reserved: u64,
+    pitch: usize,
+    height: usize,
+}
+
+/// `CUDA_MEMCPY3D`.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct Memcpy3D {
+    source: Side3D,
+    target: Side3D,
+    width: usize,
+    height: usize,
+    depth: usize,
+}
+
+const _: () = assert!(size_of::<Memcpy2D>() == 128 && size_of::<Memcpy3D>() == 200);
+
+impl From<Memcpy2D> for Memcpy3D {
+    fn from(copy: Memcpy2D) -> Memcpy3D {
+        let side = |side: Side2D| Side3D {
+            x: side.x,
+            y: side.y,
+            z: 0,
+            lod: 0,
+            memory_type: side.memory_type,
+            host: side.host,
+            device: side.device,
+            array: side.array,
+            reserved: 0,
+            pitch: side.pitch,
+            height: 0,
+        };
+        Memcpy3D {
+            source: side(copy.source),
+            target: side(copy.target),
+            width: copy.width,
+            height: copy.height,
+            depth: 1,
+        }
+    }
+}
+
+/// A side whose memory has been told apart.
+#[derive(Clone, Copy)]
+enum Place {
+    /// By an address that the device knows.
+    Address(u64),
+    Array(Handle),
+    /// The program's memory: its rows.
+    Program(Rows),
+}
+
+/// Rows of bytes in the program's memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Rows {
+    /// Address of the first byte that is copied.
+    first: u64,
+    /// Bytes from one row to the next.
+    pitch: usize,
+    /// Rows from one slice to the next.
+    slice_rows: usize,
+}
+
+/// What is copied: bytes of a row, rows of a slice, slices.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Extent {
+    width: usize,
+    height: usize,
+    depth: usize,
+}
+
+impl Extent {
+    /// Bytes of the rows put together.
+    fn bytes(self) -> Result<usize, CUresult> {
+        let slice = self.width.checked_mul(self.height).ok_or(CUDA_ERROR_INVALID_VALUE)?;
+        slice.checked_mul(self.depth).filter(|bytes| *bytes <= isize::MAX as usize).ok_or(CUDA_ERROR_INVALID_VALUE)
+    }
+}
+
+impl Rows {
+    /// Whether the rows follow each other without gaps.
+    fn are_together(self, extent: Extent) -> bool {
+        let rows = self.pitch == extent.width || extent.height * extent.depth == 1;
+        rows && (extent.depth == 1 || self.slice_rows == extent.height)
+    }
+
+    /// Addresses of the rows, in order.
+    fn addresses(self, extent: Extent) -> impl Iterator<Item = u64> {
+        (0..extent.depth).flat_map(move |z| {
+            (0..extent.height).map(move |y| {
+                let rows = z.wrapping_mul(self.slice_rows).wrapping_add(y);
+                self.first.wrapping_add(rows.wrapping_mul(self.pitch) as u64)
+            })
+        })
+    }
+}
+
+impl Side3D {
+    /// Pitch and rows of a slice, with their defaults; what natively is refused is refused.
+    fn shape(&self, extent: Extent) -> Result<(usize, usize), CUresult> {
+        let pitch = if self.pitch == 0 { extent.width.saturating_add(self.x) } else { self.pitch };
+        let rows = if self.height == 0 { extent.height.saturating_add(self.y) } else { self.height };
+        let is_short = extent.width.saturating_add(self.x) > pitch && extent.height * extent.depth > 1;
+        if is_short { Err(CUDA_ERROR_INVALID_VALUE) } else { Ok((pitch, rows)) }
+    }
+
+    fn place(&self, extent: Extent) -> Result<Place, CUresult> {
+        let (address, said) = match self.memory_type {
+            ARRAY => return Ok(Place::Array(handles::of_kind(kind::CUarray, self.array)?)),
+            HOST => (self.host, Said::Host),
+            DEVICE => (self.device, Said::Device),
+            UNIFIED => (self.device, Said::Nothing),
+            _ => return Err(CUDA_ERROR_INVALID_VALUE),
+        };
+        let (pitch, slice_rows) = self.shape(extent)?;
+        let rows = self.z.wrapping_mul(slice_rows).wrapping_add(self.y);
+        let first = address.wrapping_add(rows.wrapping_mul(pitch) as u64).wrapping_add(self.x as u64);
+        Ok(match copy::side(first, 1, said)? {
+            Side::Pageable => Place::Program(Rows { first, pitch, slice_rows }),
+            Side::Device | Side::Shared => Place::Address(address),
+        })
+    }
+}
+
+fn array_of(place: Place) -> Handle {
+    if let Place::Array(array) = place { array } else { Handle::NULL }
+}
+
+/// The message's description of a copy.
+fn describe(copy: &Memcpy3D, source: Place, target: Place, extent: Extent) -> Result<Copy3D, CUresult> {
+    let mut described = Copy3D {
+        srcLOD: copy.source.lod as u64,
+        dstLOD: copy.target.lod as u64,
+        WidthInBytes: extent.width as u64,
+        Height: extent.height as u64,
+        Depth: extent.depth as u64,
+        ..Copy3D::default()
+    };
+    let kind_of = |place| match place {
+        Place::Address(_) => DEVICE,
+        Place::Array(_) => ARRAY,
+        Place::Program(_) => HOST,
+    };
+    (described.srcMemoryType, described.dstMemoryType) = (kind_of(source), kind_of(target));
+    // The bytes of a host side travel from its first one on, with no gaps: its offsets stay behind.
+    let within = |side: &Side3D, place| -> Result<[u64; 5], CUresult> {
+        let (pitch, rows) = match place {
+            Place::Program(_) => return Ok([0, 0, 0, extent.width as u64, extent.height as u64]),
+            Place::Array(_) => (side.pitch, side.height),
+            Place::Address(_) => side.shape(extent)?,
+        };
+        Ok([side.x as u64, side.y as u64, side.z as u64, pitch as u64, rows as u64])
+    };
+    [described.srcXInBytes, described.srcY, described.srcZ, described.srcPitch, described.srcHeight] =
+        within(&copy.source, source)?;
+    [described.dstXInBytes, described.dstY, described.dstZ, described.dstPitch, described.dstHeight] =
+        within(&copy.target, target)?;
+    if let Place::Address(address) = source {
+        described.srcAddress = address;
+    }
+    if let Place::Address(address) = target {
+        described.dstAddress = address;
+    }
+    Ok(described)
+}
+
+/// Memory for gathered rows.
+fn memory(bytes: usize) -> Result<Vec<u8>, CUresult> {
+    let mut memory = Vec::new();
+    memory.try_reserve_exact(bytes).map_err(|_| CUDA_ERROR_OUT_OF_MEMORY)?;
+    memory.resize(bytes, 0);
+    Ok(memory)
+}
+
+fn from_program(
+    caller: &Caller,
+    copy: &Copy3D,
+    rows: Rows,
+    extent: Extent,
+    target: Place,
+    at: (Handle, u32),
+) -> Result<(), CUresult> {
+    let bytes = extent.bytes()?;
+    let mut gathered = Vec::new();
+    let mut data = rows.first as *const u8;
+    if !rows.are_together(extent) {
+        gathered = memory(bytes)?;
+        for (row, from) in gathered.chunks_exact_mut(extent.width).zip(rows.addresses(extent)) {
+            // SAFETY: the rows that the program's description names are its own (CUDA Driver API, cuMemcpy3D).
+            unsafe { crate::program::read_into(from as *const _, row) };
+        }
+        data = gathered.as_ptr();
+    }
+    let send =
+        |buffer: rt::Buffer<'_>| send::gpuferryMemcpy3DFromHost(caller, copy, array_of(target), at.0, at.1, buffer);
+    // SAFETY: the gathered rows, or rows of the program's that lie together.
+    let status = unsafe { caller::input(caller, data, bytes, send) };
+    drop(gathered);
+    caller::answer(status)
+}
+
+fn to_program(
+    caller: &Caller,
+    copy: &Copy3D,
+    rows: Rows,
+    extent: Extent,
+    source: Place,
+    at: (Handle, u32),
+) -> Result<(), CUresult> {
+    let bytes = extent.bytes()?;
+    let fetch = |data: *mut u8| {
+        let send = |buffer: rt::Buffer<'_>, reply: &mut [u8]| {
+            send::gpuferryMemcpy3DToHost(caller, copy, array_of(source), at.0, at.1, buffer, reply)
+        };
+        // SAFETY: memory for the gathered rows, or rows of the program's that lie together.
+        caller::answer(unsafe { caller::output(caller, data, bytes, send) })
+    };
+    if rows.are_together(extent) {
+        return fetch(rows.first as *mut u8);
+    }
+    let mut gathered = memory(bytes)?;
+    fetch(gathered.as_mut_ptr())?;
+    for (row, to) in gathered.chunks_exact(extent.width).zip(rows.addresses(extent)) {
+        // SAFETY: the rows that the program's description names are its own to write (CUDA Driver API, cuMemcpy3D).
+        unsafe { core::ptr::copy_nonoverlapping(row.as_ptr(), to as *mut u8, row.len()) };
+    }
+    Ok(())
+}
+
+/// Both sides are the program's.
+fn in_program(
+    caller: &Caller,
+    source: Rows,
+    target: Rows,
+    extent: Extent,
+    stream: Option<Handle>,
+) -> Result<(), CUresult> {
+    if let Some(stream) = stream {
+        caller::answer(send::cuStreamSynchronize(caller, stream))?;
+    }
+    for (from, to) in source.addresses(extent).zip(target.addresses(extent)) {
+        // SAFETY: the rows that the program's description names are its own (CUDA Driver API, cuMemcpy3D).
+        unsafe { core::ptr::copy(from as *const u8, to as *mut u8, extent.width) };
+    }
+    Ok(())
+}
+
+fn run(copy: &Memcpy3D, stream: Option<Handle>) -> Result<(), CUresult> {
+    let caller = caller::enter_context()?;
+    let extent = Extent { width: copy.width, height: copy.height, depth: copy.depth };
+    if extent.bytes()? == 0 {
+        return Ok(());
+    }
+    let (source, target) = (copy.source.place(extent)?, copy.target.place(extent)?);
+    let described = describe(copy, source, target, extent)?;
+    let at = (stream.unwrap_or(Handle::NULL), if stream.is_some() { IN_STREAM } else { 0 });
+    match (source, target) {
+        (Place::Program(from), Place::Program(to)) => in_program(&caller, from, to, extent, stream),
+        (Place::Program(rows), _) => from_program(&caller, &described, rows, extent, target, at),
+        (_, Place::Program(rows)) => to_program(&caller, &described, rows, extent, source, at),
+        _ if stream.is_some() => {
+            caller::answer(send::gpuferryMemcpy3D(&caller, &described, array_of(source), array_of(target), at.0, at.1))
+        }
+        _ => caller::answer(send::gpuferryMemcpy3DSync(
+            &caller,
+            &described,
+            array_of(source),
+            array_of(target),
+            at.0,
+            at.1,
+        )),
+    }
+}
+
+fn in_own(copy: &Memcpy3D) -> Result<(), CUresult> {
+    let stream = stream::resolve_per_thread(0)?;
+    run(copy, Some(stream))?;
+    caller::answer(send::cuStreamSynchronize(&caller::enter()?, stream))
+}
+
+crate::export! {
+    /// CUDA Driver API, cuMemcpy2D; the unaligned form asks for nothing else here.
+    extern "C" fn cuMemcpy2D_v2 | extern "C" fn cuMemcpy2DUnaligned_v2(pCopy: In<Memcpy2D>) {
+        run(&pCopy.get()?.into(), None)
+    }
+
+    /// CUDA Driver API, cuMemcpy2D with the per-thread default stream.
+    extern "C" fn cuMemcpy2D_v2_ptds | extern "C" fn cuMemcpy2DUnaligned_v2_ptds(pCopy: In<Memcpy2D>) {
+        in_own(&pCopy.get()?.into())
+    }
+
+    /// CUDA Driver API, cuMemcpy2DAsync.
+    extern "C" fn cuMemcpy2DAsync_v2(pCopy: In<Memcpy2D>, hStream: u64) {
+        run(&pCopy.get()?.into(), Some(stream::resolve(hStream)?))
+    }
+
+    /// CUDA Driver API, cuMemcpy2DAsync with the per-thread default stream.
+    extern "C" fn cuMemcpy2DAsync_v2_ptsz(pCopy: In<Memcpy2D>, hStream: u64) {
+        run(&pCopy.get()?.into(), Some(stream::resolve_per_thread(hStream)?))
+    }
+
+    /// CUDA Driver API, cuMemcpy3D.
+    extern "C" fn cuMemcpy3D_v2(pCopy: In<Memcpy3D>) {
+        run(&pCopy.get()?, None)
+    }
+
+    /// CUDA Driver API, cuMemcpy3D with the per-thread default stream.
+    extern "C" fn cuMemcpy3D_v2_ptds(pCopy: In<Memcpy3D>) {
+        in_own(&pCopy.get()?)
+    }
+
+    /// CUDA Driver API, cuMemcpy3DAsync.
+    extern "C" fn cuMemcpy3DAsync_v2(pCopy: In<Memcpy3D>, hStream: u64) {
+        run(&pCopy.get()?, Some(stream::resolve(hStream)?))
+    }
+
+    /// CUDA Driver API, cuMemcpy3DAsync with the per-thread default stream.
+    extern "C" fn cuMemcpy3DAsync_v2_ptsz(pCopy: In<Memcpy3D>, hStream: u64) {
+        run(&pCopy.get()?, Some(stream::resolve_per_thread(hStream)?))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_when_apart_then_their_addresses_follow_pitch_and_slices() {
+        let extent = Extent { width: 4, height: 2, depth: 2 };
+        let rows = Rows { first: 1000, pitch: 10, slice_rows: 3 };
+        assert!(!rows.are_together(extent));
+        assert_eq!(rows.addresses(extent).collect::<Vec<_>>(), [1000, 1010, 1030, 1040]);
+        assert!(Rows { first: 0, pitch: 4, slice_rows: 2 }.are_together(extent));
+        let one_row = Extent { width: 4, height: 1, depth: 1 };
+        assert!(rows.are_together(one_row));
+    }
+
+    #[test]
+    fn extent_when_it_overflows_then_is_refused() {
+        let extent = Extent { width: usize::MAX, height: 2, depth: 1 };
+        assert_eq!(extent.bytes(), Err(CUDA_ERROR_INVALID_VALUE));
+        assert_eq!(Extent { width: 3, height: 0, depth: 5 }.bytes(), Ok(0));
+    }
+
+    #[test]
+    fn side_when_the_pitch_is_shorter_than_a_row_then_is_refused() {
+        let extent = Extent { width: 16, height: 2, depth: 1 };
+        let side = |pitch, x| Side3D {
+            x,
+            y: 0,
+            z: 0,
+            lod: 0,
+            memory_type: HOST,
+            host: 0x7000_0000,
+            device: 0,
+            array: 0,
+            reserved: 0,
+            pitch,
+            height: 0,
+        };
+        assert_eq!(side(15, 0).shape(extent), Err(CUDA_ERROR_INVALID_VALUE));
+        assert_eq!(side(16, 1).shape(extent), Err(CUDA_ERROR_INVALID_VALUE));
+        assert_eq!(side(0, 1).shape(extent), Ok((17, 2)));
+        assert!(matches!(side(32, 2).place(extent), Ok(Place::Program(rows)) if rows.first == 0x7000_0002));
+    }
+}

@@ -1,0 +1,139 @@
+//! Page-locked memory: guest memory that the worker maps at the same address and registers with the device, so that an address
+//! means the same on the device and in the program, and copies go straight to it.
+
+use crate::CUresult;
+use crate::caller::{self, Caller};
+use crate::generated::send;
+use crate::program::Out;
+use crate::ranges::{self, Kind, Range};
+use crate::status::{
+    CUDA_ERROR_HOST_MEMORY_ALREADY_REGISTERED, CUDA_ERROR_HOST_MEMORY_NOT_REGISTERED, CUDA_ERROR_INVALID_VALUE,
+};
+use core::ffi::c_void;
+use rt::{LendError, PageLocked};
+use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
+
+/// Flags of cuMemHostAlloc: portable, device-mapped, write-combined.
+const ALLOC_FLAGS: u32 = 7;
+/// Flags of cuMemHostRegister: portable, device-mapped, I/O memory, read-only.
+const REGISTER_FLAGS: u32 = 15;
+/// `CU_MEMHOSTREGISTER_IOMEMORY`.
+const IO_MEMORY: u32 = 4;
+/// Device-mapped: with unified addressing all page-locked memory is.
+const MAPPED: u32 = 2;
+
+/// The memory with its leases, by first address.
+static MEMORY: Mutex<BTreeMap<u64, PageLocked>> = Mutex::new(BTreeMap::new());
+
+fn add(caller: &Caller, memory: PageLocked, kind: Kind, flags: u32) -> Result<u64, CUresult> {
+    let (address, bytes) = (memory.address as u64, memory.bytes as u64);
+    let flags = flags | MAPPED;
+    let status = send::gpuferryMemHostRegister(caller, address, bytes, memory.lease, flags);
+    if status != 0 {
+        caller.session.release(memory);
+        return Err(status);
+    }
+    MEMORY.lock().unwrap_or_else(PoisonError::into_inner).insert(address, memory);
+    ranges::insert(Range::new(address, bytes, kind, flags));
+    Ok(address)
+}
+
+/// Takes memory away again. The posted message comes before the end of the lease, which waits for the worker to let go.
+fn end(caller: &Caller, address: u64, kind: Kind, missing: CUresult) -> Result<(), CUresult> {
+    ranges::remove(address, &[kind]).ok_or(missing)?;
+    let memory = MEMORY.lock().unwrap_or_else(PoisonError::into_inner).remove(&address).ok_or(missing)?;
+    let status = send::gpuferryMemHostUnregister(caller, address);
+    caller.session.release(memory);
+    caller::answer(status)
+}
+
+fn alloc(pp: Out<u64>, bytes: usize, flags: u32) -> Result<(), CUresult> {
+    let caller = caller::enter_context()?;
+    pp.check()?;
+    if bytes == 0 || flags & !ALLOC_FLAGS != 0 {
+        return Err(CUDA_ERROR_INVALID_VALUE);
+    }
+    let memory = caller.session.page_locked(bytes).map_err(caller::trouble)?;
+    pp.set(add(&caller, memory, Kind::PageLocked, flags)?)
+}
+
+fn register(address: *mut u8, bytes: usize, flags: u32) -> Result<(), CUresult> {
+    let caller = caller::enter_context()?;
+    if address.is_null() || bytes == 0 || flags & !REGISTER_FLAGS != 0 {
+        return Err(CUDA_ERROR_INVALID_VALUE);
+    }
+    if flags & IO_MEMORY != 0 {
+        return Err(crate::counts::unsupported("cuMemHostRegister of I/O memory"));
+    }
+    if ranges::overlaps(address as u64, bytes as u64) {
+        return Err(CUDA_ERROR_HOST_MEMORY_ALREADY_REGISTERED);
+    }
+    // SAFETY: the program lends its memory until cuMemHostUnregister (CUDA Driver API, cuMemHostRegister).
+    let memory = unsafe { caller.session.register(address, bytes) }.map_err(|error| match error {
+        // Memory of a kind that this way to the host cannot lend, such as a file's.
+        LendError::BadRange => crate::counts::unsupported("cuMemHostRegister of this kind of memory"),
+        other => caller::trouble(other),
+    })?;
+    add(&caller, memory, Kind::Registered, flags).map(|_| ())
+}
+
+/// The page-locked range that an address is in.
+fn find(address: *const c_void) -> Result<Range, CUresult> {
+    let range = ranges::find(address as u64).filter(|range| matches!(range.kind, Kind::PageLocked | Kind::Registered));
+    range.ok_or(CUDA_ERROR_INVALID_VALUE)
+}
+
+crate::export! {
+    /// CUDA Driver API, cuMemHostAlloc.
+    extern "C" fn cuMemHostAlloc(pp: Out<u64>, bytesize: usize, Flags: u32) {
+        alloc(pp, bytesize, Flags)
+    }
+
+    /// CUDA Driver API, cuMemAllocHost.
+    extern "C" fn cuMemAllocHost_v2 | extern "C" fn cuMemAllocHost(pp: Out<u64>, bytesize: usize) {
+        alloc(pp, bytesize, 0)
+    }
+
+    /// CUDA Driver API, cuMemFreeHost.
+    extern "C" fn cuMemFreeHost(p: *mut c_void) {
+        let caller = caller::enter()?;
+        if p.is_null() {
+            return Ok(());
+        }
+        end(&caller, p as u64, Kind::PageLocked, CUDA_ERROR_INVALID_VALUE)
+    }
+
+    /// CUDA Driver API, cuMemHostRegister.
+    extern "C" fn cuMemHostRegister_v2 | extern "C" fn cuMemHostRegister(p: *mut c_void, bytesize: usize, Flags: u32) {
+        register(p.cast(), bytesize, Flags)
+    }
+
+    /// CUDA Driver API, cuMemHostUnregister.
+    extern "C" fn cuMemHostUnregister(p: *mut c_void) {
+        let caller = caller::enter_context()?;
+        // Memory that is page-locked otherwise, or an address inside, is another mistake than memory that is not at all.
+        let missing =
+            if find(p).is_ok() { CUDA_ERROR_INVALID_VALUE } else { CUDA_ERROR_HOST_MEMORY_NOT_REGISTERED };
+        end(&caller, p as u64, Kind::Registered, missing)
+    }
+
+    /// CUDA Driver API, cuMemHostGetDevicePointer.
+    extern "C" fn cuMemHostGetDevicePointer_v2(pdptr: Out<u64>, p: *mut c_void, Flags: u32) {
+        caller::enter_context()?;
+        pdptr.check()?;
+        if Flags != 0 {
+            return Err(CUDA_ERROR_INVALID_VALUE);
+        }
+        find(p)?;
+        pdptr.set(p as u64)
+    }
+
+    /// CUDA Driver API, cuMemHostGetFlags.
+    extern "C" fn cuMemHostGetFlags(pFlags: Out<u32>, p: *mut c_void) {
+        caller::enter_context()?;
+        pFlags.check()?;
+        pFlags.set(find(p)?.flags)
+    }
+
+}

@@ -1,0 +1,86 @@
+//! Streams: which one a program's number means. The null stream (0) and the legacy stream (1) travel as they are; the per-thread
+//! stream (2) is a real stream that each thread gets in each context at its first use.
+
+use crate::CUresult;
+use crate::caller::{self, Caller};
+use crate::generated::{kind, send};
+use crate::handles::{self, Handle};
+use core::cell::RefCell;
+
+/// `CU_STREAM_LEGACY`.
+pub const LEGACY: u64 = 1;
+/// `CU_STREAM_PER_THREAD`.
+pub const PER_THREAD: u64 = 2;
+
+/// A thread's own streams, with the contexts they are of.
+struct Own(RefCell<Vec<(Handle, Handle)>>);
+
+thread_local! {
+    static OWN: Own = const { Own(RefCell::new(Vec::new())) };
+}
+
+impl Drop for Own {
+    /// The thread ends, and its streams with it.
+    fn drop(&mut self) {
+        let Ok(session) = caller::session() else { return };
+        for (_, stream) in self.0.take().into_iter().filter(|(_, stream)| handles::is_live(*stream)) {
+            handles::discard(stream);
+            // Nobody is left to be told.
+            let _ = send::cuStreamDestroy_v2(&Caller { session, origin: caller::origin() }, stream);
+        }
+    }
+}
+
+fn own() -> Result<Handle, CUresult> {
+    let caller = caller::enter_context()?;
+    let context = crate::context::current();
+    let find = |own: &Own| {
+        own.0.borrow_mut().retain(|(_, stream)| handles::is_live(*stream));
+        own.0.borrow().iter().find(|(of, _)| *of == context).map(|(_, stream)| *stream)
+    };
+    // A thread that is ending has no place to keep a stream: it shares the legacy one.
+    let Ok(found) = OWN.try_with(find) else { return Ok(Handle(LEGACY)) };
+    if let Some(stream) = found {
+        return Ok(stream);
+    }
+    let stream = handles::new(kind::CUstream)?;
+    if let Err(status) = caller::answer(send::cuStreamCreate(&caller, stream, 0)) {
+        handles::discard(stream);
+        return Err(status);
+    }
+    OWN.with(|own| own.0.borrow_mut().push((context, stream)));
+    Ok(stream)
+}
+
+/// The stream that the program's number is.
+///
+/// # Errors
+/// `CUDA_ERROR_INVALID_HANDLE`, and as for making the per-thread stream.
+#[inline]
+pub fn resolve(raw: u64) -> Result<Handle, CUresult> {
+    match raw {
+        0 | LEGACY => Ok(Handle(raw)),
+        PER_THREAD => own(),
+        _ => handles::of_kind(kind::CUstream, raw),
+    }
+}
+
+/// The same, where the null stream is the calling thread's own.
+///
+/// # Errors
+/// As [`resolve`].
+#[inline]
+pub fn resolve_per_thread(raw: u64) -> Result<Handle, CUresult> {
+    if raw == 0 { own() } else { resolve(raw) }
+}
+
+/// The number of a stream in the process, as cuStreamGetId gives it.
+///
+/// # Errors
+/// As [`resolve`], and the host's answer.
+pub fn id(raw: u64) -> Result<u64, CUresult> {
+    let caller = caller::enter()?;
+    let mut id = 0;
+    caller::answer(send::cuStreamGetId(&caller, resolve(raw)?, &mut id))?;
+    Ok(id)
+}
