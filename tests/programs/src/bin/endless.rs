@@ -6,7 +6,7 @@
 
 use std::ffi::c_void;
 use std::process::ExitCode;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::Barrier;
 
 use programs::driver::{Driver, Handle};
 use programs::{fail, must};
@@ -48,23 +48,22 @@ struct Place<'a> {
     locked: *mut c_void,
 }
 
-fn run(round: Round, threads: u32) -> Result<(), String> {
+fn run(round: Round, threads: usize) -> Result<(), String> {
     let cuda = Driver::load()?;
     let (mut device, mut context) = (0, 0);
     must!(cuda, cuInit(0))?;
     must!(cuda, cuDeviceGet(&mut device, 0))?;
     must!(cuda, cuDevicePrimaryCtxRetain(&mut context, device))?;
-    let started = AtomicU32::new(0);
-    let (cuda, started) = (&cuda, &started);
+    // A thread that has begun could keep the others from setting up.
+    let (cuda, ready) = (&cuda, &Barrier::new(threads));
     std::thread::scope(|scope| {
-        let all: Vec<_> =
-            (0..threads).map(|_| scope.spawn(move || thread(cuda, context, round, started, threads))).collect();
+        let all: Vec<_> = (0..threads).map(|_| scope.spawn(move || thread(cuda, context, round, ready))).collect();
         all.into_iter().find_map(|thread| thread.join().unwrap_or(Err("a thread panicked".to_owned())).err())
     })
     .map_or(Ok(()), Err)
 }
 
-fn thread(cuda: &Driver, context: Handle, round: Round, started: &AtomicU32, threads: u32) -> Result<(), String> {
+fn thread(cuda: &Driver, context: Handle, round: Round, ready: &Barrier) -> Result<(), String> {
     let (mut module, mut busy, mut nothing, mut stream, mut memory) = (0, 0, 0, 0, 0);
     let mut locked = std::ptr::null_mut();
     must!(cuda, cuCtxSetCurrent(context))?;
@@ -76,7 +75,7 @@ fn thread(cuda: &Driver, context: Handle, round: Round, started: &AtomicU32, thr
     must!(cuda, cuMemHostAlloc(&mut locked, BYTES, 0))?;
     let mut pageable = vec![1u8; BYTES];
     let place = Place { cuda, busy, nothing, stream, memory, pageable: pageable.as_mut_ptr().cast(), locked };
-    if started.fetch_add(1, Ordering::Relaxed) + 1 == threads {
+    if ready.wait().is_leader() {
         println!("running");
     }
     loop {

@@ -100,8 +100,9 @@ impl Bench {
     ) -> CUresult {
         let mut places: Vec<*mut c_void> = parameters.iter().map(|place| place.cast_mut()).collect();
         let ([gx, gy, gz], [bx, by, bz]) = (grid, block);
-        let (places, none) = (places.as_mut_ptr(), std::ptr::null_mut());
-        call!(self.cuda, cuLaunchKernel(function, gx, gy, gz, bx, by, bz, on.shared, on.stream, places, none))
+        let none = std::ptr::null_mut();
+        let places = if places.is_empty() { none } else { places.as_mut_ptr() };
+        call!(self.cuda, cuLaunchKernel(function, gx, gy, gz, bx, by, bz, on.shared, on.stream, places, none.cast()))
     }
 
     /// Launches `fill` over `count` words.

@@ -5,7 +5,10 @@
 
 const FAT_MAGIC: u32 = 0xba55_ed50;
 const WRAPPER_MAGIC: u32 = 0x4662_43b1;
-const ENTRY_HEADER: u32 = 64;
+/// 64 bytes, the place of an assembler's options, and those: none.
+const ENTRY_HEADER: u32 = 80;
+const OPTIONS_PLACE: u32 = 64;
+const OPTIONS: u32 = 72;
 const KIND_PTX: u16 = 1;
 /// 64-bit, made for Linux.
 const ENTRY_FLAGS: u64 = 0x11;
@@ -23,8 +26,9 @@ pub fn fat_binary(ptx: &str, architecture: u32) -> Vec<u64> {
     bytes.extend(0x0101u16.to_le_bytes());
     bytes.extend(ENTRY_HEADER.to_le_bytes());
     bytes.extend((payload.len() as u64).to_le_bytes());
-    // Not compressed; no options.
-    bytes.extend([0; 8]);
+    // Not compressed.
+    bytes.extend([0; 4]);
+    bytes.extend(OPTIONS_PLACE.to_le_bytes());
     // The PTX version, 6.3.
     bytes.extend(3u16.to_le_bytes());
     bytes.extend(6u16.to_le_bytes());
@@ -33,6 +37,8 @@ pub fn fat_binary(ptx: &str, architecture: u32) -> Vec<u64> {
     bytes.extend([0; 8]);
     bytes.extend(ENTRY_FLAGS.to_le_bytes());
     bytes.extend([0; 16]);
+    bytes.extend(OPTIONS.to_le_bytes());
+    bytes.extend([0; 12]);
     bytes.extend(payload);
     bytes.chunks_exact(8).map(|eight| u64::from_le_bytes(std::array::from_fn(|i| eight[i]))).collect()
 }

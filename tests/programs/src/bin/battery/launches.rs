@@ -195,7 +195,11 @@ fn refused(bench: &Bench) -> Result<(), String> {
     bench.code("48 KiB of shared memory", bench.launch(nothing, [1; 3], [1; 3], much(49_152), &[]));
     bench.code("a byte more than was asked for", bench.launch(nothing, [1; 3], [1; 3], much(49_153), &[]));
     bench.code("1 GiB of shared memory", bench.launch(nothing, [1; 3], [1; 3], much(1 << 30), &[]));
-    bench.code("48 KiB over the static bytes", bench.launch(bench.function("sum")?, [1; 3], [1; 3], much(49_152), &[]));
+    let (out, count) = (bench.allocate(8)?, 0u64);
+    let parameters = [place(&out), place(&out), place(&count)];
+    let over = bench.launch(bench.function("sum")?, [1; 3], [1; 3], much(49_152), &parameters);
+    bench.code("48 KiB over the static bytes", over);
+    bench.free(out)?;
     bench.code("launch of NULL", bench.launch(0, [1; 3], [1; 3], none, &[]));
     bench.code("nothing came of these", call!(bench.cuda, cuCtxSynchronize()));
     bench.code("and a good launch works", bench.launch(nothing, [1; 3], [1; 3], none, &[]));

@@ -56,8 +56,6 @@ pub fn errors(bench: &Bench) -> Result<(), String> {
     let mut text = c"untouched".as_ptr();
     bench.code("cuGetErrorString of no error", call!(cuda, cuGetErrorString(12345, &mut text)));
     bench.say("it gives NULL", text.is_null());
-    bench.code("cuGetErrorName, null", call!(cuda, cuGetErrorName(1, null_mut())));
-    bench.code("cuGetErrorString, null", call!(cuda, cuGetErrorString(1, null_mut())));
     entry_points(bench);
     Ok(())
 }
@@ -84,15 +82,4 @@ fn entry_points(bench: &Bench) {
         let what = format!("cuGetProcAddress {name:?} {version} {flags}");
         bench.say(&what, format!("{}, status {status}, found {}", cuda.name_of(answer), !found.is_null()));
     }
-    let (mut found, mut status) = (null_mut(), -1);
-    bench.code(
-        "cuGetProcAddress, null name",
-        call!(cuda, cuGetProcAddress_v2(null(), &mut found, 13000, 0, &mut status)),
-    );
-    let name = c"cuInit".as_ptr();
-    bench.code("cuGetProcAddress, null out", call!(cuda, cuGetProcAddress_v2(name, null_mut(), 13000, 0, &mut status)));
-    bench.code(
-        "cuGetProcAddress, null status",
-        call!(cuda, cuGetProcAddress_v2(name, &mut found, 13000, 0, null_mut())),
-    );
 }
