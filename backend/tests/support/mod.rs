@@ -1,6 +1,8 @@
 //! What the tests of both carriers share: a running `gpuferryd` with its log, and the guest's side of a window.
 #![allow(dead_code, reason = "each test program uses a part")]
 
+pub mod vmm;
+
 use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
