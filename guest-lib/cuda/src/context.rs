@@ -314,7 +314,11 @@ crate::export! {
         end_use(context);
         let status = send::gpuferryCtxDestroy(&caller, context.handle);
         end_objects(context);
-        handles::discard(context.handle);
+        if status == 0 {
+            handles::discard(context.handle);
+        } else {
+            handles::abandon(context.handle);
+        }
         if current() == context.handle {
             pop();
         }

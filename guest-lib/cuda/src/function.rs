@@ -178,6 +178,13 @@ impl Kernel {
         Kernel { library, name, layouts, functions: Mutex::new(Vec::new()) }
     }
 
+    /// Its library was unloaded: ends its functions.
+    pub fn end(&self) {
+        for (_, function) in self.functions.lock().unwrap_or_else(PoisonError::into_inner).drain(..) {
+            handles::discard(function);
+        }
+    }
+
     fn layout(&self, handle: Handle, device: i32) -> Result<&Layout, CUresult> {
         device::get(device)?;
         let place = self.layouts.get(device as usize).ok_or(CUDA_ERROR_UNKNOWN)?;
@@ -214,6 +221,14 @@ pub fn layout(raw: u64) -> Result<(Handle, &'static Layout, &'static Device), CU
     }
     let (handle, facts) = function(raw)?;
     Ok((handle, facts.layout(handle)?, device::get(facts.device)?))
+}
+
+/// The handle of a function, also where a kernel is meant.
+///
+/// # Errors
+/// As [`layout`].
+pub fn in_context(raw: u64) -> Result<Handle, CUresult> {
+    if Handle(raw).kind() == Some(kind::CUkernel.number) { function_of(raw) } else { Ok(function(raw)?.0) }
 }
 
 /// The function of a kernel in the current context: made at the first call in each.

@@ -145,14 +145,21 @@ pub fn new(kind: Kind) -> Result<Handle, CUresult> {
     make(kind, if kind.in_context { crate::context::current() } else { Handle::NULL })
 }
 
-/// Ends a handle: every later use of the number is refused. Does nothing for a number that is no live handle.
+/// Ends a handle: every later use of the number is refused, and its index may be used again; the worker must have let it go
+/// before. Does nothing for a number that is no live handle.
 pub fn discard(handle: Handle) {
-    let (Some(kind), Some(entry)) = (handle.kind(), entry(handle)) else { return };
-    let live = LIVE | u32::from(handle.generation());
-    let ended = entry.state.compare_exchange(live, live & !LIVE, Ordering::AcqRel, Ordering::Relaxed);
-    if let (Ok(_), Some(table)) = (ended, table(kind)) {
+    if abandon(handle)
+        && let Some(table) = handle.kind().and_then(table)
+    {
         table.free.lock().unwrap_or_else(PoisonError::into_inner).resting.push_back(handle.index());
     }
+}
+
+/// Ends a handle whose index the worker may still have in use: it is never used again. Returns whether it was live.
+pub fn abandon(handle: Handle) -> bool {
+    let Some(entry) = entry(handle) else { return false };
+    let live = LIVE | u32::from(handle.generation());
+    entry.state.compare_exchange(live, live & !LIVE, Ordering::AcqRel, Ordering::Relaxed).is_ok()
 }
 
 /// Ends a handle that a call has freed, and those of what was in the object.
@@ -161,7 +168,8 @@ pub fn free(handle: Handle) {
     discard(handle);
 }
 
-/// Ends every handle that dies with `context`.
+/// Ends every handle that dies with `context`. Functions and modules may be a library's for the worker, whose indices rest until
+/// that is unloaded: theirs are not used again.
 pub fn discard_owned(context: Handle) {
     for (kind, table) in TABLES.iter().enumerate().filter(|(kind, _)| *kind != usize::from(kind::CUcontext.number)) {
         let next = table.free.lock().unwrap_or_else(PoisonError::into_inner).next;
@@ -169,7 +177,12 @@ pub fn discard_owned(context: Handle) {
             let Some(entry) = table.entry(index) else { continue };
             let state = entry.state.load(Ordering::Acquire);
             if state & LIVE != 0 && entry.owner.load(Ordering::Relaxed) == context.index() + 1 {
-                discard(Handle::new(kind as u8, state as u16, index));
+                let handle = Handle::new(kind as u8, state as u16, index);
+                if [kind::CUfunction.number, kind::CUmodule.number].contains(&(kind as u8)) {
+                    abandon(handle);
+                } else {
+                    discard(handle);
+                }
             }
         }
     }

@@ -76,6 +76,7 @@ fn ask_version(session: &'static Session) -> Result<i32, CUresult> {
 #[must_use]
 pub fn driver_version() -> i32 {
     match VERSION.load(Ordering::Relaxed) {
+        0 if FORKED.load(Ordering::Acquire) => API_VERSION,
         0 => {
             let _lock = LOCK.lock().unwrap_or_else(PoisonError::into_inner);
             open().and_then(ask_version).unwrap_or(API_VERSION)
@@ -85,6 +86,10 @@ pub fn driver_version() -> i32 {
 }
 
 fn initialize() -> Result<(), CUresult> {
+    // Before the lock: in the child of a fork it may be held by a thread that is not there.
+    if FORKED.load(Ordering::Acquire) {
+        return Err(CUDA_ERROR_NOT_INITIALIZED);
+    }
     let _lock = LOCK.lock().unwrap_or_else(PoisonError::into_inner);
     if caller::session().is_ok() {
         return Ok(());

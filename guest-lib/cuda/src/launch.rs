@@ -10,6 +10,7 @@ use crate::device::Limits;
 use crate::function::{self, Layout};
 use crate::generated::{self, number};
 use crate::handles::Handle;
+use crate::occupancy;
 use crate::program::{self, In};
 use crate::status::{CUDA_ERROR_INVALID_VALUE, CUDA_ERROR_LAUNCH_OUT_OF_RESOURCES, CUDA_ERROR_NOT_SUPPORTED};
 use crate::stream;
@@ -32,8 +33,6 @@ const ATTRIBUTES: u32 = 32;
 const PARAMETER_BYTES: usize = 32 << 10;
 /// `CU_LAUNCH_ATTRIBUTE_COOPERATIVE`.
 const ATTRIBUTE_COOPERATIVE: u32 = 2;
-/// `CU_LAUNCH_ATTRIBUTE_CLUSTER_DIMENSION`.
-const ATTRIBUTE_CLUSTER: u32 = 4;
 /// `CU_LAUNCH_ATTRIBUTE_PROGRAMMATIC_EVENT`.
 const ATTRIBUTE_PROGRAMMATIC_EVENT: u32 = 7;
 /// `CU_LAUNCH_ATTRIBUTE_LAUNCH_COMPLETION_EVENT`.
@@ -181,6 +180,9 @@ fn launch(launch: &Launch, each: *const *const c_void, extra: *const usize) -> R
     let caller = caller::enter_context()?;
     let (function, layout, device) = function::layout(launch.function)?;
     check(launch, layout, &device.limits)?;
+    if is_cooperative(launch) {
+        occupancy::check_cooperative(launch.function, launch.grid, launch.block, launch.shared)?;
+    }
     let given = parameters(each, extra, layout)?;
     let parameter_bytes = match given {
         Parameters::Packed(_, bytes) => bytes,
@@ -191,20 +193,15 @@ fn launch(launch: &Launch, each: *const *const c_void, extra: *const usize) -> R
     }
     let bound = 96 + launch.attribute_count as usize * ATTRIBUTE_BYTES + parameter_bytes;
     let fill = |w: &mut Writer<'_>| encode(w, function, launch, layout, given);
-    if waits(launch) {
-        // What is refused here depends on how the device is filled: the native driver says so at once.
-        let answer = caller.session.wait(number::cuLaunchKernel, caller.origin, bound, fill, |status, _| Ok(status));
-        return caller::answer(answer.map_err(caller::gone)?);
-    }
     caller.session.post(number::cuLaunchKernel, caller.origin, bound, fill).map_err(caller::gone)
 }
 
-/// Whether the answer to a launch is not known here: cooperative launches and clusters.
-fn waits(launch: &Launch) -> bool {
+/// Whether the launch is cooperative, by its flag or by an attribute.
+fn is_cooperative(launch: &Launch) -> bool {
     launch.flags & COOPERATIVE != 0
         || (0..launch.attribute_count as usize).any(|index| {
-            let id = launch.attributes.at(index).map_or(0, |attribute| u32::from(attribute[0]));
-            id == ATTRIBUTE_COOPERATIVE || id == ATTRIBUTE_CLUSTER
+            let attribute = launch.attributes.at(index).unwrap_or([0; ATTRIBUTE_BYTES]);
+            u32::from(attribute[0]) == ATTRIBUTE_COOPERATIVE && attribute[8..12] != [0; 4]
         })
 }
 

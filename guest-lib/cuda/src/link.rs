@@ -140,7 +140,11 @@ crate::export! {
         if let Some(image) = link.image.get() {
             *image.lock().unwrap_or_else(PoisonError::into_inner) = Vec::new();
         }
-        handles::discard(handle);
+        if status == 0 {
+            handles::discard(handle);
+        } else {
+            handles::abandon(handle);
+        }
         caller::answer(status)
     }
 }

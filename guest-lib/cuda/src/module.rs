@@ -32,6 +32,9 @@ impl Names {
     /// Ends all of them.
     fn end(&self) {
         for handle in self.0.lock().unwrap_or_else(PoisonError::into_inner).drain().map(|(_, handle)| handle) {
+            if let Some(kernel) = handles::facts::<Kernel>(handle) {
+                kernel.end();
+            }
             handles::discard(handle);
         }
     }

@@ -7,7 +7,7 @@ use crate::generated::{kind, send};
 use crate::handles::{self, Handle};
 use crate::launch::Config;
 use crate::program::{In, Out};
-use crate::status::CUDA_ERROR_INVALID_VALUE;
+use crate::status::{CUDA_ERROR_COOPERATIVE_LAUNCH_TOO_LARGE, CUDA_ERROR_INVALID_VALUE};
 
 /// Tells the bytes of dynamic shared memory for a block size (`CUoccupancyB2DSize`).
 type SharedOf = Option<unsafe extern "C" fn(i32) -> usize>;
@@ -46,6 +46,21 @@ fn best(func: u64, shared_of: SharedOf, shared: usize, limit: i32, flags: u32) -
     }
     let processors = device.attribute(crate::device::attribute::MULTIPROCESSOR_COUNT)?;
     Ok((best_size, best_blocks.saturating_mul(processors)))
+}
+
+/// All blocks of a cooperative launch must be on the device at a time.
+///
+/// # Errors
+/// `CUDA_ERROR_COOPERATIVE_LAUNCH_TOO_LARGE`.
+pub fn check_cooperative(function: u64, grid: [u32; 3], block: [u32; 3], shared: u32) -> Result<(), CUresult> {
+    let caller = caller::enter_context()?;
+    let (_, _, device) = function::layout(function)?;
+    let threads = block.iter().product::<u32>() as i32;
+    let fit = blocks(&caller, function::in_context(function)?, threads, shared as usize, 0)?;
+    let processors = device.attribute(crate::device::attribute::MULTIPROCESSOR_COUNT)?;
+    let wanted = grid.iter().map(|blocks| u128::from(*blocks)).product::<u128>();
+    let most = i64::from(fit) * i64::from(processors);
+    if wanted > most.max(0) as u128 { Err(CUDA_ERROR_COOPERATIVE_LAUNCH_TOO_LARGE) } else { Ok(()) }
 }
 
 fn clusters(

@@ -67,7 +67,8 @@ impl Value {
 }
 
 /// The range of an address; from the host where the guest has none.
-fn find(caller: &Caller, address: u64) -> Option<Range> {
+#[must_use]
+pub fn find(caller: &Caller, address: u64) -> Option<Range> {
     let known = ranges::find(address);
     if known.is_some() || address == 0 {
         return known;

@@ -4,7 +4,10 @@
 //! Changed where memory comes and goes, under a write lock; looked at under a read lock. What is not here is the program's own
 //! pageable memory, or no memory at all.
 
+use crate::CUresult;
+use crate::caller::Caller;
 use crate::handles::Handle;
+use crate::status::CUDA_ERROR_INVALID_VALUE;
 use core::sync::atomic::{AtomicU64, Ordering};
 use std::collections::BTreeMap;
 use std::sync::{PoisonError, RwLock};
@@ -94,6 +97,22 @@ pub fn overlaps(start: u64, bytes: u64) -> bool {
     let map = MAP.read().unwrap_or_else(PoisonError::into_inner);
     let last = start.saturating_add(bytes.saturating_sub(1));
     map.range(..=last).next_back().is_some_and(|(_, range)| range.start.saturating_add(range.bytes) > start)
+}
+
+/// Whether `bytes` of device memory from an address on are the program's; the host is asked where the guest does not know. For
+/// calls that nobody waits for, so that a wrong address is refused where it is given.
+///
+/// # Errors
+/// `CUDA_ERROR_INVALID_VALUE`, also for a length that is none.
+pub fn check(caller: &Caller, address: u64, bytes: Option<u64>) -> Result<(), CUresult> {
+    let bytes = bytes.ok_or(CUDA_ERROR_INVALID_VALUE)?;
+    let holds = |range: Range| range.kind == Kind::Reserved || bytes <= range.bytes - (address - range.start);
+    match find(address) {
+        Some(range) if holds(range) => Ok(()),
+        Some(_) => Err(CUDA_ERROR_INVALID_VALUE),
+        None if bytes == 0 => Ok(()),
+        None => crate::pointer::find(caller, address).map(|_| ()).ok_or(CUDA_ERROR_INVALID_VALUE),
+    }
 }
 
 /// A context has ended, and its device memory with it. Page-locked memory stays readable until it is freed.

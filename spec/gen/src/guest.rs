@@ -169,13 +169,17 @@ fn sender(spec: &Spec, call: &Call, text: &mut Text) {
     }
     text.line(");");
     text.line("match sent {");
+    let makes_or_ends = |argument: &crate::model::Argument| {
+        matches!(argument.role, Role::New { .. } | Role::Handle { ends: true, .. })
+    };
     match (call.waits, call.blocks) {
-        (true, true) => {
+        // The status of a call that makes or ends an object says whether the number means something on the host.
+        (true, true) if !call.arguments.iter().any(makes_or_ends) => {
             // A call that synchronises brings the status of a posted call that failed.
             text.line("Ok(0) => c.session.take_deferred(),");
             text.line("Ok(status) => status,");
         }
-        (true, false) => text.line("Ok(status) => status,"),
+        (true, _) => text.line("Ok(status) => status,"),
         (false, _) => text.line("Ok(()) => 0,"),
     }
     text.line(format!("Err(_) => crate::status::{},", spec.gone));
@@ -277,7 +281,9 @@ fn exports(spec: &Spec, text: &mut Text) -> BTreeSet<String> {
         if call.ptsz {
             one(format!("{}_ptsz", call.name), call, Stream::PerThread);
         }
-        if let Some(sibling) = call.ptds.as_ref().and_then(|named| spec.calls.iter().find(|other| other.name == named.name)) {
+        if let Some(sibling) =
+            call.ptds.as_ref().and_then(|named| spec.calls.iter().find(|other| other.name == named.name))
+        {
             one(format!("{}_ptds", call.name), sibling, Stream::Own);
         }
     }
@@ -369,7 +375,8 @@ fn bind(
     match &call.arguments[place].role {
         Role::Length { .. } => vec![],
         Role::Handle { kind, .. } => {
-            let check = if stream != Stream::Given && Some(place) == spec.stream_of(call) { "per_thread" } else { "check" };
+            let check =
+                if stream != Stream::Given && Some(place) == spec.stream_of(call) { "per_thread" } else { "check" };
             let raw = if is_own { "core::ptr::null_mut()" } else { name };
             text.line(format!("let {name} = crate::handles::{check}(kind::{}, {raw})?;", spec.kinds[*kind].name));
             vec![name.to_string()]
@@ -401,6 +408,11 @@ fn bind(
             if matches!(call.arguments[place].role, Role::Output { .. }) {
                 return vec![name.to_string(), format!("{name}_reply")];
             }
+            vec![name.to_string()]
+        }
+        Role::Number { device: Some(bytes), .. } if !call.waits => {
+            // What nobody waits for is refused here, where the call is made.
+            text.line(format!("crate::ranges::check(&c, {name}, {bytes})?;"));
             vec![name.to_string()]
         }
         Role::Number { .. } | Role::AnyHandle | Role::OutRun | Role::Run { .. } => vec![name.to_string()],
