@@ -8,6 +8,7 @@
 mod api;
 mod blocking;
 mod control;
+pub mod cuda;
 mod lease;
 mod memory;
 mod options;

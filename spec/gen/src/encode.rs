@@ -14,7 +14,7 @@ pub(crate) fn put_number(number: Number, value: &str) -> String {
         Number::I16 => format!("w.u16({value} as u16)"),
         Number::I32 => format!("w.u32({value} as u32)"),
         Number::I64 | Number::Usize => format!("w.u64({value} as u64)"),
-        Number::F32 => format!("w.u32({value}.to_bits())"),
+        Number::F32 => format!("w.u32(f32::to_bits({value}))"),
     }
 }
 
@@ -106,7 +106,7 @@ pub(crate) fn print_struct(spec: &Spec, plain: &Struct, text: &mut Text) {
         match field.count {
             Some(_) => {
                 text.line(format!("for value in &self.{} {{", field.name));
-                let value = if matches!(field.element, Element::Struct(_)) { "value" } else { "(*value)" };
+                let value = if matches!(field.element, Element::Struct(_)) { "value" } else { "*value" };
                 text.line(format!("{}?;", put(&field.element, value)));
                 text.line("}");
             }

@@ -65,7 +65,10 @@ fn symbols(spec: &Spec) -> Vec<Symbol<'_>> {
     for call in spec.calls.iter().filter(|call| !call.host_by_hand) {
         let mut names = vec![call.name.as_str()];
         names.extend(call.aliases.iter().map(|alias| alias.name.as_str()));
-        found.push(Symbol { names, types: call.arguments.iter().map(|argument| c_type(spec, &argument.role)).collect() });
+        found.push(Symbol {
+            names,
+            types: call.arguments.iter().map(|argument| c_type(spec, &argument.role)).collect(),
+        });
     }
     for function in &spec.driver {
         let mut names = vec![function.name.as_str()];
@@ -90,7 +93,9 @@ fn library(spec: &Spec, text: &mut Text) {
     text.line("/// Looks every function up by name.");
     text.line("///");
     text.line("/// # Safety");
-    text.line("/// What `find` returns for a name is the function of that name in CUDA's driver API, and stays loaded.");
+    text.line(
+        "/// What `find` returns for a name is the function of that name in CUDA's driver API, and stays loaded.",
+    );
     text.line("pub unsafe fn find(find: impl Fn(&CStr) -> Option<NonNull<c_void>>) -> Library {");
     text.line("Library {");
     for symbol in &symbols {
@@ -193,10 +198,14 @@ fn forward(spec: &Spec, call: &Call, text: &mut Text) {
             text.line(format!("session.device({}, {bytes})?;", argument.name));
         }
     }
-    if call.host_by_hand { by_hand(call, text) } else { plain(call, text) }
+    if call.host_by_hand {
+        by_hand(call, text)
+    } else {
+        plain(call, text)
+    }
     text.line("})?;");
     settle(spec, call, text);
-    answer(spec, call, text);
+    answer(call, text);
     text.line("}");
     text.line("");
 }
@@ -207,7 +216,9 @@ fn decode(spec: &Spec, call: &Call, argument: &Argument, text: &mut Text) {
     match &argument.role {
         Role::Number { number, .. } => text.line(format!("let {name} = {};", encode::take_number(*number))),
         Role::Struct(place) => text.line(format!("let {name} = {}::read(r)?;", spec.structs[*place].name)),
-        Role::Handle { .. } | Role::AnyHandle | Role::New { .. } => text.line(format!("let {name} = Handle(r.u64()?);")),
+        Role::Handle { .. } | Role::AnyHandle | Role::New { .. } => {
+            text.line(format!("let {name} = Handle(r.u64()?);"))
+        }
         Role::Input { element, length } | Role::Output { element, length } => {
             text.line(format!("let {name} = r.buffer()?;"));
             let (bytes, _) = spec.measure(element);
@@ -270,8 +281,11 @@ fn plain(call: &Call, text: &mut Text) {
             Role::New { .. } => handed.push(format!("&raw mut {name}_made")),
             Role::Struct(_) => handed.push(format!("&raw const {name}")),
             Role::Out { .. } => handed.push(format!("&raw mut {name}")),
-            Role::Input { .. } => {
-                text.line(format!("let {name} = session.input({name})?;"));
+            Role::Input { element, .. } => {
+                // Bytes may change under the library's hands, as in any program; what it decides by must not.
+                let is_bulk = matches!(element, Element::Number { number: crate::model::Number::U8, .. });
+                let how = if is_bulk { "input" } else { "private" };
+                text.line(format!("let {name} = session.{how}({name})?;"));
                 handed.push(format!("{name}.pointer()"));
             }
             Role::Output { .. } => {
@@ -310,16 +324,12 @@ fn settle(spec: &Spec, call: &Call, text: &mut Text) {
 }
 
 /// Prints the reply.
-fn answer(spec: &Spec, call: &Call, text: &mut Text) {
+fn answer(call: &Call, text: &mut Text) {
     let mut lines = Vec::new();
     for argument in &call.arguments {
         let name = &argument.name;
         match &argument.role {
-            Role::Out { element, .. } => {
-                let value = if matches!(element, Element::Struct(_)) { name.clone() } else { format!("({name})") };
-                let value = if value.starts_with('(') { name.clone() } else { value };
-                lines.push(format!("{}?;", encode::put(element, &value)));
-            }
+            Role::Out { element, .. } => lines.push(format!("{}?;", encode::put(element, name))),
             Role::OutRun => lines.push(format!("w.run(&{name})?;")),
             Role::Output { .. } => {
                 lines.push(format!("if let Buffer::Reply {{ .. }} = {name} {{"));
@@ -329,7 +339,6 @@ fn answer(spec: &Spec, call: &Call, text: &mut Text) {
             _ => {}
         }
     }
-    let _ = spec;
     if lines.is_empty() {
         text.line("session.finish(from, status, reply, |_| Ok(()))");
         return;

@@ -17,7 +17,6 @@ pub mod model;
 pub mod read;
 mod words;
 
-
 pub use model::Spec;
 pub use read::parse;
 

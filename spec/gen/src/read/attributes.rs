@@ -151,7 +151,9 @@ pub(super) fn status(attributes: &[Attribute], spec: &mut Spec) -> Read<()> {
 /// `place` says how a name is printed, or that it names no number.
 pub(super) fn expression(expr: &Expr, place: &impl Fn(&str) -> Option<String>) -> Read<String> {
     match expr {
-        Expr::Lit(syn::ExprLit { lit: syn::Lit::Int(literal), .. }) => Ok(format!("Some({}u64)", number::<u64>(literal)?)),
+        Expr::Lit(syn::ExprLit { lit: syn::Lit::Int(literal), .. }) => {
+            Ok(format!("Some({}u64)", number::<u64>(literal)?))
+        }
         Expr::Path(path) => {
             let name = path.path.get_ident().map(Ident::to_string).unwrap_or_default();
             let printed = place(&name).ok_or((expr.span(), format!("`{name}` is no number among the arguments")))?;

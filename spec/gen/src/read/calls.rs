@@ -128,7 +128,9 @@ impl Input<'_> {
     /// Only these attributes stand here.
     fn only(&self, words: &[&str]) -> Read<()> {
         match self.attributes.iter().find(|(name, _)| !words.contains(&name.as_str())) {
-            Some((word, attribute)) => Err((attribute.span(), format!("#[{word}] does not go with `{}`'s type", self.name))),
+            Some((word, attribute)) => {
+                Err((attribute.span(), format!("#[{word}] does not go with `{}`'s type", self.name)))
+            }
             None => Ok(()),
         }
     }
@@ -163,7 +165,12 @@ fn role(input: &Input<'_>, inputs: &[Input<'_>], names: &Names) -> Read<Role> {
     }
 }
 
-fn reference_role(input: &Input<'_>, reference: &syn::TypeReference, inputs: &[Input<'_>], names: &Names) -> Read<Role> {
+fn reference_role(
+    input: &Input<'_>,
+    reference: &syn::TypeReference,
+    inputs: &[Input<'_>],
+    names: &Names,
+) -> Read<Role> {
     if let syn::Type::Slice(slice) = &*reference.elem {
         return slice_role(input, reference, slice, inputs, names);
     }
@@ -219,11 +226,7 @@ fn slice_role(
     }
 }
 
-fn value_role(
-    input: &Input<'_>,
-    inputs: &[Input<'_>],
-    names: &Names,
-) -> Read<Role> {
+fn value_role(input: &Input<'_>, inputs: &[Input<'_>], names: &Names) -> Read<Role> {
     if let Some(out) = input.attribute("out") {
         input.only(&["out", "optional"])?;
         attributes::bare(out)?;
@@ -320,7 +323,9 @@ fn whole_call(call: &Call, spec: &Spec) -> Read<()> {
             Role::AnyHandle | Role::Run { .. } | Role::OutRun if !both => {
                 return refuse("this type is for calls that are #[by_hand(both)]");
             }
-            Role::New { parent: Some(place), .. } if !matches!(call.arguments[*place].role, Role::Handle { .. } | Role::AnyHandle) => {
+            Role::New { parent: Some(place), .. }
+                if !matches!(call.arguments[*place].role, Role::Handle { .. } | Role::AnyHandle) =>
+            {
                 return refuse("an object ends with another object, so #[new] names a handle");
             }
             Role::Out { element, .. } => reply += spec.measure(element).0 + 8,

@@ -111,7 +111,8 @@ fn plain_struct(item: &syn::ItemStruct, spec: &mut Spec, names: &mut HashMap<Str
     let syn::Fields::Named(named) = &item.fields else {
         return Err((item.ident.span(), "a struct has named fields".to_string()));
     };
-    let mut made = Struct { docs: attributes::docs(&item.attrs), name: String::new(), fields: vec![], bytes: 0, align: 1 };
+    let mut made =
+        Struct { docs: attributes::docs(&item.attrs), name: String::new(), fields: vec![], bytes: 0, align: 1 };
     for field in &named.named {
         let ident = field.ident.as_ref().ok_or((field.span(), "a field has a name".to_string()))?;
         let (ty, count) = match &field.ty {

@@ -1,0 +1,119 @@
+//! Statuses and broken messages on their way out of a forwarder, and the small steps of decoding that the printed code shares.
+
+use std::ffi::CString;
+
+use wire::Malformed;
+use wire::payload::Buffer;
+use wire::slot::MAX_REPLY_BYTES;
+
+use super::generated::{
+    CUDA_ERROR_ASSERT, CUDA_ERROR_ECC_UNCORRECTABLE, CUDA_ERROR_HARDWARE_STACK_ERROR, CUDA_ERROR_ILLEGAL_ADDRESS,
+    CUDA_ERROR_ILLEGAL_INSTRUCTION, CUDA_ERROR_INVALID_ADDRESS_SPACE, CUDA_ERROR_INVALID_PC, CUDA_ERROR_LAUNCH_FAILED,
+    CUDA_ERROR_LAUNCH_TIMEOUT, CUDA_ERROR_MISALIGNED_ADDRESS, CUDA_ERROR_NVLINK_UNCORRECTABLE,
+};
+
+/// Why a forwarder stops early.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Failure {
+    /// The API's answer.
+    Status(i32),
+    /// The message is broken: the session ends.
+    Malformed(Malformed),
+}
+
+impl From<Malformed> for Failure {
+    fn from(malformed: Malformed) -> Failure {
+        Failure::Malformed(malformed)
+    }
+}
+
+/// Runs a forwarder and takes the API's answer out of it.
+#[inline]
+pub fn answer(forward: impl FnOnce() -> Result<(), Failure>) -> Result<i32, Malformed> {
+    match forward() {
+        Ok(()) => Ok(0),
+        Err(Failure::Status(status)) => Ok(status),
+        Err(Failure::Malformed(malformed)) => Err(malformed),
+    }
+}
+
+/// A status of the library.
+#[inline]
+pub fn ok(status: i32) -> Result<(), Failure> {
+    if status == 0 { Ok(()) } else { Err(Failure::Status(status)) }
+}
+
+/// Whether a status, once returned, is returned by every later call: the context is lost (CUDA Driver API, CUresult: "this leaves
+/// the process in an inconsistent state").
+pub fn is_sticky(status: i32) -> bool {
+    matches!(
+        status,
+        CUDA_ERROR_ECC_UNCORRECTABLE
+            | CUDA_ERROR_NVLINK_UNCORRECTABLE
+            | CUDA_ERROR_ILLEGAL_ADDRESS
+            | CUDA_ERROR_LAUNCH_TIMEOUT
+            | CUDA_ERROR_ASSERT
+            | CUDA_ERROR_HARDWARE_STACK_ERROR
+            | CUDA_ERROR_ILLEGAL_INSTRUCTION
+            | CUDA_ERROR_MISALIGNED_ADDRESS
+            | CUDA_ERROR_INVALID_ADDRESS_SPACE
+            | CUDA_ERROR_INVALID_PC
+            | CUDA_ERROR_LAUNCH_FAILED
+    )
+}
+
+/// The text that a run holds.
+pub fn text(run: &[u8]) -> Result<CString, Malformed> {
+    CString::new(run).map_err(|_| Malformed::new("a text with a zero byte in it"))
+}
+
+/// How many elements of `each` bytes a buffer has.
+pub fn elements<T: TryFrom<u64>>(buffer: &Buffer<'_>, each: u64) -> Result<T, Malformed> {
+    let bytes = buffer.bytes();
+    if !bytes.is_multiple_of(each) {
+        return Err(Malformed::new("a buffer of a broken number of elements"));
+    }
+    T::try_from(bytes / each).map_err(|_| Malformed::new("a buffer longer than its count can say"))
+}
+
+/// Two buffers that share a length agree.
+pub fn same_length<T: PartialEq>(this: T, that: T) -> Result<(), Malformed> {
+    if this == that { Ok(()) } else { Err(Malformed::new("buffers of one length that differ")) }
+}
+
+/// Room for an output that comes back in the reply; none for one that goes elsewhere.
+pub fn reply_bytes(buffer: &Buffer<'_>) -> Result<Vec<u8>, Malformed> {
+    match *buffer {
+        Buffer::Reply { bytes } if bytes > MAX_REPLY_BYTES as u64 => {
+            Err(Malformed::new("asks for more than a reply holds"))
+        }
+        Buffer::Reply { bytes } => Ok(vec![0; bytes as usize]),
+        Buffer::Inline(_) => Err(Malformed::new("an output that lies in the frame")),
+        _ => Ok(Vec::new()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn elements_when_a_length_is_broken_then_is_malformed() {
+        assert_eq!(elements::<usize>(&Buffer::Inline(&[0; 12]), 4), Ok(3));
+        assert!(elements::<usize>(&Buffer::Inline(&[0; 13]), 4).is_err());
+        assert!(elements::<u8>(&Buffer::Staging { offset: 0, bytes: 256 }, 1).is_err());
+    }
+
+    #[test]
+    fn reply_bytes_when_more_than_a_slot_then_is_malformed() {
+        assert_eq!(reply_bytes(&Buffer::Reply { bytes: 4 }), Ok(vec![0; 4]));
+        assert!(reply_bytes(&Buffer::Reply { bytes: 4033 }).is_err());
+        assert!(reply_bytes(&Buffer::Reply { bytes: u64::MAX }).is_err());
+    }
+
+    #[test]
+    fn text_when_a_zero_byte_is_inside_then_is_malformed() {
+        assert!(text(b"a\0b").is_err());
+        assert_eq!(text(b"ab"), Ok(c"ab".to_owned()));
+    }
+}

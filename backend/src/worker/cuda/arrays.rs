@@ -1,0 +1,114 @@
+//! Textures and surfaces. Kernels know them by the driver's own numbers, so these travel as they are; the worker knows which
+//! ones it gave out.
+
+use std::ffi::c_void;
+
+use wire::frame::FrameHeader;
+use wire::handle::Handle;
+
+use super::answer::{Failure, ok};
+use super::generated::{
+    CUDA_ERROR_INVALID_HANDLE, CUDA_ERROR_INVALID_VALUE, CUDA_RESOURCE_VIEW_DESC, CUDA_TEXTURE_DESC, Resource, kind,
+};
+use super::{Cuda, lock};
+
+/// `CUresourcetype`.
+const ARRAY: u32 = 0;
+const MIPMAPPED_ARRAY: u32 = 1;
+const LINEAR: u32 = 2;
+const PITCH_2D: u32 = 3;
+
+/// `CUDA_RESOURCE_DESC`: its union is 128 bytes, `int reserved[32]`.
+#[repr(C)]
+struct Description {
+    kind: u32,
+    padding: u32,
+    words: [u64; 16],
+    flags: u32,
+    tail: u32,
+}
+
+const _: () = assert!(size_of::<Description>() == 144);
+
+impl Cuda {
+    /// `gpuferryTexObjectCreate`.
+    #[allow(clippy::too_many_arguments)]
+    pub(super) fn gpuferryTexObjectCreate(
+        &self,
+        _from: &FrameHeader,
+        object: &mut u64,
+        resource: &Resource,
+        array: Handle,
+        texture: &CUDA_TEXTURE_DESC,
+        view: &CUDA_RESOURCE_VIEW_DESC,
+        viewed: u32,
+    ) -> Result<(), Failure> {
+        let call = self.library.cuTexObjectCreate.ok_or_else(|| self.missing("cuTexObjectCreate"))?;
+        let description = self.description(resource, array)?;
+        let view = if viewed == 0 { std::ptr::null() } else { &raw const *view };
+        // SAFETY: the descriptions are in the API's layout; the array lives, or the memory is the guest's.
+        ok(unsafe { call(object, (&raw const description).cast(), texture, view) })?;
+        lock(&self.textures).insert(*object);
+        Ok(())
+    }
+
+    /// `cuTexObjectDestroy`.
+    pub(super) fn cuTexObjectDestroy(&self, _from: &FrameHeader, object: u64) -> Result<(), Failure> {
+        let call = self.library.cuTexObjectDestroy.ok_or_else(|| self.missing("cuTexObjectDestroy"))?;
+        if !lock(&self.textures).remove(&object) {
+            return Err(Failure::Status(CUDA_ERROR_INVALID_HANDLE));
+        }
+        // SAFETY: the driver gave the object out, and it was not ended before.
+        ok(unsafe { call(object) })
+    }
+
+    /// `gpuferrySurfObjectCreate`.
+    pub(super) fn gpuferrySurfObjectCreate(
+        &self,
+        _from: &FrameHeader,
+        object: &mut u64,
+        array: Handle,
+    ) -> Result<(), Failure> {
+        let call = self.library.cuSurfObjectCreate.ok_or_else(|| self.missing("cuSurfObjectCreate"))?;
+        let description = self.description(&Resource { resType: ARRAY, ..Resource::default() }, array)?;
+        // SAFETY: the description is in the API's layout; the array lives.
+        ok(unsafe { call(object, (&raw const description).cast()) })?;
+        lock(&self.surfaces).insert(*object);
+        Ok(())
+    }
+
+    /// `cuSurfObjectDestroy`.
+    pub(super) fn cuSurfObjectDestroy(&self, _from: &FrameHeader, object: u64) -> Result<(), Failure> {
+        let call = self.library.cuSurfObjectDestroy.ok_or_else(|| self.missing("cuSurfObjectDestroy"))?;
+        if !lock(&self.surfaces).remove(&object) {
+            return Err(Failure::Status(CUDA_ERROR_INVALID_HANDLE));
+        }
+        // SAFETY: the driver gave the object out, and it was not ended before.
+        ok(unsafe { call(object) })
+    }
+
+    fn description(&self, resource: &Resource, array: Handle) -> Result<Description, Failure> {
+        let mut words = [0u64; 16];
+        let live = |object: *mut c_void| {
+            if object.is_null() { Err(Failure::Status(CUDA_ERROR_INVALID_VALUE)) } else { Ok(object.addr() as u64) }
+        };
+        let format = u64::from(resource.format) | u64::from(resource.numChannels) << 32;
+        match resource.resType {
+            ARRAY => words[0] = live(self.handle(kind::CUarray, array)?)?,
+            MIPMAPPED_ARRAY => words[0] = live(self.handle(kind::CUmipmappedArray, array)?)?,
+            LINEAR => {
+                self.device(resource.devPtr, Some(resource.sizeInBytes))?;
+                (words[0], words[1], words[2]) = (resource.devPtr, format, resource.sizeInBytes);
+            }
+            PITCH_2D => {
+                // The driver knows the width of an element; here the pitch bounds a row.
+                let bytes = resource.pitchInBytes.checked_mul(resource.height.saturating_sub(1));
+                self.device(resource.devPtr, bytes.and_then(|bytes| bytes.checked_add(1)))?;
+                (words[0], words[1]) = (resource.devPtr, format);
+                (words[2], words[3], words[4]) = (resource.width, resource.height, resource.pitchInBytes);
+            }
+            _ => return Err(Failure::Status(CUDA_ERROR_INVALID_VALUE)),
+        }
+        Ok(Description { kind: resource.resType, padding: 0, words, flags: 0, tail: 0 })
+    }
+}

@@ -1,0 +1,178 @@
+//! Buffers of a message as consecutive bytes that a driver call can take.
+
+use std::ffi::c_void;
+use std::marker::PhantomData;
+
+use wire::Malformed;
+use wire::payload::Buffer;
+
+use super::Cuda;
+use crate::worker::Pieces;
+
+/// Bytes that a call reads.
+pub enum Input<'a> {
+    /// A null pointer.
+    Null,
+    /// In the message, which is private.
+    Message(&'a [u8]),
+    /// In the guest's memory, which the guest may change meanwhile.
+    Guest(Pieces),
+    /// Gathered or copied into private memory, aligned to 8.
+    Private(Vec<u64>),
+}
+
+impl Input<'_> {
+    /// First byte.
+    pub fn pointer(&self) -> *const c_void {
+        match self {
+            Input::Null => std::ptr::null(),
+            Input::Message(data) => data.as_ptr().cast(),
+            Input::Guest(pieces) => pieces.first().map_or(std::ptr::null(), |piece| piece.pointer.cast_const().cast()),
+            Input::Private(words) => words.as_ptr().cast(),
+        }
+    }
+}
+
+/// Bytes that a call writes.
+pub enum Output<'a> {
+    /// A null pointer.
+    Null,
+    /// In the reply.
+    Reply(&'a mut [u8]),
+    /// In the guest's memory, consecutive here too.
+    Guest(Pieces),
+    /// In private memory, to be scattered to the guest's.
+    Private(Vec<u64>, Pieces, PhantomData<&'a ()>),
+}
+
+impl Output<'_> {
+    /// First byte.
+    pub fn pointer(&mut self) -> *mut c_void {
+        match self {
+            Output::Null => std::ptr::null_mut(),
+            Output::Reply(data) => data.as_mut_ptr().cast(),
+            Output::Guest(pieces) => pieces.first().map_or(std::ptr::null_mut(), |piece| piece.pointer.cast()),
+            Output::Private(words, ..) => words.as_mut_ptr().cast(),
+        }
+    }
+
+    /// The call has written everything.
+    pub fn finish(self) {
+        let bytes = match &self {
+            Output::Private(_, pieces, _) => pieces.iter().map(|piece| piece.bytes).sum(),
+            _ => 0,
+        };
+        self.finish_slices(0, 1, bytes, 1, 1);
+    }
+
+    /// The call has written `depth` slices of `rows` rows of `width` bytes; rows are `pitch` bytes and slices `slice_rows` rows apart.
+    pub fn finish_slices(self, pitch: usize, slice_rows: usize, width: usize, rows: usize, depth: usize) {
+        let Output::Private(words, pieces, _) = &self else { return };
+        for slice in 0..depth {
+            for row in 0..rows {
+                let at = slice
+                    .checked_mul(slice_rows)
+                    .and_then(|at| at.checked_add(row))
+                    .and_then(|at| at.checked_mul(pitch));
+                let Some(at) = at else { return };
+                scatter(words, pieces, at, width);
+            }
+        }
+    }
+}
+
+/// Copies `bytes` bytes from offset `at` on to where they belong in the pieces.
+fn scatter(words: &[u64], pieces: &Pieces, at: usize, bytes: usize) {
+    let (mut before, mut at, mut left) = (0usize, at, bytes.min((words.len() * 8).saturating_sub(at)));
+    for piece in pieces.iter() {
+        if left == 0 {
+            return;
+        }
+        if at < before + piece.bytes {
+            let inside = at - before;
+            let part = left.min(piece.bytes - inside);
+            // SAFETY: `at + part` is within the words; `inside + part` is within the piece, which is mapped as long as the pieces
+            // live. The guest may look at it meanwhile; it holds no Rust value.
+            unsafe {
+                std::ptr::copy_nonoverlapping(words.as_ptr().cast::<u8>().add(at), piece.pointer.add(inside), part);
+            }
+            at += part;
+            left -= part;
+        }
+        before += piece.bytes;
+    }
+}
+
+/// Private memory of so many bytes, aligned to 8.
+pub fn words(bytes: usize) -> Vec<u64> {
+    vec![0; bytes.div_ceil(8)]
+}
+
+/// Copies all pieces, one after the other.
+pub fn gather(pieces: &Pieces, to: &mut Vec<u64>) {
+    let mut at = 0;
+    for piece in pieces.iter() {
+        let part = piece.bytes.min((to.len() * 8).saturating_sub(at));
+        // SAFETY: `at + part` is within the words; the piece is mapped as long as the pieces live. The guest may write
+        // meanwhile: then the copy holds either, and it alone is used from here on.
+        unsafe { std::ptr::copy_nonoverlapping(piece.pointer, to.as_mut_ptr().cast::<u8>().add(at), part) };
+        at += part;
+    }
+}
+
+impl Cuda {
+    /// The bytes for a call that only moves them: where they can be read in place, they are.
+    pub(super) fn input<'a>(&self, buffer: Buffer<'a>) -> Result<Input<'a>, Malformed> {
+        match buffer {
+            Buffer::Null => Ok(Input::Null),
+            Buffer::Inline(data) => Ok(Input::Message(data)),
+            Buffer::Reply { .. } => Err(Malformed::new("an input that lies in the reply")),
+            Buffer::Staging { .. } | Buffer::Lease { .. } => {
+                let pieces = self.session.memory().resolve(&buffer, false)?;
+                if pieces.len() <= 1 {
+                    return Ok(Input::Guest(pieces));
+                }
+                let mut copy = words(pieces.iter().map(|piece| piece.bytes).sum());
+                gather(&pieces, &mut copy);
+                Ok(Input::Private(copy))
+            }
+        }
+    }
+
+    /// The bytes for a call that decides by them: a private copy, followed by 16 zero bytes at least.
+    pub(super) fn private<'a>(&self, buffer: Buffer<'a>) -> Result<Input<'a>, Malformed> {
+        match buffer {
+            Buffer::Null => Ok(Input::Null),
+            Buffer::Reply { .. } => Err(Malformed::new("an input that lies in the reply")),
+            Buffer::Inline(data) => {
+                let mut copy = words(data.len() + 16);
+                // SAFETY: the words have room for the data.
+                unsafe { std::ptr::copy_nonoverlapping(data.as_ptr(), copy.as_mut_ptr().cast::<u8>(), data.len()) };
+                Ok(Input::Private(copy))
+            }
+            Buffer::Staging { .. } | Buffer::Lease { .. } => {
+                let pieces = self.session.memory().resolve(&buffer, false)?;
+                let mut copy = words(pieces.iter().map(|piece| piece.bytes).sum::<usize>() + 16);
+                gather(&pieces, &mut copy);
+                Ok(Input::Private(copy))
+            }
+        }
+    }
+
+    /// A place for what a call writes.
+    pub(super) fn output<'a>(&self, buffer: Buffer<'_>, reply: &'a mut [u8]) -> Result<Output<'a>, Malformed> {
+        match buffer {
+            Buffer::Null => Ok(Output::Null),
+            Buffer::Reply { .. } => Ok(Output::Reply(reply)),
+            Buffer::Inline(_) => Err(Malformed::new("an output that lies in the frame")),
+            Buffer::Staging { .. } | Buffer::Lease { .. } => {
+                let pieces = self.session.memory().resolve(&buffer, true)?;
+                if pieces.len() <= 1 {
+                    return Ok(Output::Guest(pieces));
+                }
+                let bytes = pieces.iter().map(|piece| piece.bytes).sum();
+                Ok(Output::Private(words(bytes), pieces, PhantomData))
+            }
+        }
+    }
+}

@@ -1,0 +1,137 @@
+//! Devices and contexts, where more than one driver call or a thread's state is concerned.
+
+use std::ffi::c_void;
+
+use wire::frame::FrameHeader;
+use wire::handle::Handle;
+use wire::payload::Buffer;
+
+use super::Cuda;
+use super::answer::{Failure, ok};
+use super::generated::{CUDA_ERROR_INVALID_VALUE, kind};
+use super::thread::context_of;
+
+/// Attributes in the facts of a device: more than any driver has, so that a new one is there when a program knows it.
+const DEVICE_ATTRIBUTES: u32 = 160;
+
+impl Cuda {
+    /// `gpuferryDeviceFacts`: see the spec for the layout.
+    pub(super) fn gpuferryDeviceFacts(
+        &self,
+        _from: &FrameHeader,
+        dev: i32,
+        facts: Buffer<'_>,
+        reply: &mut Vec<u8>,
+    ) -> Result<(), Failure> {
+        let (mut name, mut uuid, mut luid) = ([0u8; 256], [0u8; 16], [0u8; 8]);
+        let (mut mask, mut total) = (0u32, 0usize);
+        let library = &self.library;
+        let call = library.cuDeviceGetName.ok_or_else(|| self.missing("cuDeviceGetName"))?;
+        // SAFETY: the array has 256 bytes, as the call is told.
+        ok(unsafe { call(name.as_mut_ptr().cast(), 256, dev) })?;
+        let call = library.cuDeviceGetUuid_v2.ok_or_else(|| self.missing("cuDeviceGetUuid_v2"))?;
+        // SAFETY: a UUID has 16 bytes.
+        ok(unsafe { call(uuid.as_mut_ptr(), dev) })?;
+        let call = library.cuDeviceTotalMem_v2.ok_or_else(|| self.missing("cuDeviceTotalMem_v2"))?;
+        // SAFETY: the pointer is to a live variable.
+        ok(unsafe { call(&raw mut total, dev) })?;
+        let luid_status = match library.cuDeviceGetLuid {
+            // SAFETY: a LUID has 8 bytes, the mask is a live variable.
+            Some(call) => unsafe { call(luid.as_mut_ptr(), &raw mut mask, dev) },
+            None => super::CUDA_ERROR_NOT_SUPPORTED,
+        };
+        let call = library.cuDeviceGetAttribute.ok_or_else(|| self.missing("cuDeviceGetAttribute"))?;
+
+        let mut all = Vec::with_capacity(2048);
+        all.extend_from_slice(&name);
+        all.extend_from_slice(&uuid);
+        all.extend_from_slice(&luid);
+        all.extend_from_slice(&mask.to_le_bytes());
+        all.extend_from_slice(&luid_status.to_le_bytes());
+        all.extend_from_slice(&(total as u64).to_le_bytes());
+        all.extend_from_slice(&DEVICE_ATTRIBUTES.to_le_bytes());
+        all.extend_from_slice(&0u32.to_le_bytes());
+        for attribute in 1..=DEVICE_ATTRIBUTES {
+            let mut value = 0i32;
+            // SAFETY: the pointer is to a live variable; an unknown attribute is refused by the call.
+            let status = unsafe { call(&raw mut value, attribute, dev) };
+            all.extend_from_slice(&status.to_le_bytes());
+            all.extend_from_slice(&value.to_le_bytes());
+        }
+        if !matches!(facts, Buffer::Reply { .. }) {
+            return Err(Failure::Status(CUDA_ERROR_INVALID_VALUE));
+        }
+        all.truncate(reply.len());
+        *reply = all;
+        Ok(())
+    }
+
+    /// `gpuferryPrimaryRelease`: the guest's last retain is given up.
+    pub(super) fn gpuferryPrimaryRelease(
+        &self,
+        _from: &FrameHeader,
+        _ctx: *mut c_void,
+        dev: i32,
+    ) -> Result<(), Failure> {
+        let name = "cuDevicePrimaryCtxRelease_v2";
+        let call = self.library.cuDevicePrimaryCtxRelease_v2.ok_or_else(|| self.missing(name))?;
+        // SAFETY: the call checks the device.
+        let status = unsafe { call(dev) };
+        self.context_ended();
+        ok(status)
+    }
+
+    /// `gpuferryPrimaryReset`: everything in the primary context ends, its handle stays.
+    pub(super) fn gpuferryPrimaryReset(&self, _from: &FrameHeader, ctx: Handle, dev: i32) -> Result<(), Failure> {
+        let name = "cuDevicePrimaryCtxReset_v2";
+        let call = self.library.cuDevicePrimaryCtxReset_v2.ok_or_else(|| self.missing(name))?;
+        // SAFETY: the call checks the device.
+        let status = unsafe { call(dev) };
+        self.context_ended();
+        ok(status)?;
+        if !ctx.is_null() {
+            let mut ended = self.objects.remove_children(ctx);
+            // Memory is owned by the context itself.
+            ended.push(ctx);
+            self.forget(ended);
+        }
+        Ok(())
+    }
+
+    /// `gpuferryCtxCreate`: the driver also makes it current, which here is the guest's business.
+    pub(super) fn gpuferryCtxCreate(
+        &self,
+        _from: &FrameHeader,
+        _pctx: Handle,
+        made: &mut *mut c_void,
+        flags: u32,
+        dev: i32,
+    ) -> Result<(), Failure> {
+        let create = self.library.cuCtxCreate_v2.ok_or_else(|| self.missing("cuCtxCreate_v2"))?;
+        let pop = self.library.cuCtxPopCurrent_v2.ok_or_else(|| self.missing("cuCtxPopCurrent_v2"))?;
+        // SAFETY: the pointer is to a live variable; the call checks flags and device.
+        ok(unsafe { create(made, flags, dev) })?;
+        let mut popped = std::ptr::null_mut();
+        self.context_unknown();
+        // SAFETY: the pointer is to a live variable.
+        ok(unsafe { pop(&raw mut popped) })
+    }
+
+    /// `gpuferryCtxDestroy`.
+    pub(super) fn gpuferryCtxDestroy(&self, _from: &FrameHeader, ctx: *mut c_void) -> Result<(), Failure> {
+        let call = self.library.cuCtxDestroy_v2.ok_or_else(|| self.missing("cuCtxDestroy_v2"))?;
+        // SAFETY: the table says that the context lives.
+        let status = unsafe { call(ctx) };
+        self.context_unknown();
+        self.context_ended();
+        ok(status)
+    }
+
+    /// `gpuferryCtxId`.
+    pub(super) fn gpuferryCtxId(&self, from: &FrameHeader, id: &mut u64) -> Result<(), Failure> {
+        let context = self.handle(kind::CUcontext, context_of(from))?;
+        let call = self.library.cuCtxGetId.ok_or_else(|| self.missing("cuCtxGetId"))?;
+        // SAFETY: the context lives, the pointer is to a live variable.
+        ok(unsafe { call(context, id) })
+    }
+}

@@ -1,0 +1,259 @@
+//! Copies between the guest's memory and the device.
+//!
+//! The guest's pages are read and written in place where they are few enough and large enough; else they pass through a private
+//! buffer, because a driver call for each page would cost more than the copy.
+
+use std::ffi::c_void;
+use std::sync::atomic::Ordering;
+
+use wire::Malformed;
+use wire::frame::FrameHeader;
+use wire::payload::Buffer;
+
+use super::Cuda;
+use super::answer::{Failure, ok};
+use super::generated::CUDA_ERROR_INVALID_VALUE;
+use crate::worker::{Piece, Pieces};
+
+/// `CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED`.
+const CAPTURE_UNSUPPORTED: i32 = 900;
+/// Pieces of this many bytes on average are copied each by itself.
+const LARGE: usize = 128 * 1024;
+/// Bytes of the private buffer.
+const STAGE: usize = 4 << 20;
+
+/// One driver call a piece: address on the device, address here, bytes.
+type Step<'a> = dyn Fn(u64, *mut c_void, usize) -> Result<(), Failure> + 'a;
+
+impl Cuda {
+    /// `cuMemcpyHtoD`, from anywhere.
+    pub(super) fn cuMemcpyHtoD_v2(&self, _from: &FrameHeader, to: u64, source: Buffer<'_>) -> Result<(), Failure> {
+        let call = self.library.cuMemcpyHtoD_v2.ok_or_else(|| self.missing("cuMemcpyHtoD_v2"))?;
+        // SAFETY: the device's range and the piece were checked; see `read_guest`.
+        self.read_guest(to, source, &|to, from, bytes| ok(unsafe { call(to, from.cast_const(), bytes) }))
+    }
+
+    /// `gpuferryMemcpyHtoD`: small and in the message.
+    pub(super) fn gpuferryMemcpyHtoD(&self, from: &FrameHeader, to: u64, source: Buffer<'_>) -> Result<(), Failure> {
+        if !matches!(source, Buffer::Inline(_) | Buffer::Null) {
+            return Err(Malformed::new("a posted copy from memory that is not in the message").into());
+        }
+        self.cuMemcpyHtoD_v2(from, to, source)
+    }
+
+    /// `cuMemcpyHtoDAsync` of bytes in the message: the driver has taken them when the call returns (CUDA Driver API, API
+    /// synchronization behavior: pageable memory is staged first).
+    pub(super) fn cuMemcpyHtoDAsync_v2(
+        &self,
+        _from: &FrameHeader,
+        to: u64,
+        source: Buffer<'_>,
+        stream: *mut c_void,
+    ) -> Result<(), Failure> {
+        if !matches!(source, Buffer::Inline(_) | Buffer::Null) {
+            return Err(Malformed::new("a posted copy from memory that is not in the message").into());
+        }
+        self.not_recording(stream)?;
+        let call = self.library.cuMemcpyHtoDAsync_v2.ok_or_else(|| self.missing("cuMemcpyHtoDAsync_v2"))?;
+        // SAFETY: the stream lives; the device's range and the piece were checked; see `read_guest`.
+        self.read_guest(to, source, &|to, from, bytes| ok(unsafe { call(to, from.cast_const(), bytes, stream) }))
+    }
+
+    /// `gpuferryMemcpyHtoDAsync`: the guest's pages are free again when this returns.
+    pub(super) fn gpuferryMemcpyHtoDAsync(
+        &self,
+        _from: &FrameHeader,
+        to: u64,
+        source: Buffer<'_>,
+        stream: *mut c_void,
+    ) -> Result<(), Failure> {
+        self.not_recording(stream)?;
+        let call = self.library.cuMemcpyHtoDAsync_v2.ok_or_else(|| self.missing("cuMemcpyHtoDAsync_v2"))?;
+        let copied =
+            // SAFETY: the stream lives; the device's range and the piece were checked; see `read_guest`.
+            self.read_guest(to, source, &|to, from, bytes| ok(unsafe { call(to, from.cast_const(), bytes, stream) }));
+        // Also after an error: earlier pieces may be under way.
+        let finished = self.finish_stream(stream);
+        copied.and(finished)
+    }
+
+    /// `cuMemcpyDtoH`, to anywhere.
+    pub(super) fn cuMemcpyDtoH_v2(
+        &self,
+        _from: &FrameHeader,
+        target: Buffer<'_>,
+        reply: &mut [u8],
+        source: u64,
+    ) -> Result<(), Failure> {
+        let call = self.library.cuMemcpyDtoH_v2.ok_or_else(|| self.missing("cuMemcpyDtoH_v2"))?;
+        // SAFETY: the device's range and the piece were checked; see `write_guest`.
+        self.write_guest(target, reply, source, &|from, to, bytes| ok(unsafe { call(to, from, bytes) }), &|| Ok(()))
+    }
+
+    /// `cuMemcpyDtoHAsync` to pageable memory: complete when it returns, natively too.
+    pub(super) fn cuMemcpyDtoHAsync_v2(
+        &self,
+        _from: &FrameHeader,
+        target: Buffer<'_>,
+        reply: &mut [u8],
+        source: u64,
+        stream: *mut c_void,
+    ) -> Result<(), Failure> {
+        self.not_recording(stream)?;
+        let call = self.library.cuMemcpyDtoHAsync_v2.ok_or_else(|| self.missing("cuMemcpyDtoHAsync_v2"))?;
+        // SAFETY: the stream lives; the device's range and the piece were checked; see `write_guest`.
+        let step = |from, to: *mut c_void, bytes| ok(unsafe { call(to, from, bytes, stream) });
+        self.write_guest(target, reply, source, &step, &|| self.finish_stream(stream))
+    }
+
+    /// Waits for a stream.
+    pub(super) fn finish_stream(&self, stream: *mut c_void) -> Result<(), Failure> {
+        let call = self.library.cuStreamSynchronize.ok_or_else(|| self.missing("cuStreamSynchronize"))?;
+        // SAFETY: the stream lives.
+        ok(unsafe { call(stream) })
+    }
+
+    /// A stream that records would keep addresses of memory that is the guest's only for now.
+    pub(super) fn not_recording(&self, stream: *mut c_void) -> Result<(), Failure> {
+        if !self.has_captured.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        let call = self.library.cuStreamIsCapturing.ok_or_else(|| self.missing("cuStreamIsCapturing"))?;
+        let mut state = 0u32;
+        // SAFETY: the stream lives, the pointer is to a live variable.
+        ok(unsafe { call(stream, &raw mut state) })?;
+        if state == 0 { Ok(()) } else { Err(Failure::Status(CAPTURE_UNSUPPORTED)) }
+    }
+
+    /// Copies a buffer to the device by `step`, which has read its bytes, or staged them, when it returns.
+    fn read_guest(&self, to: u64, source: Buffer<'_>, step: &Step<'_>) -> Result<(), Failure> {
+        self.device(to, Some(source.bytes()))?;
+        match source {
+            Buffer::Null => Ok(()),
+            Buffer::Inline(data) => step(to, data.as_ptr().cast_mut().cast(), data.len()),
+            Buffer::Reply { .. } => Err(Malformed::new("an input that lies in the reply").into()),
+            Buffer::Staging { .. } | Buffer::Lease { .. } => {
+                let pieces = self.session.memory().resolve(&source, false)?;
+                if is_direct(&pieces) {
+                    return each(&pieces, to, step);
+                }
+                let mut stage = vec![0u8; STAGE.min(total(&pieces))];
+                for (at, group) in groups(&pieces, STAGE) {
+                    let mut filled = 0;
+                    for piece in &group {
+                        // SAFETY: `groups` fits the stage; the piece is mapped as long as the pieces live.
+                        unsafe {
+                            std::ptr::copy_nonoverlapping(piece.pointer, stage.as_mut_ptr().add(filled), piece.bytes);
+                        }
+                        filled += piece.bytes;
+                    }
+                    step(to + at as u64, stage.as_mut_ptr().cast(), filled)?;
+                }
+                Ok(())
+            }
+        }
+    }
+
+    /// Copies from the device into a buffer by `step`; after `finish` the bytes are there.
+    fn write_guest(
+        &self,
+        target: Buffer<'_>,
+        reply: &mut [u8],
+        from: u64,
+        step: &Step<'_>,
+        finish: &dyn Fn() -> Result<(), Failure>,
+    ) -> Result<(), Failure> {
+        self.device(from, Some(target.bytes()))?;
+        match target {
+            Buffer::Null => finish(),
+            Buffer::Inline(_) => Err(Malformed::new("an output that lies in the frame").into()),
+            Buffer::Reply { .. } => {
+                let copied = step(from, reply.as_mut_ptr().cast(), reply.len());
+                copied.and(finish())
+            }
+            Buffer::Staging { .. } | Buffer::Lease { .. } => {
+                let pieces = self.session.memory().resolve(&target, true)?;
+                if is_direct(&pieces) {
+                    let copied = each(&pieces, from, step);
+                    // Also after an error: earlier pieces may be under way, and the pages are the guest's again afterwards.
+                    let finished = finish();
+                    return copied.and(finished);
+                }
+                let mut stage = vec![0u8; STAGE.min(total(&pieces))];
+                for (at, group) in groups(&pieces, STAGE) {
+                    let bytes = group.iter().map(|piece| piece.bytes).sum();
+                    let copied = step(from + at as u64, stage.as_mut_ptr().cast(), bytes);
+                    copied.and(finish())?;
+                    let mut taken = 0;
+                    for piece in &group {
+                        // SAFETY: `groups` fits the stage; the piece is mapped and writable as long as the pieces live.
+                        unsafe {
+                            std::ptr::copy_nonoverlapping(stage.as_ptr().add(taken), piece.pointer, piece.bytes);
+                        }
+                        taken += piece.bytes;
+                    }
+                }
+                Ok(())
+            }
+        }
+    }
+}
+
+fn total(pieces: &Pieces) -> usize {
+    pieces.iter().map(|piece| piece.bytes).sum()
+}
+
+/// Whether a driver call a piece is the faster way.
+fn is_direct(pieces: &Pieces) -> bool {
+    pieces.len() <= 1 || total(pieces) / pieces.len() >= LARGE
+}
+
+/// A step for each piece.
+fn each(pieces: &Pieces, device: u64, step: &Step<'_>) -> Result<(), Failure> {
+    let mut at = 0u64;
+    for piece in pieces.iter() {
+        let address = device.checked_add(at).ok_or(Failure::Status(CUDA_ERROR_INVALID_VALUE))?;
+        step(address, piece.pointer.cast(), piece.bytes)?;
+        at += piece.bytes as u64;
+    }
+    Ok(())
+}
+
+/// Consecutive pieces in groups of at most `most` bytes, with the offset of each group; a piece that does not fit is cut.
+fn groups(pieces: &[Piece], most: usize) -> Vec<(usize, Vec<Piece>)> {
+    let mut found: Vec<(usize, Vec<Piece>)> = Vec::new();
+    let (mut at, mut room) = (0usize, 0usize);
+    for piece in pieces {
+        let (mut pointer, mut left) = (piece.pointer, piece.bytes);
+        while left > 0 {
+            if room == 0 {
+                found.push((at, Vec::new()));
+                room = most;
+            }
+            let part = left.min(room);
+            if let Some((_, group)) = found.last_mut() {
+                group.push(Piece { pointer, bytes: part });
+            }
+            pointer = pointer.wrapping_add(part);
+            left -= part;
+            room -= part;
+            at += part;
+        }
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn groups_when_pieces_do_not_fit_then_cuts_them_and_loses_nothing() {
+        let base: *mut u8 = std::ptr::without_provenance_mut(0x1000);
+        let piece = |at: usize, bytes| Piece { pointer: base.wrapping_add(at), bytes };
+        let found = groups(&[piece(0, 3), piece(100, 10), piece(200, 1)], 8);
+        let expected = vec![(0, vec![piece(0, 3), piece(100, 5)]), (8, vec![piece(105, 5), piece(200, 1)])];
+        assert_eq!(found, expected);
+        assert!(groups(&[], 8).is_empty());
+    }
+}

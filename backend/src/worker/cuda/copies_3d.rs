@@ -1,0 +1,273 @@
+//! 2-D and 3-D copies, between any two of device memory, arrays and one buffer of the guest's.
+
+use std::ffi::c_void;
+
+use wire::Malformed;
+use wire::frame::FrameHeader;
+use wire::payload::Buffer;
+
+use super::Cuda;
+use super::answer::{Failure, ok};
+use super::generated::{CUDA_ERROR_INVALID_VALUE, Copy3D};
+
+/// `CUmemorytype`.
+const HOST: u32 = 1;
+const DEVICE: u32 = 2;
+const ARRAY: u32 = 3;
+const UNIFIED: u32 = 4;
+
+/// Flag of these calls: in the stream.
+const IN_STREAM: u32 = 1;
+
+/// `CUDA_MEMCPY3D`.
+#[repr(C)]
+struct DriverCopy {
+    source: Side,
+    target: Side,
+    width: usize,
+    height: usize,
+    depth: usize,
+}
+
+/// One side of it.
+#[repr(C)]
+struct Side {
+    x: usize,
+    y: usize,
+    z: usize,
+    lod: usize,
+    memory: u32,
+    padding: u32,
+    host: *mut c_void,
+    device: u64,
+    array: *mut c_void,
+    reserved: *mut c_void,
+    pitch: usize,
+    height: usize,
+}
+
+const _: () = assert!(size_of::<DriverCopy>() == 200);
+
+/// One side as the guest describes it.
+#[derive(Clone, Copy)]
+struct Place {
+    x: u64,
+    y: u64,
+    z: u64,
+    lod: u64,
+    memory: u32,
+    address: u64,
+    pitch: u64,
+    height: u64,
+}
+
+impl Place {
+    fn source(copy: &Copy3D) -> Place {
+        Place {
+            x: copy.srcXInBytes,
+            y: copy.srcY,
+            z: copy.srcZ,
+            lod: copy.srcLOD,
+            memory: copy.srcMemoryType,
+            address: copy.srcAddress,
+            pitch: copy.srcPitch,
+            height: copy.srcHeight,
+        }
+    }
+
+    fn target(copy: &Copy3D) -> Place {
+        Place {
+            x: copy.dstXInBytes,
+            y: copy.dstY,
+            z: copy.dstZ,
+            lod: copy.dstLOD,
+            memory: copy.dstMemoryType,
+            address: copy.dstAddress,
+            pitch: copy.dstPitch,
+            height: copy.dstHeight,
+        }
+    }
+
+    /// Offset of the first byte, and bytes from there to the last, of what the copy touches. `None` on overflow.
+    fn extent(&self, copy: &Copy3D) -> Option<(u64, u64)> {
+        if copy.WidthInBytes == 0 || copy.Height == 0 || copy.Depth == 0 {
+            return Some((0, 0));
+        }
+        // The driver takes 0 for rows, or slices, without gaps.
+        let pitch = if self.pitch == 0 { self.x.checked_add(copy.WidthInBytes)? } else { self.pitch };
+        let rows = if self.height == 0 { self.y.checked_add(copy.Height)? } else { self.height };
+        let slice = pitch.checked_mul(rows)?;
+        let at = |x: u64, y: u64, z: u64| z.checked_mul(slice)?.checked_add(y.checked_mul(pitch)?)?.checked_add(x);
+        let first = at(self.x, self.y, self.z)?;
+        let bytes = at(copy.WidthInBytes, copy.Height - 1, copy.Depth - 1)?;
+        Some((first, bytes))
+    }
+
+    fn side(&self, array: *mut c_void, host: *mut c_void) -> Result<Side, Failure> {
+        let narrow = |value: u64| usize::try_from(value).map_err(|_| Failure::Status(CUDA_ERROR_INVALID_VALUE));
+        // A buffer begins at the first byte that is touched.
+        let (x, y, z) = if self.memory == HOST { (0, 0, 0) } else { (self.x, self.y, self.z) };
+        Ok(Side {
+            x: narrow(x)?,
+            y: narrow(y)?,
+            z: narrow(z)?,
+            lod: narrow(self.lod)?,
+            memory: self.memory,
+            padding: 0,
+            host,
+            device: self.address,
+            array,
+            reserved: std::ptr::null_mut(),
+            pitch: narrow(self.pitch)?,
+            height: narrow(self.height)?,
+        })
+    }
+}
+
+impl Cuda {
+    /// `gpuferryMemcpy3D`.
+    pub(super) fn gpuferryMemcpy3D(
+        &self,
+        _from: &FrameHeader,
+        copy: &Copy3D,
+        source: *mut c_void,
+        target: *mut c_void,
+        stream: *mut c_void,
+        flags: u32,
+    ) -> Result<(), Failure> {
+        let source = self.place(Place::source(copy), copy, source)?;
+        let target = self.place(Place::target(copy), copy, target)?;
+        self.copy(source, target, copy, stream, flags)
+    }
+
+    /// `gpuferryMemcpy3DSync`.
+    pub(super) fn gpuferryMemcpy3DSync(
+        &self,
+        from: &FrameHeader,
+        copy: &Copy3D,
+        source: *mut c_void,
+        target: *mut c_void,
+        stream: *mut c_void,
+        flags: u32,
+    ) -> Result<(), Failure> {
+        self.gpuferryMemcpy3D(from, copy, source, target, stream, flags)?;
+        self.finish_stream(stream)
+    }
+
+    /// `gpuferryMemcpy3DFromHost`.
+    pub(super) fn gpuferryMemcpy3DFromHost(
+        &self,
+        _from: &FrameHeader,
+        copy: &Copy3D,
+        target: *mut c_void,
+        stream: *mut c_void,
+        flags: u32,
+        data: Buffer<'_>,
+    ) -> Result<(), Failure> {
+        self.not_recording(stream)?;
+        let place = Place::source(copy);
+        covers(&place, copy, data.bytes())?;
+        let input = self.input(data)?;
+        let source = place.side(std::ptr::null_mut(), input.pointer().cast_mut())?;
+        let target = self.place(Place::target(copy), copy, target)?;
+        let copied = self.copy(source, target, copy, stream, flags);
+        copied.and(self.finish_stream(stream))
+    }
+
+    /// `gpuferryMemcpy3DToHost`.
+    #[allow(clippy::too_many_arguments)]
+    pub(super) fn gpuferryMemcpy3DToHost(
+        &self,
+        _from: &FrameHeader,
+        copy: &Copy3D,
+        source: *mut c_void,
+        stream: *mut c_void,
+        flags: u32,
+        data: Buffer<'_>,
+        reply: &mut [u8],
+    ) -> Result<(), Failure> {
+        self.not_recording(stream)?;
+        let place = Place::target(copy);
+        covers(&place, copy, data.bytes())?;
+        let mut output = self.output(data, reply)?;
+        let target = place.side(std::ptr::null_mut(), output.pointer())?;
+        let source = self.place(Place::source(copy), copy, source)?;
+        let copied = self.copy(source, target, copy, stream, flags);
+        copied.and(self.finish_stream(stream))?;
+        let pitch = if place.pitch == 0 { place.x + copy.WidthInBytes } else { place.pitch } as usize;
+        let slice_rows = if place.height == 0 { place.y + copy.Height } else { place.height } as usize;
+        output.finish_slices(pitch, slice_rows, copy.WidthInBytes as usize, copy.Height as usize, copy.Depth as usize);
+        Ok(())
+    }
+
+    /// A side that is device memory or an array; the buffer's has its own way.
+    fn place(&self, place: Place, copy: &Copy3D, array: *mut c_void) -> Result<Side, Failure> {
+        match place.memory {
+            DEVICE | UNIFIED => {
+                let (first, bytes) = place.extent(copy).ok_or(Failure::Status(CUDA_ERROR_INVALID_VALUE))?;
+                let start = place.address.checked_add(first).ok_or(Failure::Status(CUDA_ERROR_INVALID_VALUE))?;
+                self.device(start, Some(bytes))?;
+            }
+            ARRAY if !array.is_null() => {}
+            _ => return Err(Failure::Status(CUDA_ERROR_INVALID_VALUE)),
+        }
+        place.side(array, std::ptr::null_mut())
+    }
+
+    fn copy(&self, source: Side, target: Side, copy: &Copy3D, stream: *mut c_void, flags: u32) -> Result<(), Failure> {
+        let narrow = |value: u64| usize::try_from(value).map_err(|_| Failure::Status(CUDA_ERROR_INVALID_VALUE));
+        let copy = DriverCopy {
+            source,
+            target,
+            width: narrow(copy.WidthInBytes)?,
+            height: narrow(copy.Height)?,
+            depth: narrow(copy.Depth)?,
+        };
+        if flags & IN_STREAM != 0 {
+            let call = self.library.cuMemcpy3DAsync_v2.ok_or_else(|| self.missing("cuMemcpy3DAsync_v2"))?;
+            // SAFETY: the stream and arrays live; memory on both sides was checked to hold all that the copy touches.
+            return ok(unsafe { call((&raw const copy).cast(), stream) });
+        }
+        let call = self.library.cuMemcpy3D_v2.ok_or_else(|| self.missing("cuMemcpy3D_v2"))?;
+        // SAFETY: as above.
+        ok(unsafe { call((&raw const copy).cast()) })
+    }
+}
+
+/// A buffer holds all that the copy touches, from its first byte on.
+fn covers(place: &Place, copy: &Copy3D, bytes: u64) -> Result<(), Failure> {
+    if place.memory != HOST {
+        return Err(Malformed::new("a copy with a buffer on no side").into());
+    }
+    match place.extent(copy) {
+        Some((_, needed)) if needed <= bytes => Ok(()),
+        _ => Err(Failure::Status(CUDA_ERROR_INVALID_VALUE)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn place(pitch: u64, height: u64) -> Place {
+        Place { x: 3, y: 2, z: 1, lod: 0, memory: DEVICE, address: 0, pitch, height }
+    }
+
+    fn copy(width: u64, height: u64, depth: u64) -> Copy3D {
+        Copy3D { WidthInBytes: width, Height: height, Depth: depth, ..Copy3D::default() }
+    }
+
+    #[test]
+    fn extent_when_sizes_are_plain_then_is_from_first_to_last_byte() {
+        assert_eq!(place(100, 10).extent(&copy(5, 4, 3)), Some((1000 + 200 + 3, 2000 + 300 + 5)));
+        assert_eq!(place(100, 10).extent(&copy(5, 0, 3)), Some((0, 0)));
+        assert_eq!(place(0, 0).extent(&copy(5, 4, 1)), Some((8 * 6 + 16 + 3, 24 + 5)));
+    }
+
+    #[test]
+    fn extent_when_sizes_overflow_then_is_none() {
+        assert_eq!(place(u64::MAX, 2).extent(&copy(1, 2, 2)), None);
+        assert_eq!(place(8, 8).extent(&copy(u64::MAX, 2, 2)), None);
+        assert_eq!(place(0, 0).extent(&copy(u64::MAX, 1, 1)), None);
+    }
+}

@@ -1,0 +1,102 @@
+//! Finding, loading and initialising the library that makes the calls.
+
+use std::ffi::{CStr, OsString, c_void};
+use std::path::{Path, PathBuf};
+use std::ptr::NonNull;
+use std::sync::Arc;
+
+use libloading::os::unix::{Library as File, RTLD_LOCAL, RTLD_NOW};
+
+use super::Cuda;
+use super::generated::Library;
+use crate::worker::{self, Api, Device, LoadError, Session, Settings};
+
+/// Name of the host driver's library.
+const DRIVER: &str = "libcuda.so.1";
+/// Name of the CPU device's library, beside the worker or in its `lib` folders.
+const CPU_DEVICE: &str = "libcpu_cuda.so";
+
+/// Why the library does not serve.
+#[derive(Debug, thiserror::Error)]
+enum Trouble {
+    #[error("{name} does not load: {error}. {advice}")]
+    Load { name: String, error: libloading::Error, advice: &'static str },
+    #[error("no {CPU_DEVICE} beside {}: build it (cargo build -p cpu-cuda) or name it with --library", .0.display())]
+    NoCpuDevice(PathBuf),
+    #[error("{0} has no {1}: it is no CUDA driver library")]
+    NotCuda(String, &'static str),
+    #[error("{name}: {call} answers {status}. {advice}")]
+    Initialise { name: String, call: &'static str, status: i32, advice: &'static str },
+}
+
+/// Loads the library that the settings name, and initialises it.
+///
+/// # Errors
+/// What is wrong and what to do about it.
+pub fn load(settings: &Settings) -> Result<Box<dyn worker::Library>, LoadError> {
+    let path = match (&settings.library, &settings.device) {
+        (Some(path), _) => path.clone().into_os_string(),
+        (None, Device::Cpu) => cpu_device()?.into_os_string(),
+        (None, Device::Cuda(_) | Device::CudaUuid(_)) => OsString::from(DRIVER),
+    };
+    choose_device(&settings.device);
+    let name = path.to_string_lossy().into_owned();
+    // SAFETY: the constructors of a driver library are the host's own code, as trusted as the worker.
+    let file = unsafe { File::open(Some(&path), RTLD_NOW | RTLD_LOCAL) }.map_err(|error| Trouble::Load {
+        name: name.clone(),
+        error,
+        advice: "Install the NVIDIA driver on the host, or use --device cpu",
+    })?;
+    // The library stays loaded for the life of the process: its functions are called until the end.
+    let file: &'static File = Box::leak(Box::new(file));
+    // SAFETY: the file is a driver library by the operator's word, and never unloaded.
+    let library = unsafe { Library::find(|name| symbol(file, name)) };
+    let init = library.cuInit.ok_or_else(|| Trouble::NotCuda(name.clone(), "cuInit"))?;
+    // SAFETY: the prototype is the API's.
+    let status = unsafe { init(0) };
+    if status != 0 {
+        let advice = "Check that nvidia-smi lists the device on the host";
+        return Err(Trouble::Initialise { name, call: "cuInit", status, advice }.into());
+    }
+    log::debug!("{name} is loaded and initialised");
+    Ok(Box::new(Loaded { library }))
+}
+
+fn symbol(file: &File, name: &CStr) -> Option<NonNull<c_void>> {
+    // SAFETY: the symbol is only taken as an address here.
+    let symbol = unsafe { file.get::<*mut c_void>(name.to_bytes_with_nul()) }.ok()?;
+    NonNull::new(symbol.into_raw())
+}
+
+/// The device is the only one that the library sees, as number 0.
+fn choose_device(device: &Device) {
+    let visible = match device {
+        Device::Cpu => return,
+        Device::Cuda(number) => number.to_string(),
+        Device::CudaUuid(uuid) => format!("GPU-{uuid}"),
+    };
+    // SAFETY: the worker has one thread until its library is loaded.
+    unsafe {
+        std::env::set_var("CUDA_DEVICE_ORDER", "PCI_BUS_ID");
+        std::env::set_var("CUDA_VISIBLE_DEVICES", visible);
+    }
+}
+
+fn cpu_device() -> Result<PathBuf, Trouble> {
+    let worker = std::env::current_exe().unwrap_or_default();
+    let beside = worker.parent().unwrap_or(Path::new("/")).to_path_buf();
+    let places = [beside.clone(), beside.join("../lib/gpuferry"), beside.join("../lib"), beside.join("..")];
+    let found = places.into_iter().map(|place| place.join(CPU_DEVICE)).find(|path| path.exists());
+    found.ok_or(Trouble::NoCpuDevice(beside))
+}
+
+/// The library before its session.
+struct Loaded {
+    library: Library,
+}
+
+impl worker::Library for Loaded {
+    fn begin(self: Box<Self>, session: Arc<Session>) -> Arc<dyn Api> {
+        Arc::new(Cuda::new(self.library, session))
+    }
+}

@@ -1,0 +1,211 @@
+//! The CUDA part of the worker: every message of `spec/api/cuda.rs`, made on the host's `libcuda` or the CPU device.
+//!
+//! A call is followed in this order: [`Api::call`] hands the message to the printed dispatcher ([`generated`]), which decodes the
+//! whole of it, asks [`Cuda`] for the objects that its handles stand for ([`objects`]), whether the device memory it names is the
+//! guest's ([`ranges`]) and for its thread's context ([`thread`]), and calls the library. What is more than that stands by hand in
+//! the file of its subject.
+//!
+//! What holds: a number from the guest is a handle that was checked, an address inside an allocation that this guest made, or a
+//! value that the driver checks itself; nothing of the guest's is a length before it is compared with the bytes that are there.
+//! With unified addressing the driver would take host addresses of this process for device addresses, so every address of a copy
+//! or memset is looked up first. Addresses inside kernel parameters cannot be checked: kernels see the device memory of this
+//! process, which is this guest's alone.
+
+// Methods keep the names of the calls that they carry out, so that the printed dispatcher finds them.
+#![allow(non_snake_case)]
+
+mod answer;
+mod arrays;
+mod bytes;
+mod contexts;
+mod copies;
+mod copies_3d;
+mod functions;
+mod generated;
+mod host_memory;
+mod image;
+mod launch;
+mod link;
+mod load;
+mod memory;
+mod modules;
+mod objects;
+mod options;
+mod pools;
+mod ranges;
+mod streams;
+mod thread;
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::ffi::c_void;
+use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+
+use wire::Malformed;
+use wire::frame::{FrameHeader, NO_SLOT};
+use wire::handle::Handle;
+use wire::payload::{Full, Writer};
+
+pub use load::load;
+
+use super::{Api, Reply, Session};
+use answer::{Failure, is_sticky};
+use functions::Layout;
+use generated::{CUDA_ERROR_INVALID_VALUE, CUDA_ERROR_NOT_SUPPORTED, Library};
+use objects::{Kind, Objects};
+use ranges::{Range, Ranges, Sort};
+
+/// The API of one session.
+pub struct Cuda {
+    library: Library,
+    session: Arc<Session>,
+    objects: Objects,
+    ranges: RwLock<Ranges>,
+    /// Layouts of parameters, by handle of the function or kernel.
+    layouts: RwLock<HashMap<Handle, Arc<Layout>>>,
+    links: Mutex<HashMap<usize, link::Link>>,
+    textures: Mutex<HashSet<u64>>,
+    surfaces: Mutex<HashSet<u64>>,
+    missing: Mutex<BTreeSet<&'static str>>,
+    /// Counts contexts that ended: what threads remember of the current one is void then.
+    contexts_ended: AtomicU64,
+    /// A stream of this session has recorded: copies from and to the guest must ask whether theirs does.
+    has_captured: AtomicBool,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Api for Cuda {
+    fn call(&self, from: &FrameHeader, payload: &[u8], reply: &mut Reply<'_>) -> Result<(), Malformed> {
+        generated::dispatch(self, from, payload, reply)
+    }
+
+    fn blocks(&self, call: u16) -> bool {
+        generated::blocks(call)
+    }
+
+    fn end(&self) {
+        // The process ends next, and with it everything on the device.
+        for name in lock(&self.missing).iter() {
+            log::info!("session {}: {name} was called and is not in the host's library", self.session.number());
+        }
+    }
+}
+
+impl Cuda {
+    fn new(library: Library, session: Arc<Session>) -> Cuda {
+        Cuda {
+            library,
+            session,
+            objects: Objects::new(),
+            ranges: RwLock::default(),
+            layouts: RwLock::default(),
+            links: Mutex::default(),
+            textures: Mutex::default(),
+            surfaces: Mutex::default(),
+            missing: Mutex::default(),
+            contexts_ended: AtomicU64::new(0),
+            has_captured: AtomicBool::new(false),
+        }
+    }
+
+    /// The message waits for a reply, as its call does.
+    fn waits(&self, from: &FrameHeader) -> Result<(), Malformed> {
+        if from.slot == NO_SLOT { Err(Malformed::new("a waited call without a slot")) } else { Ok(()) }
+    }
+
+    /// The message waits for nothing, as its call does.
+    fn posted(&self, from: &FrameHeader) -> Result<(), Malformed> {
+        if from.slot == NO_SLOT { Ok(()) } else { Err(Malformed::new("a posted call with a slot")) }
+    }
+
+    /// The host's library lacks a function: said once by name.
+    fn missing(&self, name: &'static str) -> Failure {
+        if lock(&self.missing).insert(name) {
+            log::warn!("session {}: the host's library has no {name}: not supported", self.session.number());
+        }
+        Failure::Status(CUDA_ERROR_NOT_SUPPORTED)
+    }
+
+    /// The object that a handle stands for.
+    #[inline]
+    fn handle(&self, kind: Kind, handle: Handle) -> Result<*mut c_void, Failure> {
+        self.objects.get(kind, handle).map_err(Failure::Status)
+    }
+
+    /// `bytes` bytes at `address` are the guest's, on the device or page-locked.
+    #[inline]
+    fn device(&self, address: u64, bytes: Option<u64>) -> Result<(), Failure> {
+        let bytes = bytes.ok_or(Failure::Status(CUDA_ERROR_INVALID_VALUE))?;
+        let ranges = self.ranges.read().unwrap_or_else(PoisonError::into_inner);
+        if ranges.contains(address, bytes) { Ok(()) } else { Err(Failure::Status(CUDA_ERROR_INVALID_VALUE)) }
+    }
+
+    /// Memory of the guest begins to exist.
+    fn range_made(&self, address: u64, range: Range) {
+        self.ranges.write().unwrap_or_else(PoisonError::into_inner).insert(address, range);
+    }
+
+    /// Memory of the guest of that sort that begins at `address` stops to exist.
+    fn range_ended(&self, address: u64, sort: Sort) -> Option<Range> {
+        self.ranges.write().unwrap_or_else(PoisonError::into_inner).remove(address, sort)
+    }
+
+    /// An object was made, or was not: the table learns which.
+    fn made(
+        &self,
+        from: &FrameHeader,
+        kind: Kind,
+        handle: Handle,
+        parent: Handle,
+        status: i32,
+        made: *mut c_void,
+    ) -> Result<(), Malformed> {
+        if status != 0 {
+            log::debug!("session {}: no {} was made: status {status}", self.session.number(), kind.name);
+        }
+        let owner = if parent.is_null() && kind.in_context { thread::context_of(from) } else { parent };
+        self.objects.insert(kind, handle, owner, if status == 0 { Ok(made) } else { Err(status) })
+    }
+
+    /// An object was ended by a call of `status`: its number and all that lived in it stop to mean anything.
+    fn ended(&self, from: &FrameHeader, kind: Kind, handle: Handle, status: i32) {
+        // A posted call that failed: the guest has given the number up all the same.
+        if status == 0 || from.slot == NO_SLOT {
+            self.forget(self.objects.remove(kind, handle));
+        }
+    }
+
+    /// What lived in these objects is gone.
+    fn forget(&self, ended: Vec<Handle>) {
+        if ended.is_empty() {
+            return;
+        }
+        self.ranges.write().unwrap_or_else(PoisonError::into_inner).remove_owned(&ended);
+        let mut layouts = self.layouts.write().unwrap_or_else(PoisonError::into_inner);
+        if !layouts.is_empty() {
+            ended.iter().for_each(|handle| {
+                layouts.remove(handle);
+            });
+        }
+    }
+
+    /// Answers: the values by `fill`, the status, and the sticky word where the status is one that never leaves.
+    fn finish(
+        &self,
+        _from: &FrameHeader,
+        status: i32,
+        reply: &mut Reply<'_>,
+        fill: impl FnOnce(&mut Writer<'_>) -> Result<(), Full>,
+    ) -> Result<(), Malformed> {
+        fill(reply.writer()).map_err(|Full| Malformed::new("asks for more than a reply holds"))?;
+        reply.status(status);
+        if is_sticky(status) {
+            log::warn!("session {}: the context is lost: status {status}", self.session.number());
+            self.session.set_sticky(status);
+        }
+        Ok(())
+    }
+}

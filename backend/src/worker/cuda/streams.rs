@@ -1,0 +1,106 @@
+//! Streams and graphs, where a call is more than its arguments.
+
+use std::ffi::c_void;
+use std::sync::atomic::Ordering;
+
+use wire::Malformed;
+use wire::frame::FrameHeader;
+
+use super::Cuda;
+use super::answer::{Failure, ok};
+use super::generated::CUDA_ERROR_NOT_SUPPORTED;
+
+/// Bytes of an attribute's value (`CUstreamAttrValue`).
+const VALUE: usize = 64;
+
+/// Attributes of streams whose values are numbers: access policy window, synchronization policy, priority, domain map, domain.
+fn is_number(attribute: u32) -> bool {
+    matches!(attribute, 1 | 3 | 8 | 9 | 10 | 16)
+}
+
+impl Cuda {
+    /// `cuStreamSetAttribute`.
+    pub(super) fn gpuferryStreamSetAttribute(
+        &self,
+        _from: &FrameHeader,
+        stream: *mut c_void,
+        attribute: u32,
+        value: &[u8],
+    ) -> Result<(), Failure> {
+        let call = self.library.cuStreamSetAttribute.ok_or_else(|| self.missing("cuStreamSetAttribute"))?;
+        if value.len() != VALUE {
+            return Err(Malformed::new("a stream attribute of a wrong length").into());
+        }
+        if !is_number(attribute) {
+            return Err(Failure::Status(CUDA_ERROR_NOT_SUPPORTED));
+        }
+        let mut aligned = [0u64; VALUE / 8];
+        for (word, bytes) in aligned.iter_mut().zip(value.as_chunks().0) {
+            *word = u64::from_le_bytes(*bytes);
+        }
+        // SAFETY: the stream lives, the value has the attribute's width.
+        ok(unsafe { call(stream, attribute, aligned.as_ptr().cast()) })
+    }
+
+    /// `cuStreamGetAttribute`.
+    pub(super) fn gpuferryStreamGetAttribute(
+        &self,
+        _from: &FrameHeader,
+        stream: *mut c_void,
+        attribute: u32,
+        value: &mut Vec<u8>,
+    ) -> Result<(), Failure> {
+        let call = self.library.cuStreamGetAttribute.ok_or_else(|| self.missing("cuStreamGetAttribute"))?;
+        if !is_number(attribute) {
+            return Err(Failure::Status(CUDA_ERROR_NOT_SUPPORTED));
+        }
+        let mut aligned = [0u64; VALUE / 8];
+        // SAFETY: the stream lives, there is room for the widest value.
+        ok(unsafe { call(stream, attribute, aligned.as_mut_ptr().cast()) })?;
+        value.extend(aligned.iter().flat_map(|word| word.to_le_bytes()));
+        Ok(())
+    }
+
+    /// `cuStreamBeginCapture`.
+    pub(super) fn cuStreamBeginCapture_v2(
+        &self,
+        _from: &FrameHeader,
+        stream: *mut c_void,
+        mode: u32,
+    ) -> Result<(), Failure> {
+        let call = self.library.cuStreamBeginCapture_v2.ok_or_else(|| self.missing("cuStreamBeginCapture_v2"))?;
+        self.has_captured.store(true, Ordering::Relaxed);
+        // SAFETY: the stream lives; the driver checks the mode.
+        ok(unsafe { call(stream, mode) })
+    }
+
+    /// `gpuferryStreamCaptureInfo`.
+    pub(super) fn gpuferryStreamCaptureInfo(
+        &self,
+        _from: &FrameHeader,
+        stream: *mut c_void,
+        state: &mut u32,
+        id: &mut u64,
+    ) -> Result<(), Failure> {
+        let name = "cuStreamGetCaptureInfo_v2";
+        let call = self.library.cuStreamGetCaptureInfo_v2.ok_or_else(|| self.missing(name))?;
+        let none = std::ptr::null_mut::<c_void>;
+        // SAFETY: the stream lives, the pointers are to live variables or null, which is allowed for the last three.
+        ok(unsafe { call(stream, state, id, none().cast(), none().cast(), none().cast()) })
+    }
+
+    /// `gpuferryGraphNodeCount`.
+    pub(super) fn gpuferryGraphNodeCount(
+        &self,
+        _from: &FrameHeader,
+        graph: *mut c_void,
+        count: &mut u64,
+    ) -> Result<(), Failure> {
+        let call = self.library.cuGraphGetNodes.ok_or_else(|| self.missing("cuGraphGetNodes"))?;
+        let mut nodes = 0usize;
+        // SAFETY: the graph lives; without an array the call only counts.
+        ok(unsafe { call(graph, std::ptr::null_mut(), &raw mut nodes) })?;
+        *count = nodes as u64;
+        Ok(())
+    }
+}
