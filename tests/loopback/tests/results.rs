@@ -1,0 +1,96 @@
+//! The same results over the local carrier as from the library directly, and as from a real GPU.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use loopback::{Folder, Front, Way, errors, finish, lines, program};
+
+/// What differs, as lines of a diff by place; at most 40 of them.
+fn differences(wanted: &[String], found: &[String]) -> String {
+    let mut all = Vec::new();
+    for i in 0..wanted.len().max(found.len()) {
+        let (a, b) = (wanted.get(i).map_or("", String::as_str), found.get(i).map_or("", String::as_str));
+        if a != b {
+            all.push(format!("  line {}\n    wanted {a}\n    found  {b}", i + 1));
+        }
+    }
+    let count = all.len();
+    all.truncate(40);
+    format!("{count} lines differ\n{}", all.join("\n"))
+}
+
+fn battery(way: Way<'_>, folder: &Folder) -> Vec<String> {
+    let output = finish(&mut program("battery", way, folder));
+    assert!(output.status.success(), "{:?}: {}\n{:?}", output.status, errors(&output), lines(&output).last());
+    lines(&output)
+}
+
+#[test]
+fn battery_when_run_on_the_cpu_device_then_answers_as_a_real_gpu() {
+    let folder = Folder::new();
+    let found: Vec<String> =
+        battery(Way::Direct, &folder).into_iter().filter(|line| !line.starts_with("device: ")).collect();
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../programs/expected/battery.txt");
+    let text = std::fs::read_to_string(file).expect("the measure");
+    let wanted: Vec<String> = text.lines().filter(|line| !line.starts_with('#')).map(str::to_owned).collect();
+    assert!(wanted == found, "{}", differences(&wanted, &found));
+}
+
+#[test]
+fn battery_when_run_over_the_local_carrier_then_gives_the_lines_of_a_direct_run() {
+    let (folder, front) = (Folder::new(), Front::start());
+    let wanted = battery(Way::Direct, &folder);
+    let found = battery(Way::Local(&front), &folder);
+    assert!(wanted == found, "{}", differences(&wanted, &found));
+}
+
+#[test]
+fn picture_when_painted_over_the_local_carrier_then_is_the_expected_one() {
+    let (folder, front) = (Folder::new(), Front::start());
+    let (expected, painted) = (folder.path("expected.png"), folder.path("painted.png"));
+    let made = finish(program("picture-expected", Way::Direct, &folder).arg("--output").arg(&expected));
+    assert!(made.status.success(), "{}", errors(&made));
+    for way in [Way::Direct, Way::Local(&front)] {
+        let made = finish(program("picture", way, &folder).arg("--output").arg(&painted));
+        assert!(made.status.success(), "{}", errors(&made));
+        let same = finish(program("picture-expected", Way::Direct, &folder).arg("--same").arg(&painted).arg(&expected));
+        assert!(same.status.success(), "{}", errors(&same));
+    }
+}
+
+#[test]
+fn processes_when_many_run_at_once_then_each_gets_its_own_results() {
+    let (folder, front) = (Folder::new(), Front::start());
+    let wanted = lines(&finish(program("battery", Way::Direct, &folder).args(["--only", "threads"])));
+    assert!(!wanted.is_empty(), "nothing to compare with");
+    let found = std::thread::scope(|scope| {
+        let one = || lines(&finish(program("battery", Way::Local(&front), &folder).args(["--only", "threads"])));
+        let all: Vec<_> = (0..4).map(|_| scope.spawn(one)).collect();
+        all.into_iter().map(|thread| thread.join().expect("a result")).collect::<Vec<_>>()
+    });
+    for found in found {
+        assert!(found == wanted, "{}", differences(&wanted, &found));
+    }
+}
+
+#[test]
+fn stats_when_asked_for_then_count_calls_by_class_and_bytes_each_way() {
+    let (folder, front) = (Folder::new(), Front::start());
+    let (stats, painted) = (folder.path("stats.json"), folder.path("painted.png"));
+    let mut command = program("picture", Way::Local(&front), &folder);
+    let made = finish(command.arg("--output").arg(&painted).env("GPUFERRY_STATS", &stats));
+    assert!(made.status.success(), "{}", errors(&made));
+    let text = std::fs::read_to_string(&stats).expect("stats");
+    let numbers: BTreeMap<&str, u64> = text
+        .lines()
+        .filter_map(|line| line.trim().trim_end_matches(',').split_once(": "))
+        .filter_map(|(name, value)| Some((name.trim_matches('"'), value.parse().ok()?)))
+        .collect();
+    // The picture is 1024 x 768 pixels of 4 bytes, each way.
+    for (name, least) in
+        [("local", 10), ("posted", 10), ("waited", 2), ("bytes_to_host", 3 << 20), ("bytes_to_guest", 3 << 20)]
+    {
+        assert!(numbers.get(name).is_some_and(|&number| number >= least), "{name} is not {least} or more in {text}");
+    }
+    assert!(text.contains("\"unsupported\": {}"), "{text}");
+}
