@@ -249,8 +249,22 @@ unlock:
 }
 
 /**
- * gpuferry_requests_abort() - answer all requests in place of a device that has been reset
- * @device: the device
+ * gpuferry_requests_detach() - take all requests out of the control queue
+ * @device: the device, reset
+ *
+ * Context: device->lock held.
+ */
+void gpuferry_requests_detach(struct gpuferry_device *device)
+{
+	struct gpuferry_request *request;
+
+	while ((request = virtqueue_detach_unused_buf(device->control)))
+		list_add_tail(&request->backlog, &device->backlog);
+}
+
+/**
+ * gpuferry_requests_abort() - answer all requests in place of a device that is gone
+ * @device: the device, its requests detached
  *
  * Context: device->lock held.
  */
@@ -258,8 +272,6 @@ void gpuferry_requests_abort(struct gpuferry_device *device)
 {
 	struct gpuferry_request *request, *next;
 
-	while ((request = virtqueue_detach_unused_buf(device->control)))
-		gpuferry_request_answer(request, true, -EPIPE);
 	list_for_each_entry_safe(request, next, &device->backlog, backlog) {
 		list_del_init(&request->backlog);
 		gpuferry_request_answer(request, true, -EPIPE);

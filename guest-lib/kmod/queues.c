@@ -121,6 +121,11 @@ void gpuferry_queues_stop(struct gpuferry_device *device)
 	/* Nobody notifies a queue any more. */
 	synchronize_rcu();
 	virtio_reset_device(vdev);
+	spin_lock_irq(&device->lock);
+	gpuferry_requests_detach(device);
+	spin_unlock_irq(&device->lock);
+	/* On User-Mode Linux it is this, not the reset, that stops the device. */
+	vdev->config->del_vqs(vdev);
 
 	spin_lock_irq(&device->lock);
 	gpuferry_requests_abort(device);
@@ -135,7 +140,5 @@ void gpuferry_queues_stop(struct gpuferry_device *device)
 		gpuferry_session_retire(session);
 	}
 	spin_unlock_irq(&device->lock);
-
-	vdev->config->del_vqs(vdev);
 	flush_workqueue(gpuferry_workqueue);
 }

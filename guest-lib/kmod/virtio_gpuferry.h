@@ -297,6 +297,7 @@ struct gpuferry_request *gpuferry_request_new(struct gpuferry_session *session, 
 int gpuferry_request_submit(struct gpuferry_request *request);
 int gpuferry_request_wait(struct gpuferry_request *request);
 void gpuferry_request_put(struct gpuferry_request *request);
+void gpuferry_requests_detach(struct gpuferry_device *device);
 void gpuferry_requests_abort(struct gpuferry_device *device);
 void gpuferry_control_callback(struct virtqueue *vq);
 
