@@ -13,6 +13,7 @@ use vhost::vhost_user::message::{VhostUserProtocolFeatures, VhostUserVirtioFeatu
 use vhost_user_backend::{VhostUserBackend, VringEpollHandler, VringMutex, VringT};
 use virtio_bindings::bindings::virtio_config::VIRTIO_F_VERSION_1;
 use virtio_bindings::bindings::virtio_ring::{VIRTIO_RING_F_EVENT_IDX, VIRTIO_RING_F_INDIRECT_DESC};
+use virtio_queue::QueueT;
 use vm_memory::{GuestAddressSpace, GuestMemoryAtomic, GuestMemoryBackend, GuestMemoryMmap};
 use vmm_sys_util::epoll::EventSet;
 use vmm_sys_util::event::{EventConsumer, EventFlag, EventNotifier, new_event_consumer_and_notifier};
@@ -131,12 +132,29 @@ impl State {
         self.queues.deliver_events(&memory, vrings, &mut out.events);
     }
 
-    /// The rings run again. A driver that begins anew begins with the first entry; one that goes on after a pause does not.
-    fn restart(&mut self, vrings: &[Vring]) {
+    /// Begins again once the control ring is set up; the others follow it, each with an event when it is. A driver that begins
+    /// anew begins with the first entry; one that goes on after a pause does not.
+    fn restart(&mut self, vrings: &[Vring]) -> bool {
+        let Some(control) = vrings.get(QUEUE_CONTROL as usize) else { return false };
+        if !control.get_ref().get_queue().ready() {
+            return false;
+        }
         self.stopped = false;
         self.queues.start(vrings);
-        if vrings.get(QUEUE_CONTROL as usize).is_none_or(|control| control.queue_next_avail() == 0) {
+        if control.queue_next_avail() == 0 {
             self.sessions.forget_all();
+        }
+        true
+    }
+
+    /// What workers say; looked at with every event, as one that comes now saves another.
+    fn workers_news(&mut self) {
+        loop {
+            let news = self.sessions.watch().news();
+            if news.is_empty() {
+                break;
+            }
+            news.into_iter().for_each(|token| self.sessions.news(token));
         }
     }
 }
@@ -233,22 +251,23 @@ impl VhostUserBackend for Device {
     fn handle_event(&self, event: u16, _set: EventSet, vrings: &[Vring], _thread: usize) -> io::Result<()> {
         let mut guard = self.lock();
         let state = &mut *guard;
-        if state.stopped && u64::from(event) != EVENT_WATCH {
-            state.restart(vrings);
+        // Kicks that came while the control ring was not set up are lost, so then all queues are looked at.
+        let all = state.stopped;
+        if all && !state.restart(vrings) {
+            return Ok(());
         }
+        let event = u32::from(event);
         if let Some(memory) = state.memory.as_ref().map(GuestAddressSpace::memory) {
-            match u32::from(event) {
-                QUEUE_CONTROL => state.queues.requests(&memory, vrings, &self.limits, &mut state.sessions),
-                QUEUE_EVENT => state.queues.more_event_buffers(vrings),
-                QUEUE_DOORBELL => state.queues.doorbells(&memory, vrings, &state.sessions),
-                _ => loop {
-                    let news = state.sessions.watch().news();
-                    if news.is_empty() {
-                        break;
-                    }
-                    news.into_iter().for_each(|token| state.sessions.news(token));
-                },
+            if all || event == QUEUE_CONTROL {
+                state.queues.requests(&memory, vrings, &self.limits, &mut state.sessions);
             }
+            if all || event == QUEUE_EVENT {
+                state.queues.more_event_buffers(vrings);
+            }
+            if all || event == QUEUE_DOORBELL {
+                state.queues.doorbells(&memory, vrings, &state.sessions);
+            }
+            state.workers_news();
         }
         state.deliver(vrings);
         Ok(())

@@ -37,6 +37,11 @@ fn pair(first: u32, second: u32) -> [u8; ANSWER_BYTES] {
     (u64::from(first) | u64::from(second) << 32).to_le_bytes()
 }
 
+/// A queue's ring, where it is set up: one that is not may have addresses from before a reset, which are not to be written.
+fn running(queue: u32, vrings: &[Vring]) -> Option<&Vring> {
+    vrings.get(queue as usize).filter(|vring| vring.get_ref().get_queue().ready())
+}
+
 impl Queues {
     /// The rings are set up.
     pub(super) fn start(&mut self, vrings: &[Vring]) {
@@ -70,10 +75,7 @@ impl Queues {
         if *broken {
             return None;
         }
-        let mut vring = vrings.get(queue as usize)?.get_mut();
-        if !vring.get_queue().ready() {
-            return None;
-        }
+        let mut vring = running(queue, vrings)?.get_mut();
         let next = vring.get_queue_mut().iter(memory.clone()).map(|mut chains| chains.next());
         match next {
             Ok(chain) => chain,
@@ -93,7 +95,7 @@ impl Queues {
         vrings: &[Vring],
         mut each: impl FnMut(&mut Queues, DescriptorChain<Guard>),
     ) {
-        let Some(vring) = vrings.get(queue as usize) else { return };
+        let Some(vring) = running(queue, vrings) else { return };
         // Twice nothing although the ring says there is something: its entries cannot be read.
         let mut nothing = 0;
         while nothing < 2 {
@@ -183,7 +185,7 @@ impl Queues {
     /// The driver has put buffers into the event queue.
     pub(super) fn more_event_buffers(&mut self, vrings: &[Vring]) {
         self.no_event_buffers = false;
-        if let Some(vring) = vrings.get(QUEUE_EVENT as usize) {
+        if let Some(vring) = running(QUEUE_EVENT, vrings) {
             let _ = vring.disable_notification();
         }
     }
@@ -197,7 +199,7 @@ impl Queues {
         while !pending.is_empty() {
             let Some(chain) = self.next(QUEUE_EVENT, memory, vrings) else {
                 // Looks once more after asking for a kick, so that a buffer that came meanwhile is not missed.
-                let more = vrings.get(QUEUE_EVENT as usize).map(|vring| vring.enable_notification());
+                let more = running(QUEUE_EVENT, vrings).map(|vring| vring.enable_notification());
                 if self.no_event_buffers || !matches!(more, Some(Ok(true))) {
                     self.no_event_buffers = true;
                     break;

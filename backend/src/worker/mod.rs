@@ -87,29 +87,39 @@ pub fn main(load: Load) -> ! {
     };
     crate::front::log::start("gpuferry-worker", options.level);
     control::end_on_panic();
-    match serve(load, &options.settings) {
-        Ok(()) => os::exit_now(EXIT_CLOSED),
-        Err((status, error)) => {
-            log::error!("{error}");
-            os::exit_now(status)
-        }
-    }
-}
-
-fn serve(load: Load, settings: &Settings) -> Result<(), (i32, String)> {
-    let trouble = |what: &'static str| move |error: std::io::Error| (EXIT_TROUBLE, format!("{what}: {error}"));
-    os::unblock_termination().map_err(trouble("signal mask"))?;
-    let socket = os::take_stdin().map_err(trouble("control socket"))?;
-    let channel = Channel::new(UnixStream::from(socket)).map_err(trouble("control socket"))?;
-    let reservation = Reservation::at(PAGE_LOCKED_ADDRESS, PAGE_LOCKED_BYTES)
-        .map_err(trouble("reserving addresses for page-locked memory"))?;
-    let answers = lease::Answers::new().map_err(trouble("eventfd"))?;
-    let library = load(settings).map_err(|error| (EXIT_LIBRARY, error.to_string()))?;
+    // The socket stays open until the process ends: to the front, a closed one is a worker to be killed.
+    let channel = match prepare() {
+        Ok(channel) => channel,
+        Err(error) => fail(EXIT_TROUBLE, &format!("starting: {error}")),
+    };
+    let reservation = match Reservation::at(PAGE_LOCKED_ADDRESS, PAGE_LOCKED_BYTES) {
+        Ok(reservation) => reservation,
+        Err(error) => fail(EXIT_TROUBLE, &format!("reserving addresses for page-locked memory: {error}")),
+    };
+    let answers = match lease::Answers::new() {
+        Ok(answers) => answers,
+        Err(error) => fail(EXIT_TROUBLE, &format!("eventfd: {error}")),
+    };
+    let library = match load(&options.settings) {
+        Ok(library) => library,
+        Err(error) => fail(EXIT_LIBRARY, &error.to_string()),
+    };
     let mut control = control::Control::new(channel, library, reservation, answers);
     let result = control.run();
     control.end();
     match result {
-        Ok(()) | Err(ChannelError::Gone) => Ok(()),
-        Err(error) => Err((EXIT_FRONT, format!("front: {error}"))),
+        Ok(()) | Err(ChannelError::Gone) => os::exit_now(EXIT_CLOSED),
+        Err(error) => fail(EXIT_FRONT, &format!("front: {error}")),
     }
+}
+
+/// Lets signals through that the front's threads block, and takes over the control socket.
+fn prepare() -> std::io::Result<Channel> {
+    os::unblock_termination()?;
+    Channel::new(UnixStream::from(os::take_stdin()?))
+}
+
+fn fail(status: i32, error: &str) -> ! {
+    log::error!("{error}");
+    os::exit_now(status)
 }
