@@ -6,7 +6,7 @@ use std::collections::HashMap;
 
 use crate::engine::MAX_PARAM_BYTES;
 use crate::ptx::decode::{self, Mods};
-use crate::ptx::ir::{Access, Body, Callee, Guard, Inst, Op, Reg, Signature, Slot, Value};
+use crate::ptx::ir::{Access, Body, Callee, Guard, Inst, Op, Reg, Signature, Slot, Value, offset_value};
 use crate::ptx::lexer::Kind;
 use crate::ptx::module::{self, convert};
 use crate::ptx::parser::{Cursor, Number, Result, invalid, over_limit};
@@ -734,17 +734,4 @@ impl<'a> BodyParser<'a, '_, '_> {
             _ => self.fail("a register or constant is needed here"),
         }
     }
-}
-
-/// The address `value + add`, for values that are addresses.
-pub fn offset_value(value: Value, add: i64) -> Option<Value> {
-    Some(match value {
-        Value::Global(n, at) => Value::Global(n, at.wrapping_add(add)),
-        Value::Shared(n, at) => Value::Shared(n, at.wrapping_add(add)),
-        Value::Slot(n, at) => Value::Slot(n, at.wrapping_add(add)),
-        Value::Local(at) => Value::Local(at.wrapping_add(add)),
-        Value::In(at) => Value::In(at.wrapping_add(add)),
-        Value::Out(at) => Value::Out(at.wrapping_add(add)),
-        _ => return None,
-    })
 }

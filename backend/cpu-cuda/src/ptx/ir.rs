@@ -174,6 +174,13 @@ pub struct Cvt {
     pub relu: bool,
 }
 
+impl Cvt {
+    /// Takes an integer of type `ty` to whatever is wider, by its own sign.
+    pub fn extend(ty: Type) -> Cvt {
+        Cvt { to: ty, from: ty, round: Rounding::Nearest, integral: false, ftz: false, sat: false, relu: false }
+    }
+}
+
 /// What a plain memory access is besides plain.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Access {
@@ -310,6 +317,27 @@ pub struct Surf {
     pub count: u8,
 }
 
+/// A piece of the parameters of a call.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum CallPart {
+    /// A register, at this offset of the block.
+    Reg {
+        /// Offset in bytes.
+        offset: u32,
+        /// Type of the element.
+        ty: Type,
+    },
+    /// Bytes of the caller's local frame.
+    Frame {
+        /// Offset in bytes.
+        offset: u32,
+        /// Where in the frame.
+        frame: u32,
+        /// How many.
+        size: u32,
+    },
+}
+
 /// An operation.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Op {
@@ -363,6 +391,9 @@ pub enum Op {
     Brx(Vec<u32>),
     /// Call; argument and result slots. Source: function pointer, if any.
     Call(Callee, Vec<u32>, Vec<u32>),
+    /// The same after `inline`: sources are the function pointer, if any, and the registers among the arguments;
+    /// destinations the registers among the results.
+    Invoke(Callee, Vec<CallPart>, Vec<CallPart>),
     /// Return to the caller; of a kernel: end the thread.
     Ret,
     /// End the thread.
@@ -532,4 +563,17 @@ pub struct Program {
     pub textures: Vec<String>,
     /// `.surfref` names.
     pub surfaces: Vec<String>,
+}
+
+/// The address `value + add`, for values that are addresses.
+pub fn offset_value(value: Value, add: i64) -> Option<Value> {
+    Some(match value {
+        Value::Global(n, at) => Value::Global(n, at.wrapping_add(add)),
+        Value::Shared(n, at) => Value::Shared(n, at.wrapping_add(add)),
+        Value::Slot(n, at) => Value::Slot(n, at.wrapping_add(add)),
+        Value::Local(at) => Value::Local(at.wrapping_add(add)),
+        Value::In(at) => Value::In(at.wrapping_add(add)),
+        Value::Out(at) => Value::Out(at.wrapping_add(add)),
+        _ => return None,
+    })
 }

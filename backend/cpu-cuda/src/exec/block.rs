@@ -1,0 +1,237 @@
+//! One block: its memory, its threads' states, and the rounds in which they run.
+
+use crate::engine::WARP_SIZE;
+use crate::exec::warp::Warp;
+use crate::jit::context::{
+    Context, DONE, EXCHANGE_A, EXCHANGE_COUNT, EXCHANGE_MASK, WAITING,
+};
+use crate::jit::runtime::Host;
+use crate::jit::unit::{Kernel, Site};
+use crate::ptx::ir::BarrierReduce;
+
+/// Memory aligned to 16 bytes... and to 1024, the largest alignment a variable may ask for.
+#[derive(Default)]
+pub struct Aligned {
+    bytes: Vec<u8>,
+    start: usize,
+}
+
+impl Aligned {
+    const ALIGN: usize = 1024;
+
+    /// `len` zero bytes.
+    pub fn new(len: usize) -> Aligned {
+        let bytes = vec![0; len + Self::ALIGN];
+        let start = bytes.as_ptr().align_offset(Self::ALIGN).min(Self::ALIGN);
+        Aligned { bytes, start }
+    }
+
+    /// Where it is.
+    pub fn pointer(&mut self) -> *mut u8 {
+        self.bytes[self.start..].as_mut_ptr()
+    }
+
+    /// Its bytes.
+    pub fn slice(&mut self, len: usize) -> &mut [u8] {
+        &mut self.bytes[self.start..self.start + len]
+    }
+}
+
+/// How a round ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Round {
+    /// All threads have ended.
+    Done,
+    /// Some can go on.
+    Ready,
+    /// All that are left wait for other blocks of the cluster.
+    AtCluster,
+    /// The context's fault fields say why.
+    Fault,
+    /// Nobody can go on.
+    Stuck,
+}
+
+/// Memory and states for one block at a time.
+pub struct Block {
+    /// Shared memory.
+    pub shared: Aligned,
+    local: Aligned,
+    frames: Aligned,
+    states: Vec<u32>,
+    threads: u32,
+    arrived: [u32; 16],
+}
+
+impl Block {
+    /// Memory for blocks of `threads` threads of this kernel.
+    pub fn new(kernel: &Kernel, threads: u32, shared_bytes: u32, local_bytes: usize) -> Block {
+        let waits = kernel.frame_bytes > 0;
+        let copies = if waits { threads as usize } else { 1 };
+        Block {
+            shared: Aligned::new(shared_bytes as usize),
+            local: Aligned::new(local_bytes * copies),
+            frames: Aligned::new(kernel.frame_bytes as usize * copies),
+            states: vec![0; if waits { threads as usize } else { 0 }],
+            threads,
+            arrived: [0; 16],
+        }
+    }
+
+    /// Makes all threads stand at the start.
+    pub fn restart(&mut self) {
+        self.states.fill(0);
+        self.arrived = [0; 16];
+    }
+
+    /// Points the context at this block's memory.
+    pub fn enter(&mut self, kernel: &Kernel, context: &mut Context, local_bytes: usize) {
+        context.shared = self.shared.pointer();
+        context.local = self.local.pointer();
+        context.local_stride = if kernel.frame_bytes > 0 { local_bytes as u64 } else { 0 };
+        context.local_len = local_bytes as u64;
+        context.frames = self.frames.pointer();
+        context.frame_stride = u64::from(kernel.frame_bytes);
+        context.states = self.states.as_mut_ptr();
+    }
+
+    fn call(kernel: &Kernel, context: &mut Context, first: u32, last: u32) -> bool {
+        // SAFETY: the code was made for this kernel, and the context describes memory of the sizes the kernel asked
+        // for, all of it ours while the call is on.
+        unsafe { (kernel.code)(context, first, last) == 0 }
+    }
+
+    /// Runs every thread that can run, until it ends or waits, and completes what can be completed.
+    pub fn round(&mut self, kernel: &Kernel, context: &mut Context, host: &Host<'_>) -> Round {
+        if kernel.frame_bytes == 0 {
+            return if Self::call(kernel, context, 0, self.threads) { Round::Done } else { Round::Fault };
+        }
+        if kernel.has_collectives {
+            for first in (0..self.threads).step_by(WARP_SIZE as usize) {
+                let last = (first + WARP_SIZE).min(self.threads);
+                loop {
+                    if !Self::call(kernel, context, first, last) {
+                        return Round::Fault;
+                    }
+                    if !self.warp(kernel, first, last).resolve() {
+                        break;
+                    }
+                }
+            }
+        } else if !Self::call(kernel, context, 0, self.threads) {
+            return Round::Fault;
+        }
+        for (number, _) in host.arrivals.borrow_mut().drain(..) {
+            self.arrived[number as usize] += 1;
+        }
+        self.barriers(kernel)
+    }
+
+    fn warp<'b>(&'b mut self, kernel: &'b Kernel, first: u32, last: u32) -> Warp<'b> {
+        let stride = kernel.frame_bytes as usize;
+        let (first, last) = (first as usize, last as usize);
+        let frames = self.frames.slice(last * stride);
+        Warp {
+            states: &mut self.states[first..last],
+            frames: &mut frames[first * stride..],
+            stride,
+            sites: &kernel.sites,
+        }
+    }
+
+    fn barriers(&mut self, kernel: &Kernel) -> Round {
+        // Nearly always all threads stand at one barrier, or have ended.
+        let first = self.states[0];
+        if self.states.iter().all(|&s| s == first) {
+            if first == DONE {
+                return Round::Done;
+            }
+            if let Some(Site::Barrier(barrier, Some(_))) = kernel.sites.get((first & !WAITING) as usize)
+                && first & WAITING != 0
+                && barrier.reduce.is_none()
+                && !barrier.counted
+                && !barrier.cluster
+            {
+                self.states.fill(first & !WAITING);
+                return Round::Ready;
+            }
+        }
+        let alive = self.states.iter().filter(|&&s| s != DONE).count() as u32;
+        if alive == 0 {
+            return Round::Done;
+        }
+        let mut ready = self.states.iter().any(|&s| s != DONE && s & WAITING == 0);
+        let mut at_cluster = 0;
+        let mut groups: [Vec<u32>; 16] = Default::default();
+        let stride = kernel.frame_bytes as usize;
+        for thread in 0..self.threads {
+            let state = self.states[thread as usize];
+            if state == DONE || state & WAITING == 0 {
+                continue;
+            }
+            if let Some(Site::Barrier(barrier, number)) = kernel.sites.get((state & !WAITING) as usize) {
+                if barrier.cluster {
+                    at_cluster += 1;
+                    continue;
+                }
+                let number = number.unwrap_or_else(|| self.exchange(thread, stride, EXCHANGE_MASK) as u32 & 15);
+                groups[number as usize].push(thread);
+            }
+        }
+        for (number, threads) in groups.iter().enumerate() {
+            let Some(&one) = threads.first() else { continue };
+            let wanted = match kernel.sites.get((self.states[one as usize] & !WAITING) as usize) {
+                Some(Site::Barrier(b, _)) if b.counted => self.exchange(one, stride, EXCHANGE_COUNT) as u32,
+                _ => alive,
+            };
+            if threads.len() as u32 + self.arrived[number] < wanted.min(self.threads.max(1)) {
+                continue;
+            }
+            self.arrived[number] = 0;
+            self.release(kernel, threads, stride);
+            ready = true;
+        }
+        if ready {
+            Round::Ready
+        } else if at_cluster == alive {
+            Round::AtCluster
+        } else {
+            Round::Stuck
+        }
+    }
+
+    fn exchange(&mut self, thread: u32, stride: usize, at: i32) -> u64 {
+        let start = thread as usize * stride + at as usize;
+        let mut bytes = [0; 8];
+        bytes.copy_from_slice(&self.frames.slice(start + 8)[start..]);
+        u64::from_le_bytes(bytes)
+    }
+
+    fn release(&mut self, kernel: &Kernel, threads: &[u32], stride: usize) {
+        let votes: u32 = threads.iter().map(|&t| self.exchange(t, stride, EXCHANGE_A) as u32 & 1).sum();
+        for &thread in threads {
+            let site = kernel.sites.get((self.states[thread as usize] & !WAITING) as usize);
+            if let Some(Site::Barrier(barrier, _)) = site
+                && let Some(reduce) = barrier.reduce
+            {
+                let value = match reduce {
+                    BarrierReduce::Popc => votes,
+                    BarrierReduce::And => u32::from(votes == threads.len() as u32),
+                    BarrierReduce::Or => u32::from(votes > 0),
+                };
+                let start = thread as usize * stride + EXCHANGE_A as usize;
+                self.frames.slice(start + 8)[start..].copy_from_slice(&u64::from(value).to_le_bytes());
+            }
+            self.states[thread as usize] &= !WAITING;
+        }
+    }
+
+    /// Lets the threads that wait for the cluster go on.
+    pub fn release_cluster(&mut self) {
+        for state in &mut self.states {
+            if *state != DONE {
+                *state &= !WAITING;
+            }
+        }
+    }
+}

@@ -1,0 +1,161 @@
+//! Warp collectives: when they complete, and what they yield.
+//!
+//! A lane that reaches a collective leaves its operands in its frame and waits. The collective completes when every
+//! lane its mask names waits at one of the same kind with the same mask, or has ended. The old kind without a mask
+//! completes for the lanes that stand at the same instruction once no lane of the warp can go on otherwise.
+
+use crate::jit::context::{DONE, EXCHANGE_A, EXCHANGE_B, EXCHANGE_C, EXCHANGE_MASK, WAITING};
+use crate::jit::unit::Site;
+use crate::ptx::ir::{Collective, Redux, Shfl};
+
+/// Resume points and frames of one warp's threads.
+pub struct Warp<'b> {
+    /// Resume points, of at most 32 threads.
+    pub states: &'b mut [u32],
+    /// Their frames, one after the other.
+    pub frames: &'b mut [u8],
+    /// Bytes of a frame.
+    pub stride: usize,
+    /// Points where threads wait.
+    pub sites: &'b [Site],
+}
+
+impl Warp<'_> {
+    fn get(&self, lane: usize, at: i32) -> u64 {
+        let start = lane * self.stride + at as usize;
+        let mut bytes = [0; 8];
+        bytes.copy_from_slice(&self.frames[start..start + 8]);
+        u64::from_le_bytes(bytes)
+    }
+
+    fn put(&mut self, lane: usize, at: i32, value: u64) {
+        let start = lane * self.stride + at as usize;
+        self.frames[start..start + 8].copy_from_slice(&value.to_le_bytes());
+    }
+
+    /// The collective a lane waits at; `true` if it has no mask.
+    fn waiting(&self, lane: usize) -> Option<(Collective, bool)> {
+        let state = self.states[lane];
+        if state == DONE || state & WAITING == 0 {
+            return None;
+        }
+        match self.sites.get((state & !WAITING) as usize) {
+            Some(Site::Collective(kind, legacy)) => Some((*kind, *legacy)),
+            _ => None,
+        }
+    }
+
+    /// Completes what can be completed; answers whether anything was.
+    pub fn resolve(&mut self) -> bool {
+        let count = self.states.len();
+        let mut seen = 0u32;
+        let mut progress = false;
+        let alive = (0..count).filter(|&n| self.states[n] != DONE).fold(0u32, |m, n| m | 1 << n);
+        for lane in 0..count {
+            let Some((kind, false)) = self.waiting(lane) else { continue };
+            if seen >> lane & 1 == 1 {
+                continue;
+            }
+            let mask = self.get(lane, EXCHANGE_MASK) as u32;
+            let members = (mask | 1 << lane) & alive;
+            let ready = lanes(members).all(|n| {
+                n < count && self.waiting(n) == Some((kind, false)) && self.get(n, EXCHANGE_MASK) as u32 == mask
+            });
+            if ready {
+                self.complete(kind, members);
+                seen |= members;
+                progress = true;
+            }
+        }
+        if progress || self.states.iter().any(|&s| s != DONE && s & WAITING == 0) {
+            return progress;
+        }
+        for lane in 0..count {
+            let Some((kind, true)) = self.waiting(lane) else { continue };
+            let state = self.states[lane];
+            let members = (0..count).filter(|&n| self.states[n] == state).fold(0u32, |m, n| m | 1 << n);
+            self.complete(kind, members);
+            progress = true;
+        }
+        progress
+    }
+
+    fn complete(&mut self, kind: Collective, members: u32) {
+        let mut a = [0u64; 32];
+        for lane in lanes(members) {
+            a[lane] = self.get(lane, EXCHANGE_A);
+        }
+        let votes = lanes(members).filter(|&n| a[n] & 1 == 1).fold(0u32, |m, n| m | 1 << n);
+        let first = members.trailing_zeros() as usize;
+        let total = match kind {
+            Collective::Redux(op) => lanes(members).map(|n| a[n] as u32).reduce(|x, y| reduce(op, x, y)).unwrap_or(0),
+            _ => 0,
+        };
+        for lane in lanes(members) {
+            let (value, second) = match kind {
+                Collective::Shfl(mode) => {
+                    let b = self.get(lane, EXCHANGE_B) as u32;
+                    let c = self.get(lane, EXCHANGE_C) as u32;
+                    let (from, valid) = source(mode, lane as u32, b, c);
+                    // What a lane outside the group holds is undefined; the own value does no harm.
+                    let from = if members >> from & 1 == 1 { from as usize } else { lane };
+                    (a[from], u64::from(valid))
+                }
+                Collective::VoteAll => (u64::from(votes == members), 0),
+                Collective::VoteAny => (u64::from(votes != 0), 0),
+                Collective::VoteUni => (u64::from(votes == members || votes == 0), 0),
+                Collective::Ballot => (u64::from(votes), 0),
+                Collective::MatchAny { .. } => {
+                    (u64::from(lanes(members).filter(|&n| a[n] == a[lane]).fold(0u32, |m, n| m | 1 << n)), 1)
+                }
+                Collective::MatchAll { .. } => {
+                    let same = lanes(members).all(|n| a[n] == a[first]);
+                    (if same { u64::from(members) } else { 0 }, u64::from(same))
+                }
+                Collective::Redux(_) => (u64::from(total), 0),
+                Collective::Activemask => (u64::from(members), 0),
+                Collective::WarpSync => (0, 0),
+                Collective::Elect => (first as u64, u64::from(lane == first)),
+            };
+            self.put(lane, EXCHANGE_A, value);
+            self.put(lane, EXCHANGE_B, second);
+            self.states[lane] &= !WAITING;
+        }
+    }
+}
+
+fn lanes(mask: u32) -> impl Iterator<Item = usize> {
+    (0..32).filter(move |n| mask >> n & 1 == 1)
+}
+
+fn reduce(op: Redux, a: u32, b: u32) -> u32 {
+    match op {
+        Redux::Add => a.wrapping_add(b),
+        Redux::MinU => a.min(b),
+        Redux::MaxU => a.max(b),
+        Redux::MinS => (a as i32).min(b as i32) as u32,
+        Redux::MaxS => (a as i32).max(b as i32) as u32,
+        Redux::And => a & b,
+        Redux::Or => a | b,
+        Redux::Xor => a ^ b,
+    }
+}
+
+/// PTX ISA, shfl.sync: the source lane, and whether it is in range.
+fn source(mode: Shfl, lane: u32, b: u32, c: u32) -> (u32, bool) {
+    let b = b & 31;
+    let clamp = c & 31;
+    let segment = c >> 8 & 31;
+    let most = lane & segment | clamp & !segment;
+    let least = lane & segment;
+    let (from, valid) = match mode {
+        Shfl::Up => (lane.wrapping_sub(b), lane as i32 - b as i32 >= most as i32),
+        Shfl::Down => (lane + b, lane + b <= most),
+        Shfl::Bfly => (lane ^ b, lane ^ b <= most),
+        Shfl::Idx => {
+            let from = least | b & !segment;
+            (from, from <= most)
+        }
+    };
+    if valid { (from & 31, true) } else { (lane, false) }
+}

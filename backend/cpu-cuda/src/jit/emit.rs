@@ -1,0 +1,846 @@
+//! One function: from a flat body to Cranelift code.
+//!
+//! A kernel becomes `fn(context, first, last) -> fault?` that runs the threads `first..last` of a block one after the
+//! other, each until it ends or waits. Waiting is stackless: the registers alive behind the instruction go to the
+//! thread's frame, its resume point to `states`, and the loop goes on with the next thread; when the thread is run
+//! again, the loop jumps through a table to where the registers are loaded back. What happens between (has the
+//! barrier been reached by all? what does the shuffle yield?) is decided by `exec`.
+//!
+//! A device function that is not inlined becomes
+//! `fn(context, thread, local frame, params, results) -> fault?` and never waits.
+
+use cranelift_codegen::ir::condcodes::IntCC;
+use cranelift_codegen::ir::types::{F32, F64, I8, I16, I32, I64, I128};
+use cranelift_codegen::ir::{self, BlockArg, InstBuilder, MemFlagsData};
+use cranelift_frontend::{FunctionBuilder, Variable};
+
+use crate::jit::context::{DONE, EXCHANGE_BYTES, WAITING, fault};
+use crate::jit::flow::{Constancy, Flow, constancy, pure};
+use crate::jit::unit::{Site, Unit};
+use crate::ptx::ir::{Body, Inst, Op, Reg, Value};
+use crate::ptx::types::{Special, Type};
+
+/// Offset of a field of the context.
+macro_rules! field {
+    ($($name:tt)+) => { std::mem::offset_of!($crate::jit::context::Context, $($name)+) as i32 };
+}
+pub(crate) use field;
+
+/// Flags of loads of context fields that do not change while the function runs.
+pub fn fixed() -> MemFlagsData {
+    MemFlagsData::trusted().with_readonly().with_can_move()
+}
+
+/// Values loaded once at entry.
+#[derive(Clone, Copy)]
+#[allow(missing_docs)]
+pub struct Entry {
+    pub arena_base: ir::Value,
+    pub granule_count: ir::Value,
+    pub granules: ir::Value,
+    pub shared: ir::Value,
+    pub shared_len: ir::Value,
+    pub local_len: ir::Value,
+    pub params: ir::Value,
+    pub results: ir::Value,
+    pub ntid: [ir::Value; 3],
+}
+
+/// The running thread.
+#[derive(Clone, Copy)]
+#[allow(missing_docs)]
+pub struct Thread {
+    pub linear: ir::Value,
+    pub tid: [ir::Value; 3],
+    /// Its local memory, and the offset of this function's frame in it.
+    pub local: ir::Value,
+    pub frame_offset: ir::Value,
+}
+
+/// Builds one function.
+pub struct Emit<'f, 'u, 'p> {
+    /// Where code goes.
+    pub b: FunctionBuilder<'f>,
+    /// What it is a part of.
+    pub unit: &'u mut Unit<'p>,
+    /// What is compiled.
+    pub body: &'u Body,
+    flow: &'u Flow,
+    /// It is a kernel.
+    pub is_kernel: bool,
+    /// The context.
+    pub context: ir::Value,
+    /// Entry values.
+    pub entry: Entry,
+    /// The running thread.
+    pub thread: Thread,
+    /// Line of the instruction being compiled.
+    pub line: u32,
+    kinds: Vec<ir::Type>,
+    variables: Vec<Option<Variable>>,
+    known: Vec<Option<ir::Value>>,
+    /// Results go to `known`, not to variables.
+    hoisting: bool,
+    /// Results are kept only where this holds.
+    select: Option<ir::Value>,
+    blocks: Vec<ir::Block>,
+    /// Where a thread's end goes.
+    latch: ir::Block,
+    /// Where a fault goes, its fields written.
+    fault_block: ir::Block,
+    /// A thread waits somewhere in this function.
+    waits: bool,
+    offsets: Vec<u32>,
+    frame_bytes: u32,
+    /// Points where threads wait.
+    pub sites: Vec<Site>,
+    resumes: Vec<ir::Block>,
+}
+
+/// What the executor must know of a compiled kernel.
+pub struct Emitted {
+    /// Points where threads wait, by number; number 0 is the start.
+    pub sites: Vec<Site>,
+    /// Bytes of a thread's frame; 0 if threads never wait.
+    pub frame_bytes: u32,
+}
+
+/// The Cranelift type that holds a register of a PTX type.
+pub fn kind(ty: Type) -> ir::Type {
+    match ty {
+        Type::F32 | Type::Tf32 => F32,
+        Type::F64 => F64,
+        _ => int_kind(ty.bits()),
+    }
+}
+
+/// The integer type of a width.
+pub fn int_kind(bits: u32) -> ir::Type {
+    match bits {
+        8 => I8,
+        16 => I16,
+        32 => I32,
+        64 => I64,
+        _ => I128,
+    }
+}
+
+/// Register classes: untyped registers that mostly hold floats are kept in float registers.
+fn choose_kinds(body: &Body) -> Vec<ir::Type> {
+    let mut votes = vec![0i32; body.regs.len()];
+    for inst in &body.insts {
+        let (sources, results) = match &inst.op {
+            Op::Alu(_, ty, _) | Op::Selp(ty) => (vote(*ty), vote(*ty)),
+            Op::Setp(_, _, ty, _) | Op::Testp(_, ty) => (vote(*ty), 0),
+            Op::Set(_, _, to, ty, _) => (vote(*ty), vote(*to)),
+            Op::Cvt(c) => (vote(c.from), vote(c.to)),
+            Op::Load(a) | Op::Store(a) => (vote(a.ty), vote(a.ty)),
+            Op::Tex(_) => (0, 0),
+            Op::Mov(_) | Op::Collective(..) => (0, 0),
+            _ => (-1, -1),
+        };
+        for (list, weight) in [(&inst.src, sources)] {
+            for value in list {
+                if let Value::Reg(r) = value {
+                    votes[*r as usize] += weight;
+                }
+            }
+        }
+        inst.defs().for_each(|r| votes[r as usize] += results);
+    }
+    let choose = |(ty, vote): (&Type, &i32)| match ty {
+        Type::B32 if *vote > 0 => F32,
+        Type::B64 if *vote > 0 => F64,
+        _ => kind(*ty),
+    };
+    body.regs.iter().zip(&votes).map(choose).collect()
+}
+
+fn vote(ty: Type) -> i32 {
+    match ty {
+        Type::F32 | Type::F64 => 2,
+        Type::B32 | Type::B64 => 0,
+        _ => -2,
+    }
+}
+
+impl<'f, 'u, 'p> Emit<'f, 'u, 'p> {
+    /// Compiles `body` into the function `b` builds.
+    pub fn function(
+        mut b: FunctionBuilder<'f>,
+        unit: &'u mut Unit<'p>,
+        body: &'u Body,
+        flow: &'u Flow,
+        is_kernel: bool,
+    ) -> Emitted {
+        let start = b.create_block();
+        b.append_block_params_for_function_params(start);
+        b.switch_to_block(start);
+        let args = b.block_params(start).to_vec();
+        let latch = b.create_block();
+        let fault_block = b.create_block();
+        b.set_cold_block(fault_block);
+        let context = args[0];
+        let load = |b: &mut FunctionBuilder<'f>, ty, at| b.ins().load(ty, fixed(), context, at);
+        let entry = Entry {
+            arena_base: load(&mut b, I64, field!(arena_base)),
+            granule_count: load(&mut b, I64, field!(granule_count)),
+            granules: load(&mut b, I64, field!(granules)),
+            shared: load(&mut b, I64, field!(shared)),
+            shared_len: load(&mut b, I64, field!(shared_len)),
+            local_len: load(&mut b, I64, field!(local_len)),
+            params: if is_kernel { load(&mut b, I64, field!(params)) } else { args[3] },
+            results: if is_kernel { context } else { args[4] },
+            ntid: [0, 4, 8].map(|n| load(&mut b, I32, field!(ntid) + n)),
+        };
+        let waits =
+            is_kernel && flow.blocks.iter().any(|k| k.reachable && body.insts[k.start..k.end].iter().any(Inst::suspends));
+        let zero = b.ins().iconst(I32, 0);
+        let thread = Thread { linear: zero, tid: [zero; 3], local: context, frame_offset: context };
+        let mut emit = Emit {
+            kinds: choose_kinds(body),
+            variables: vec![None; body.regs.len()],
+            known: vec![None; body.regs.len()],
+            offsets: vec![u32::MAX; body.regs.len()],
+            b,
+            unit,
+            body,
+            flow,
+            is_kernel,
+            context,
+            entry,
+            thread,
+            line: 0,
+            hoisting: false,
+            select: None,
+            blocks: Vec::new(),
+            latch,
+            fault_block,
+            waits,
+            frame_bytes: EXCHANGE_BYTES,
+            sites: vec![Site::Start],
+            resumes: Vec::new(),
+        };
+        let constant = constancy(body, is_kernel, waits);
+        if is_kernel { emit.kernel(&args, &constant) } else { emit.device_function(&args) }
+        let frame_bytes = if waits { emit.frame_bytes.next_multiple_of(16) } else { 0 };
+        let sites = std::mem::take(&mut emit.sites);
+        emit.b.seal_all_blocks();
+        let config = emit.unit.frontend_config();
+        emit.b.finalize(config);
+        Emitted { sites, frame_bytes }
+    }
+
+    fn kernel(&mut self, args: &[ir::Value], constant: &[Constancy]) {
+        let (first, last) = (args[1], args[2]);
+        self.hoist(constant, Constancy::Block);
+        let nx = self.entry.ntid[0];
+        let ny = self.entry.ntid[1];
+        let rest = self.b.ins().udiv(first, nx);
+        let x = self.b.ins().urem(first, nx);
+        let y = self.b.ins().urem(rest, ny);
+        let z = self.b.ins().udiv(rest, ny);
+        let local = self.b.ins().load(I64, fixed(), self.context, field!(local));
+        let stride = self.b.ins().load(I64, fixed(), self.context, field!(local_stride));
+        let head = self.b.create_block();
+        let done = self.b.create_block();
+        let run = self.b.create_block();
+        let args: Vec<BlockArg> = [first, x, y, z].map(BlockArg::Value).to_vec();
+        self.b.ins().jump(head, &args);
+        for _ in 0..4 {
+            self.b.append_block_param(head, I32);
+        }
+        self.b.switch_to_block(head);
+        let params = self.b.block_params(head).to_vec();
+        let linear = params[0];
+        let more = self.b.ins().icmp(IntCC::UnsignedLessThan, linear, last);
+        self.b.ins().brif(more, run, &[], done, &[]);
+        self.b.switch_to_block(run);
+        self.thread.linear = linear;
+        self.thread.tid = [params[1], params[2], params[3]];
+        let wide = self.b.ins().uextend(I64, linear);
+        let skip = self.b.ins().imul(wide, stride);
+        self.thread.local = self.b.ins().iadd(local, skip);
+        self.thread.frame_offset = self.b.ins().iconst(I64, 0);
+        self.hoist(constant, Constancy::Thread);
+
+        let body_start = self.b.create_block();
+        let dispatch = self.waits.then(|| self.dispatch_head(body_start));
+        if dispatch.is_none() {
+            self.b.ins().jump(body_start, &[]);
+        }
+        self.b.switch_to_block(body_start);
+        self.body_blocks();
+
+        // The way to the next thread.
+        self.b.switch_to_block(self.latch);
+        let next = self.b.ins().iadd_imm_s(linear, 1);
+        let one_x = self.b.ins().iadd_imm_s(params[1], 1);
+        let wrap_x = self.b.ins().icmp(IntCC::Equal, one_x, nx);
+        let none = self.b.ins().iconst(I32, 0);
+        let x = self.b.ins().select(wrap_x, none, one_x);
+        let one_y = self.b.ins().iadd_imm_s(params[2], 1);
+        let y = self.b.ins().select(wrap_x, one_y, params[2]);
+        let wrap_y = self.b.ins().icmp(IntCC::Equal, y, ny);
+        let y = self.b.ins().select(wrap_y, none, y);
+        let one_z = self.b.ins().iadd_imm_s(params[3], 1);
+        let z = self.b.ins().select(wrap_y, one_z, params[3]);
+        let args: Vec<BlockArg> = [next, x, y, z].map(BlockArg::Value).to_vec();
+        self.b.ins().jump(head, &args);
+
+        self.b.switch_to_block(done);
+        let ok = self.b.ins().iconst(I32, 0);
+        self.b.ins().return_(&[ok]);
+
+        self.b.switch_to_block(self.fault_block);
+        self.b.ins().store(MemFlagsData::trusted(), linear, self.context, field!(fault_thread));
+        let bad = self.b.ins().iconst(I32, 1);
+        self.b.ins().return_(&[bad]);
+
+        if let Some((block, state)) = dispatch {
+            self.b.switch_to_block(block);
+            self.dispatch_table(state, body_start);
+        }
+    }
+
+    fn device_function(&mut self, args: &[ir::Value]) {
+        self.thread.linear = args[1];
+        for n in 0..3 {
+            self.thread.tid[n] = self.b.ins().load(I32, fixed(), self.context, field!(tid) + 4 * n as i32);
+        }
+        self.thread.local = self.b.ins().load(I64, fixed(), self.context, field!(thread_local));
+        self.thread.frame_offset = args[2];
+        // Both stacks have an end: the thread's local memory and the host's.
+        let end = self.b.ins().iadd_imm_s(args[2], i64::from(self.body.local_bytes));
+        let local_bad = self.b.ins().icmp(IntCC::UnsignedGreaterThan, end, self.entry.local_len);
+        let limit = self.b.ins().load(I64, fixed(), self.context, field!(stack_limit));
+        let stack = self.b.ins().get_stack_pointer(I64);
+        let stack_bad = self.b.ins().icmp(IntCC::UnsignedLessThan, stack, limit);
+        let bad = self.b.ins().bor(local_bad, stack_bad);
+        self.fault_if(bad, fault::STACK_OVERFLOW);
+        let body_start = self.b.create_block();
+        self.b.ins().jump(body_start, &[]);
+        self.b.switch_to_block(body_start);
+        self.body_blocks();
+        self.b.switch_to_block(self.latch);
+        let ok = self.b.ins().iconst(I32, 0);
+        self.b.ins().return_(&[ok]);
+        self.b.switch_to_block(self.fault_block);
+        let bad = self.b.ins().iconst(I32, 1);
+        self.b.ins().return_(&[bad]);
+    }
+
+    /// Computes registers of this constancy before the threads need them.
+    fn hoist(&mut self, constant: &[Constancy], level: Constancy) {
+        self.hoisting = true;
+        let body = self.body;
+        for inst in &body.insts {
+            if let &[Some(dst)] = &inst.dst[..]
+                && constant[dst as usize] == level
+                && pure(&inst.op)
+                && inst.guard.is_none()
+            {
+                self.operation(inst);
+            }
+        }
+        self.hoisting = false;
+    }
+
+    /// The code in front of a thread's turn: is it its turn, and where was it?
+    fn dispatch_head(&mut self, _body_start: ir::Block) -> (ir::Block, ir::Value) {
+        let states = self.b.ins().load(I64, fixed(), self.context, field!(states));
+        let at = self.state_address(states);
+        let state = self.b.ins().load(I32, MemFlagsData::trusted(), at, 0);
+        let table = self.b.create_block();
+        let skip = self.b.ins().icmp_imm_s(IntCC::SignedLessThan, state, 0);
+        self.b.ins().brif(skip, self.latch, &[], table, &[]);
+        (table, state)
+    }
+
+    fn dispatch_table(&mut self, state: ir::Value, body_start: ir::Block) {
+        let resumes = std::mem::take(&mut self.resumes);
+        let data = {
+            let pool = &mut self.b.func.dfg.value_lists;
+            let mut call = |block| ir::BlockCall::new(block, std::iter::empty(), pool);
+            let start = call(body_start);
+            let mut targets = vec![start];
+            targets.extend(resumes.iter().map(|&r| call(r)));
+            ir::JumpTableData::new(start, &targets)
+        };
+        let table = self.b.create_jump_table(data);
+        self.b.ins().br_table(state, table);
+    }
+
+    fn state_address(&mut self, states: ir::Value) -> ir::Value {
+        let wide = self.b.ins().uextend(I64, self.thread.linear);
+        let skip = self.b.ins().ishl_imm_u(wide, 2);
+        self.b.ins().iadd(states, skip)
+    }
+
+    fn set_state(&mut self, state: u32) {
+        let states = self.b.ins().load(I64, fixed(), self.context, field!(states));
+        let at = self.state_address(states);
+        let value = self.iconst(32, u64::from(state));
+        self.b.ins().store(MemFlagsData::trusted(), value, at, 0);
+    }
+
+    /// The running thread's frame.
+    pub fn frame(&mut self) -> ir::Value {
+        let frames = self.b.ins().load(I64, fixed(), self.context, field!(frames));
+        let wide = self.b.ins().uextend(I64, self.thread.linear);
+        let stride = self.b.ins().load(I64, fixed(), self.context, field!(frame_stride));
+        let skip = self.b.ins().imul(wide, stride);
+        self.b.ins().iadd(frames, skip)
+    }
+
+    fn body_blocks(&mut self) {
+        let flow = self.flow;
+        // What may be read before it is written is zero; also keeps values of one thread from the next.
+        for reg in flow.live_in[0].iter() {
+            let zero = self.zero(self.kinds[reg as usize]);
+            self.define(reg, zero);
+        }
+        self.blocks = flow.blocks.iter().map(|_| self.b.create_block()).collect();
+        let first = self.blocks[0];
+        self.b.ins().jump(first, &[]);
+        for (index, block) in flow.blocks.iter().enumerate() {
+            if !block.reachable {
+                continue;
+            }
+            self.b.switch_to_block(self.blocks[index]);
+            let insts = &self.body.insts[block.start..block.end];
+            let mut open = true;
+            for inst in insts {
+                self.line = inst.line;
+                open = self.instruction(inst, index);
+            }
+            if open {
+                match block.next.last() {
+                    Some(&next) => {
+                        let next = self.blocks[next];
+                        self.b.ins().jump(next, &[]);
+                    }
+                    None => {
+                        self.end_thread();
+                    }
+                }
+            }
+        }
+    }
+
+    /// Compiles an instruction in block `index`; answers whether control goes on behind it.
+    fn instruction(&mut self, inst: &Inst, index: usize) -> bool {
+        if let &[Some(dst)] = &inst.dst[..]
+            && self.known[dst as usize].is_some()
+        {
+            return true;
+        }
+        let Some(guard) = inst.guard else { return self.transfer(inst, index) };
+        let raw = self.read(guard.reg);
+        let truth = self.coerce(raw, I8, false);
+        if let Op::Bra(label) = &inst.op {
+            let target = self.label(*label);
+            let next = match self.flow.blocks[index].next.last() {
+                Some(&n) if index + 1 == n => self.blocks[n],
+                _ => self.latch,
+            };
+            let (yes, no) = if guard.negated { (next, target) } else { (target, next) };
+            self.b.ins().brif(truth, yes, &[], no, &[]);
+            return false;
+        }
+        if pure_enough(&inst.op) {
+            let zero = self.b.ins().iconst(I8, 0);
+            let cc = if guard.negated { IntCC::Equal } else { IntCC::NotEqual };
+            self.select = Some(self.b.ins().icmp(cc, truth, zero));
+            self.operation(inst);
+            self.select = None;
+            return true;
+        }
+        let work = self.b.create_block();
+        let after = self.b.create_block();
+        let (yes, no) = if guard.negated { (after, work) } else { (work, after) };
+        self.b.ins().brif(truth, yes, &[], no, &[]);
+        self.b.switch_to_block(work);
+        if self.transfer(inst, index) {
+            self.b.ins().jump(after, &[]);
+        }
+        self.b.switch_to_block(after);
+        true
+    }
+
+    /// Compiles what moves control; answers whether it goes on behind.
+    fn transfer(&mut self, inst: &Inst, index: usize) -> bool {
+        match &inst.op {
+            Op::Bra(label) => {
+                let target = self.label(*label);
+                self.b.ins().jump(target, &[]);
+                false
+            }
+            Op::Brx(labels) => {
+                let value = self.int(inst.src[0], 32);
+                let targets: Vec<ir::Block> = labels.iter().map(|&l| self.label(l)).collect();
+                let bad = self.b.create_block();
+                self.b.set_cold_block(bad);
+                let data = {
+                    let pool = &mut self.b.func.dfg.value_lists;
+                    let mut call = |block| ir::BlockCall::new(block, std::iter::empty(), pool);
+                    let default = call(bad);
+                    let calls: Vec<_> = targets.into_iter().map(call).collect();
+                    ir::JumpTableData::new(default, &calls)
+                };
+                let table = self.b.create_jump_table(data);
+                self.b.ins().br_table(value, table);
+                self.b.switch_to_block(bad);
+                self.fault(fault::INVALID_PC);
+                false
+            }
+            Op::Ret => {
+                self.end_thread();
+                false
+            }
+            Op::Exit => {
+                if self.is_kernel {
+                    self.end_thread();
+                } else {
+                    // A callee cannot end its caller's thread by returning normally.
+                    self.fault(fault::ILLEGAL_INSTRUCTION);
+                }
+                false
+            }
+            Op::Trap => {
+                self.fault(fault::TRAP);
+                false
+            }
+            _ if inst.suspends() => {
+                self.suspend(inst, index);
+                false
+            }
+            _ => {
+                self.operation(inst);
+                true
+            }
+        }
+    }
+
+    fn label(&self, label: u32) -> ir::Block {
+        let at = self.body.labels[label as usize] as usize;
+        self.blocks[self.flow.block_at[at] as usize]
+    }
+
+    fn end_thread(&mut self) {
+        if self.waits {
+            self.set_state(DONE);
+        }
+        self.b.ins().jump(self.latch, &[]);
+    }
+
+    /// Leaves the thread at `inst` until it is resumed behind it.
+    fn suspend(&mut self, inst: &Inst, index: usize) {
+        let behind = index + 1;
+        let next = self.blocks[behind];
+        if !self.is_kernel {
+            // Only yields get here: functions that wait are inlined.
+            self.b.ins().jump(next, &[]);
+            return;
+        }
+        if matches!(inst.op, Op::Yield) {
+            // Mostly the thread keeps its turn.
+            let fuel = self.b.ins().load(I32, MemFlagsData::trusted(), self.context, field!(yielded));
+            let more = self.b.ins().iadd_imm_s(fuel, 1);
+            self.b.ins().store(MemFlagsData::trusted(), more, self.context, field!(yielded));
+            let low = self.b.ins().band_imm_u(more, i64::from(YIELD_EVERY - 1));
+            let give = self.b.create_block();
+            self.b.ins().brif(low, next, &[], give, &[]);
+            self.b.switch_to_block(give);
+        }
+        let number = self.sites.len() as u32;
+        let frame = self.frame();
+        let site = self.leave_operands(inst, frame);
+        let waits = !matches!(site, Site::Yield);
+        self.sites.push(site);
+        let flow = self.flow;
+        let results: Vec<Reg> = if inst.guard.is_none() { inst.defs().collect() } else { Vec::new() };
+        let alive: Vec<Reg> = flow.live_in[behind]
+            .iter()
+            .filter(|&r| self.known[r as usize].is_none() && !results.contains(&r))
+            .collect();
+        for &reg in &alive {
+            let value = self.read(reg);
+            let at = self.slot(reg);
+            self.b.ins().store(MemFlagsData::trusted(), value, frame, at);
+        }
+        self.set_state(if waits { number | WAITING } else { number });
+        self.b.ins().jump(self.latch, &[]);
+        let resume = self.b.create_block();
+        self.resumes.push(resume);
+        self.b.switch_to_block(resume);
+        let frame = self.frame();
+        for &reg in &alive {
+            let at = self.slot(reg);
+            let value = self.b.ins().load(self.kinds[reg as usize], MemFlagsData::trusted(), frame, at);
+            self.define(reg, value);
+        }
+        self.take_results(inst, frame);
+        self.b.ins().jump(next, &[]);
+    }
+
+    /// Where in the frame a register is saved.
+    fn slot(&mut self, reg: Reg) -> i32 {
+        if self.offsets[reg as usize] == u32::MAX {
+            let bytes = self.kinds[reg as usize].bytes();
+            let at = self.frame_bytes.next_multiple_of(bytes);
+            self.offsets[reg as usize] = at;
+            self.frame_bytes = at + bytes;
+        }
+        self.offsets[reg as usize] as i32
+    }
+
+    /// A constant integer.
+    pub fn iconst(&mut self, bits: u32, value: u64) -> ir::Value {
+        let masked = if bits >= 64 { value } else { value & ((1 << bits) - 1) };
+        self.b.ins().iconst(int_kind(bits.min(64)), masked as i64)
+    }
+
+    fn zero(&mut self, ty: ir::Type) -> ir::Value {
+        match ty {
+            F32 => self.b.ins().f32const(0.0),
+            F64 => self.b.ins().f64const(0.0),
+            I128 => {
+                let low = self.b.ins().iconst(I64, 0);
+                self.b.ins().uextend(I128, low)
+            }
+            _ => self.b.ins().iconst(ty, 0),
+        }
+    }
+
+    fn variable(&mut self, reg: Reg) -> Variable {
+        match self.variables[reg as usize] {
+            Some(variable) => variable,
+            None => {
+                let variable = self.b.declare_var(self.kinds[reg as usize]);
+                self.variables[reg as usize] = Some(variable);
+                variable
+            }
+        }
+    }
+
+    /// A register's value, in its own kind.
+    pub fn read(&mut self, reg: Reg) -> ir::Value {
+        match self.known[reg as usize] {
+            Some(value) => value,
+            None => {
+                let variable = self.variable(reg);
+                self.b.use_var(variable)
+            }
+        }
+    }
+
+    fn define(&mut self, reg: Reg, value: ir::Value) {
+        let variable = self.variable(reg);
+        self.b.def_var(variable, value);
+    }
+
+    /// Sets a register, from a value of any kind; `signed` says how a narrow integer grows.
+    pub fn write_extended(&mut self, dst: Option<Reg>, value: ir::Value, signed: bool) {
+        let Some(reg) = dst else { return };
+        let mut value = self.coerce(value, self.kinds[reg as usize], signed);
+        if self.hoisting {
+            self.known[reg as usize] = Some(value);
+            return;
+        }
+        if let Some(keep) = self.select {
+            let old = self.read(reg);
+            value = self.b.ins().select(keep, value, old);
+        }
+        self.define(reg, value);
+    }
+
+    /// Sets a register.
+    pub fn write(&mut self, dst: Option<Reg>, value: ir::Value) {
+        self.write_extended(dst, value, false);
+    }
+
+    /// Sets a predicate from a comparison's result.
+    pub fn write_truth(&mut self, dst: Option<Reg>, value: ir::Value) {
+        self.write(dst, value);
+    }
+
+    /// The same bits as another kind; narrower: the low ones; wider: extended.
+    pub fn coerce(&mut self, value: ir::Value, to: ir::Type, signed: bool) -> ir::Value {
+        let from = self.b.func.dfg.value_type(value);
+        if from == to {
+            return value;
+        }
+        let as_int = if from.is_float() {
+            self.b.ins().bitcast(int_kind(from.bits()), MemFlagsData::new(), value)
+        } else {
+            value
+        };
+        let bits = to.bits();
+        let int = int_kind(bits);
+        let sized = match from.bits().cmp(&bits) {
+            std::cmp::Ordering::Equal => as_int,
+            std::cmp::Ordering::Greater => self.b.ins().ireduce(int, as_int),
+            std::cmp::Ordering::Less if signed => self.b.ins().sextend(int, as_int),
+            std::cmp::Ordering::Less => self.b.ins().uextend(int, as_int),
+        };
+        if to.is_float() { self.b.ins().bitcast(to, MemFlagsData::new(), sized) } else { sized }
+    }
+
+    /// A source as an integer of this width.
+    pub fn int(&mut self, value: Value, bits: u32) -> ir::Value {
+        let raw = match value {
+            Value::Reg(reg) => self.read(reg),
+            Value::NotReg(reg) => {
+                let raw = self.read(reg);
+                let truth = self.coerce(raw, I8, false);
+                self.b.ins().bxor_imm_u(truth, 1)
+            }
+            Value::Int(c) if bits <= 64 => return self.iconst(bits, c),
+            Value::Int(c) => self.iconst(64, c),
+            Value::Special(s) => self.special(s),
+            Value::Global(n, at) => {
+                let address = self.unit.global_address(n).wrapping_add(at as u64);
+                self.iconst(64, address)
+            }
+            Value::Shared(n, at) => {
+                let offset = u64::from(self.unit.shared_offset(n)).wrapping_add(at as u64);
+                self.iconst(64, offset)
+            }
+            Value::Local(at) => self.b.ins().iadd_imm_s(self.thread.frame_offset, at),
+            Value::In(at) => self.iconst(64, crate::engine::PARAM_WINDOW.wrapping_add(at as u64)),
+            Value::Function(n) => self.iconst(64, crate::engine::FUNCTION_WINDOW + 16 * u64::from(n)),
+            Value::Texture(n) => self.binding(self.unit.texture_cell(n)),
+            Value::Surface(n) => self.binding(self.unit.surface_cell(n)),
+            // Results and call parameters have no address; `inline` has moved those whose address is taken.
+            Value::Out(_) | Value::Slot(..) => self.iconst(64, 0),
+        };
+        self.coerce(raw, int_kind(bits), false)
+    }
+
+    fn binding(&mut self, cell: u64) -> ir::Value {
+        let at = self.iconst(64, cell);
+        self.b.ins().load(I64, MemFlagsData::trusted(), at, 0)
+    }
+
+    /// A source as a float.
+    pub fn float(&mut self, value: Value, ty: ir::Type) -> ir::Value {
+        match value {
+            Value::Reg(reg) => {
+                let raw = self.read(reg);
+                self.coerce(raw, ty, false)
+            }
+            Value::Int(bits) if ty == F32 => self.b.ins().f32const(f32::from_bits(bits as u32)),
+            Value::Int(bits) => self.b.ins().f64const(f64::from_bits(bits)),
+            other => {
+                let raw = self.int(other, ty.bits());
+                self.coerce(raw, ty, false)
+            }
+        }
+    }
+
+    /// A source in the kind of its type.
+    pub fn source(&mut self, value: Value, ty: Type) -> ir::Value {
+        match kind(ty) {
+            k @ (F32 | F64) => self.float(value, k),
+            k => self.int(value, k.bits()),
+        }
+    }
+
+    /// Ends the launch with this kind of fault.
+    pub fn fault(&mut self, kind: u32) {
+        let kind = self.iconst(32, u64::from(kind));
+        let line = self.iconst(32, u64::from(self.line));
+        self.b.ins().store(MemFlagsData::trusted(), kind, self.context, field!(fault_kind));
+        self.b.ins().store(MemFlagsData::trusted(), line, self.context, field!(fault_line));
+        self.b.ins().jump(self.fault_block, &[]);
+    }
+
+    /// Where a fault goes once its fields are written.
+    pub fn fault_exit(&self) -> ir::Block {
+        self.fault_block
+    }
+
+    /// Ends the launch if `bad`.
+    pub fn fault_if(&mut self, bad: ir::Value, kind: u32) {
+        let cold = self.b.create_block();
+        self.b.set_cold_block(cold);
+        let good = self.b.create_block();
+        self.b.ins().brif(bad, cold, &[], good, &[]);
+        self.b.switch_to_block(cold);
+        self.fault(kind);
+        self.b.switch_to_block(good);
+    }
+
+    /// Goes to the fault exit if a helper or callee answered non-zero; the fault fields are written.
+    pub fn fault_exit_if(&mut self, status: ir::Value) {
+        let good = self.b.create_block();
+        self.b.ins().brif(status, self.fault_block, &[], good, &[]);
+        self.b.switch_to_block(good);
+    }
+
+    fn special(&mut self, special: Special) -> ir::Value {
+        let at = |base: i32, n: u8| base + 4 * i32::from(n.min(2));
+        let offset = match special {
+            Special::Tid(n) => return self.thread.tid[usize::from(n.min(2))],
+            Special::Ntid(n) => at(field!(ntid), n),
+            Special::Ctaid(n) => at(field!(ctaid), n),
+            Special::Nctaid(n) => at(field!(nctaid), n),
+            Special::ClusterId(n) => at(field!(cluster_id), n),
+            Special::NclusterId(n) => at(field!(cluster_count), n),
+            Special::ClusterCtaid(n) => at(field!(cluster_ctaid), n),
+            Special::ClusterNctaid(n) => at(field!(cluster_shape), n),
+            Special::ClusterCtaRank => field!(cluster_rank),
+            Special::ClusterNctaRank => field!(cluster_size),
+            Special::IsExplicitCluster => field!(explicit_cluster),
+            Special::SmId => field!(sm_id),
+            Special::NsmId => field!(nsm_id),
+            Special::DynamicSmemSize => field!(dynamic_shared),
+            Special::TotalSmemSize => field!(shared_len),
+            Special::GridId => return self.b.ins().load(I64, fixed(), self.context, field!(grid_id)),
+            Special::Zero32 => return self.iconst(32, 0),
+            Special::Zero64 => return self.iconst(64, 0),
+            Special::Clock | Special::ClockHi | Special::Clock64 => return self.clock(special, false),
+            Special::GlobalTimer | Special::GlobalTimerLo | Special::GlobalTimerHi => return self.clock(special, true),
+            _ => return self.lane_special(special),
+        };
+        self.b.ins().load(I32, fixed(), self.context, offset)
+    }
+
+    fn lane_special(&mut self, special: Special) -> ir::Value {
+        let linear = self.thread.linear;
+        let lane = self.b.ins().band_imm_u(linear, 31);
+        let one = self.b.ins().iconst(I32, 1);
+        let own = self.b.ins().ishl(one, lane);
+        let below = self.b.ins().iadd_imm_s(own, -1);
+        match special {
+            Special::LaneId => lane,
+            Special::WarpId => self.b.ins().ushr_imm_u(linear, 5),
+            Special::NwarpId => {
+                let [x, y, z] = self.entry.ntid;
+                let area = self.b.ins().imul(x, y);
+                let volume = self.b.ins().imul(area, z);
+                let up = self.b.ins().iadd_imm_s(volume, 31);
+                self.b.ins().ushr_imm_u(up, 5)
+            }
+            Special::LanemaskEq => own,
+            Special::LanemaskLt => below,
+            Special::LanemaskLe => self.b.ins().bor(own, below),
+            Special::LanemaskGe => self.b.ins().bnot(below),
+            _ => {
+                let le = self.b.ins().bor(own, below);
+                self.b.ins().bnot(le)
+            }
+        }
+    }
+}
+
+/// A thread that spins gives others a turn after this many rounds (a power of two).
+const YIELD_EVERY: u32 = 256;
+
+/// Operations to be done unconditionally and then kept or not, rather than branched around.
+fn pure_enough(op: &Op) -> bool {
+    !matches!(op, Op::Load(_)) && (pure(op) || matches!(op, Op::Setp(..)))
+        || matches!(op, Op::Alu(crate::ptx::ir::Alu::Add | crate::ptx::ir::Alu::Mul, Type::F32 | Type::F64, f)
+            if *f == crate::ptx::ir::Float::default())
+}

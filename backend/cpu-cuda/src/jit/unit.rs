@@ -1,0 +1,381 @@
+//! A kernel and all that is compiled with it: one Cranelift module, freed with the kernel.
+
+use cranelift_codegen::ir::types::{I32, I64};
+use cranelift_codegen::ir::{self, AbiParam, InstBuilder, MemFlagsData, Signature};
+use cranelift_codegen::isa::{CallConv, TargetFrontendConfig};
+use cranelift_codegen::settings::{self, Configurable};
+use cranelift_frontend::{FunctionBuilder, FunctionBuilderContext};
+use cranelift_jit::{JITBuilder, JITModule};
+use cranelift_module::{FuncId, Linkage, Module};
+
+use crate::engine::{CompileError, CompileErrorKind, Limits};
+use crate::jit::context::FunctionSlot;
+use crate::jit::emit::{Emit, Emitted, field};
+use crate::jit::flow::Flow;
+use crate::jit::{Bindings, inline, runtime, yields};
+use crate::ptx::Program;
+use crate::ptx::ir::{Barrier, Body, Callee, Collective, Op, Value};
+
+/// Functions with more registers than this may have large frames on the host's stack.
+const SMALL_FRAME: usize = 8192;
+
+/// Where and for what a thread waits.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Site {
+    /// The start of the kernel.
+    Start,
+    /// Nothing: it only gives others a turn.
+    Yield,
+    /// A barrier, with its number where that is a constant.
+    Barrier(Barrier, Option<u32>),
+    /// A warp collective; the flag says it has no member mask.
+    Collective(Collective, bool),
+}
+
+/// A compiled kernel.
+pub struct Kernel {
+    module: Option<JITModule>,
+    /// `fn(context, first, last) -> fault?`
+    pub code: unsafe extern "C" fn(*mut crate::jit::context::Context, u32, u32) -> u32,
+    /// Where threads wait.
+    pub sites: Vec<Site>,
+    /// Bytes of a thread's frame; 0 if threads never wait.
+    pub frame_bytes: u32,
+    /// Bytes of local memory of a thread without recursion.
+    pub local_bytes: u32,
+    /// It calls functions on the stack, so recursion may need more local memory.
+    pub calls: bool,
+    /// It needs more of the host's stack than any thread may be expected to have left.
+    pub large_stack: bool,
+    /// Some threads wait for others of their warp.
+    pub has_collectives: bool,
+    /// Bytes of static shared memory.
+    pub shared_bytes: u32,
+    /// Function pointers.
+    pub functions: Vec<FunctionSlot>,
+}
+
+// SAFETY: the code and tables are not written after they are made, and the module is only kept to be freed.
+unsafe impl Send for Kernel {}
+// SAFETY: as above.
+unsafe impl Sync for Kernel {}
+
+impl Drop for Kernel {
+    fn drop(&mut self) {
+        if let Some(module) = self.module.take() {
+            // SAFETY: whoever runs the code holds a reference to the kernel, so nobody does.
+            unsafe { module.free_memory() };
+        }
+    }
+}
+
+/// What is compiled together.
+pub struct Unit<'p> {
+    /// The checked module.
+    pub program: &'p Program,
+    bindings: &'p Bindings,
+    limits: &'p Limits,
+    module: JITModule,
+    slow: FuncId,
+    shared: Vec<u32>,
+    shared_bytes: u32,
+    waits: Vec<bool>,
+    /// Functions called on the stack, by number.
+    called: Vec<Option<FuncId>>,
+    queue: Vec<u32>,
+    /// The function being compiled.
+    current: u32,
+    /// Call instructions that go through pointers exist.
+    pub indirect: bool,
+}
+
+fn internal(message: impl std::fmt::Display) -> CompileError {
+    CompileError {
+        kind: CompileErrorKind::OutOfResources,
+        line: 0,
+        message: format!("the code generator failed: {message}"),
+    }
+}
+
+fn new_module() -> Result<JITModule, CompileError> {
+    let mut flags = settings::builder();
+    for (name, value) in [
+        ("opt_level", "speed"),
+        ("use_colocated_libcalls", "false"),
+        ("is_pic", "false"),
+        ("enable_verifier", if cfg!(debug_assertions) { "true" } else { "false" }),
+        ("enable_probestack", "false"),
+        ("unwind_info", "false"),
+    ] {
+        flags.set(name, value).map_err(internal)?;
+    }
+    let isa = cranelift_native::builder()
+        .map_err(internal)?
+        .finish(settings::Flags::new(flags))
+        .map_err(internal)?;
+    Ok(JITModule::new(JITBuilder::with_isa(isa, cranelift_module::default_libcall_names())))
+}
+
+/// Compiles kernel `index`.
+pub fn compile(program: &Program, index: usize, bindings: &Bindings, limits: &Limits) -> Result<Kernel, CompileError> {
+    let waits = inline::waiting(program);
+    let mut body = inline::flatten(program, index, &waits, limits)?;
+    inline::dissolve_slots(&mut body, program, limits)?;
+    yields::insert(&mut body);
+    let mut module = new_module()?;
+    let slow = define_slow(&mut module)?;
+    let mut unit = Unit {
+        program,
+        bindings,
+        limits,
+        module,
+        slow,
+        shared: vec![u32::MAX; program.shared.len()],
+        shared_bytes: 0,
+        waits,
+        called: vec![None; program.bodies.len()],
+        queue: Vec::new(),
+        current: index as u32,
+        indirect: false,
+    };
+    let bodies = unit.reachable(&body)?;
+    unit.place_shared(std::iter::once(&body).chain(bodies.iter().flatten()));
+    let (kernel, emitted) = unit.define(&body, None)?;
+    while let Some(n) = unit.queue.pop() {
+        if let Some(body) = &bodies[n as usize] {
+            unit.define(body, Some(n))?;
+        }
+    }
+    unit.module.finalize_definitions().map_err(internal)?;
+    let mut functions = Vec::new();
+    if unit.indirect {
+        for (n, id) in unit.called.iter().enumerate() {
+            let taken = program.bodies[n].address_taken && !unit.waits[n];
+            let code = match id {
+                Some(id) if taken => unit.module.get_finalized_function(*id) as u64,
+                _ => 0,
+            };
+            functions.push(FunctionSlot { code, signature: u64::from(program.bodies[n].signature) });
+        }
+    }
+    let address = unit.module.get_finalized_function(kernel);
+    // SAFETY: `define` gave the kernel this signature.
+    let code = unsafe {
+        std::mem::transmute::<*const u8, unsafe extern "C" fn(*mut crate::jit::context::Context, u32, u32) -> u32>(address)
+    };
+    let calls = unit.called.iter().any(Option::is_some);
+    let deepest = bodies.iter().flatten().map(|b| b.local_bytes.next_multiple_of(16) + 16).sum::<u32>();
+    Ok(Kernel {
+        code,
+        large_stack: calls || body.regs.len() > SMALL_FRAME,
+        has_collectives: emitted.sites.iter().any(|s| matches!(s, Site::Collective(..))),
+        sites: emitted.sites,
+        frame_bytes: emitted.frame_bytes,
+        local_bytes: body.local_bytes.next_multiple_of(16) + if calls { deepest } else { 0 },
+        calls,
+        shared_bytes: unit.shared_bytes,
+        functions,
+        module: Some(unit.module),
+    })
+}
+
+/// The slow path of accesses, callable without disturbing the registers of the fast one.
+fn define_slow(module: &mut JITModule) -> Result<FuncId, CompileError> {
+    let mut signature = Signature::new(CallConv::PreserveAll);
+    signature.params.extend([AbiParam::new(I64); 3]);
+    let id = module.declare_function("slow", Linkage::Local, &signature).map_err(internal)?;
+    let mut context = module.make_context();
+    context.func.signature = signature;
+    let mut builder_context = FunctionBuilderContext::new();
+    let mut b = FunctionBuilder::new(&mut context.func, &mut builder_context);
+    let block = b.create_block();
+    b.append_block_params_for_function_params(block);
+    b.switch_to_block(block);
+    let args = b.block_params(block).to_vec();
+    let mut plain = Signature::new(module.isa().default_call_conv());
+    plain.params.extend([AbiParam::new(I64); 3]);
+    plain.returns.push(AbiParam::new(I64));
+    let plain = b.import_signature(plain);
+    let helper = b.ins().iconst(I64, runtime::resolve as *const () as i64);
+    let call = b.ins().call_indirect(plain, helper, &args);
+    let result = b.inst_results(call)[0];
+    b.ins().store(MemFlagsData::trusted(), result, args[0], field!(resolved));
+    b.ins().return_(&[]);
+    b.seal_all_blocks();
+    b.finalize(module.isa().frontend_config());
+    module.define_function(id, &mut context).map_err(internal)?;
+    Ok(id)
+}
+
+impl Unit<'_> {
+    /// Flat bodies of the functions that may be called on the stack, by number.
+    fn reachable(&mut self, root: &Body) -> Result<Vec<Option<Body>>, CompileError> {
+        let mut bodies: Vec<Option<Body>> = self.program.bodies.iter().map(|_| None).collect();
+        let mut work: Vec<u32> = Vec::new();
+        self.scan(root, &mut work);
+        while let Some(n) = work.pop() {
+            if bodies[n as usize].is_some() {
+                continue;
+            }
+            if self.waits[n as usize] {
+                // Reached through a pointer only, and such a call finds no code.
+                continue;
+            }
+            let mut body = inline::flatten(self.program, n as usize, &self.waits, self.limits)?;
+            inline::keep_parameters(&mut body, self.program, n as usize, self.limits)?;
+            inline::dissolve_slots(&mut body, self.program, self.limits)?;
+            self.scan(&body, &mut work);
+            bodies[n as usize] = Some(body);
+        }
+        Ok(bodies)
+    }
+
+    fn scan(&mut self, body: &Body, work: &mut Vec<u32>) {
+        for inst in &body.insts {
+            match &inst.op {
+                Op::Invoke(Callee::Function(n), ..) => work.push(*n),
+                Op::Invoke(Callee::Pointer { .. }, ..) if !self.indirect => {
+                    self.indirect = true;
+                    let taken = (0..self.program.bodies.len() as u32)
+                        .filter(|&n| self.program.bodies[n as usize].address_taken && !self.program.functions[n as usize].is_entry);
+                    work.extend(taken.clone());
+                    for n in taken {
+                        if !self.waits[n as usize] {
+                            self.function_id(n);
+                        }
+                    }
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// Gives the shared variables that are used their offsets.
+    fn place_shared<'b>(&mut self, bodies: impl Iterator<Item = &'b Body>) {
+        let mut dynamic = Vec::new();
+        let mut align = 16;
+        for body in bodies {
+            for value in body.insts.iter().flat_map(|i| &i.src) {
+                let &Value::Shared(n, _) = value else { continue };
+                let var = self.program.shared[n as usize];
+                if self.shared[n as usize] != u32::MAX {
+                    continue;
+                }
+                if var.dynamic {
+                    align = align.max(var.align);
+                    dynamic.push(n);
+                    self.shared[n as usize] = 0;
+                    continue;
+                }
+                let at = self.shared_bytes.next_multiple_of(var.align);
+                self.shared[n as usize] = at;
+                self.shared_bytes = at.saturating_add(var.size).min(1 << 30);
+            }
+        }
+        if !dynamic.is_empty() {
+            self.shared_bytes = self.shared_bytes.next_multiple_of(align);
+        }
+        for n in dynamic {
+            self.shared[n as usize] = self.shared_bytes;
+        }
+    }
+
+    /// The function a call on the stack goes to; compiled later.
+    fn function_id(&mut self, n: u32) -> Option<FuncId> {
+        if let Some(id) = self.called[n as usize] {
+            return Some(id);
+        }
+        let signature = self.device_signature();
+        let id = self.module.declare_function(&format!("f{n}"), Linkage::Local, &signature).ok()?;
+        self.called[n as usize] = Some(id);
+        self.queue.push(n);
+        Some(id)
+    }
+
+    /// Signature of functions called on the stack.
+    pub fn device_signature(&self) -> Signature {
+        let mut signature = Signature::new(self.module.isa().default_call_conv());
+        signature.params.extend([I64, I32, I64, I64, I64].map(AbiParam::new));
+        signature.returns.push(AbiParam::new(I32));
+        signature
+    }
+
+    /// A signature for a helper.
+    pub fn helper_signature(&self, params: impl Iterator<Item = ir::Type>, result: Option<ir::Type>) -> Signature {
+        let mut signature = Signature::new(self.module.isa().default_call_conv());
+        signature.params.extend(params.map(AbiParam::new));
+        signature.returns.extend(result.map(AbiParam::new));
+        signature
+    }
+
+    fn define(&mut self, body: &Body, number: Option<u32>) -> Result<(FuncId, Emitted), CompileError> {
+        let flow = Flow::new(body, self.limits)?;
+        self.current = number.unwrap_or(self.current);
+        let (id, signature) = match number {
+            Some(n) => {
+                let id = self.function_id(n).ok_or_else(|| internal("declaration"))?;
+                (id, self.device_signature())
+            }
+            None => {
+                let signature = self.helper_signature([I64, I32, I32].into_iter(), Some(I32));
+                (self.module.declare_function("kernel", Linkage::Local, &signature).map_err(internal)?, signature)
+            }
+        };
+        let mut context = self.module.make_context();
+        context.func.signature = signature;
+        let mut builder_context = FunctionBuilderContext::new();
+        let builder = FunctionBuilder::new(&mut context.func, &mut builder_context);
+        let emitted = Emit::function(builder, self, body, &flow, number.is_none());
+        if std::env::var_os("CPU_CUDA_DUMP").is_some() {
+            log::info!("{}", context.func.display());
+        }
+        self.module.define_function(id, &mut context).map_err(|e| internal(format!("{e:?}")))?;
+        Ok((id, emitted))
+    }
+
+    /// The function `n` as the function being built may call it.
+    pub fn callee(&mut self, n: u32, func: &mut ir::Function) -> Option<ir::FuncRef> {
+        let id = self.function_id(n)?;
+        Some(self.module.declare_func_in_func(id, func))
+    }
+
+    /// The slow path, likewise.
+    pub fn slow(&mut self, func: &mut ir::Function) -> ir::FuncRef {
+        self.module.declare_func_in_func(self.slow, func)
+    }
+
+    /// What the builder must know of the target.
+    pub fn frontend_config(&self) -> TargetFrontendConfig {
+        self.module.isa().frontend_config()
+    }
+
+    /// Bytes of the parameters, or results, of the function being compiled.
+    pub fn param_range(&self, results: bool) -> u32 {
+        let signature = &self.program.signatures[self.program.bodies[self.current as usize].signature as usize];
+        let items = if results { &signature.results } else { &signature.params };
+        crate::ptx::ir::Signature::layout(items).1
+    }
+
+    /// Where variable `n` is; 0 if it has no place.
+    pub fn global_address(&self, n: u32) -> u64 {
+        self.bindings.globals[n as usize].load(std::sync::atomic::Ordering::Acquire)
+    }
+
+    /// Offset of a shared variable.
+    pub fn shared_offset(&self, n: u32) -> u32 {
+        match self.shared[n as usize] {
+            u32::MAX => 0,
+            at => at,
+        }
+    }
+
+    /// Address of the cell that holds the handle of a texture reference.
+    pub fn texture_cell(&self, n: u32) -> u64 {
+        std::ptr::from_ref(&self.bindings.textures[n as usize]) as u64
+    }
+
+    /// The same of a surface reference.
+    pub fn surface_cell(&self, n: u32) -> u64 {
+        std::ptr::from_ref(&self.bindings.surfaces[n as usize]) as u64
+    }
+}
