@@ -233,6 +233,7 @@ impl<'f, 'u, 'p> Emit<'f, 'u, 'p> {
 
     fn kernel(&mut self, args: &[ir::Value], constant: &[Constancy]) {
         let (first, last) = (args[1], args[2]);
+        self.thread.frame_offset = self.b.ins().iconst(I64, 0);
         self.hoist(constant, Constancy::Block);
         let nx = self.entry.ntid[0];
         let ny = self.entry.ntid[1];
@@ -261,7 +262,6 @@ impl<'f, 'u, 'p> Emit<'f, 'u, 'p> {
         let wide = self.b.ins().uextend(I64, linear);
         let skip = self.b.ins().imul(wide, stride);
         self.thread.local = self.b.ins().iadd(local, skip);
-        self.thread.frame_offset = self.b.ins().iconst(I64, 0);
         self.hoist(constant, Constancy::Thread);
 
         let body_start = self.b.create_block();

@@ -127,7 +127,7 @@ impl<'a> Cursor<'a> {
     /// Takes an unsigned integer constant that fits 32 bits.
     pub fn small(&mut self, what: &str) -> Result<u32> {
         let line = self.line();
-        let value = self.constant()?.int().and_then(|v| u32::try_from(v).ok());
+        let value = self.unary(0)?.int().and_then(|v| u32::try_from(v).ok());
         value.ok_or_else(|| invalid(line, format!("{what} is no 32-bit number")))
     }
 
