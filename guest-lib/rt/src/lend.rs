@@ -22,6 +22,8 @@ use crate::session::Session;
 
 /// Largest input that travels in the frame.
 pub const INLINE_BYTES: usize = 16 * 1024;
+/// Largest output that comes back in the reply: its length, a `u32`, is there too.
+const REPLY_BYTES: usize = MAX_REPLY_BYTES - 4;
 /// Bytes of one chunk of the staging area.
 const CHUNK_BYTES: usize = 1 << 20;
 /// Bytes of one part of a large buffer that is lent by pinning.
@@ -293,7 +295,7 @@ impl Session {
         mut each: impl FnMut(Buffer<'_>, usize, Option<&mut [u8]>) -> i32,
     ) -> i32 {
         self.counters.bytes_in.fetch_add(bytes as u64, Ordering::Relaxed);
-        if bytes <= MAX_REPLY_BYTES {
+        if bytes <= REPLY_BYTES {
             // SAFETY: the caller's promise; an empty slice takes any pointer that is not null.
             let memory = if bytes == 0 { &mut [] } else { unsafe { std::slice::from_raw_parts_mut(data, bytes) } };
             return each(Buffer::Reply { bytes: bytes as u64 }, 0, Some(memory));
