@@ -8,6 +8,7 @@
 //! Front and worker are two binaries of this crate because they share the window, the channel and the exit statuses.
 
 pub mod channel;
+mod complaints;
 pub mod death;
 pub mod front;
 pub mod mapping;

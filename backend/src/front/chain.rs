@@ -209,6 +209,30 @@ mod tests {
     }
 
     #[test]
+    fn chain_when_random_then_never_does_more_than_it_may() {
+        let memory = memory();
+        let mut seed = 0x9e37_79b9_7f4a_7c15u64;
+        let mut random = |below: u64| {
+            seed ^= seed << 13;
+            seed ^= seed >> 7;
+            seed ^= seed << 17;
+            seed % below
+        };
+        for _ in 0..20_000 {
+            let mut table = Vec::new();
+            for _ in 0..16 {
+                let address = [random(0x10_0000), random(0x11_0000), u64::MAX - random(64)][random(3) as usize];
+                let bytes = [random(80), random(5) * 16, random(1 << 32)][random(3) as usize];
+                table.push(raw(address, bytes as u32, random(8) as u32, random(18) as u16));
+            }
+            if let Ok(taken) = taken(&memory, &table, random(17) as u16) {
+                assert!(taken.request.len() <= 64);
+                taken.answer.write(&memory, &[random(256) as u8; 8]);
+            }
+        }
+    }
+
+    #[test]
     fn answer_when_there_is_no_room_or_no_memory_then_writes_nothing() {
         let memory = memory();
         let small = taken(&memory, &[raw(0x8000, 8, NEXT, 1), raw(0x9000, 7, WRITE, 0)], 0).expect("whole");

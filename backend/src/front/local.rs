@@ -220,7 +220,10 @@ impl Session {
                 Message::Unpin { .. } => {}
                 _ => return Err(Malformed::new("message that a program does not send").into()),
             }
-            self.worker.channel.send(&message, cookie, descriptors)?;
+            if self.worker.channel.send(&message, cookie, descriptors).is_err() {
+                // Whatever it is, its end tells.
+                self.worker.kill();
+            }
         }
         Ok(())
     }

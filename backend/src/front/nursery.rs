@@ -18,7 +18,7 @@ use crate::os;
 
 /// Longest that the first worker may take to load its library, before `gpuferryd` gives up at its start.
 const FIRST_READY: Duration = Duration::from_secs(60);
-/// Pause after a worker that could not be started or kept, before the next.
+/// Pause after a worker that could not be started, before the pool's next.
 const PAUSE: Duration = Duration::from_secs(1);
 
 /// Why there is no worker.
@@ -169,6 +169,8 @@ fn run(shared: &Shared, proven: &mpsc::Sender<Result<(), NoWorker>>) {
     os::use_old_layout();
     // Nobody listens only where the nursery is dropped.
     let _ = proven.send(first(shared));
+    // After a failure the pool waits a while; a session does not.
+    let mut retry = Instant::now();
     loop {
         let mut state = shared.lock();
         let for_session = loop {
@@ -176,24 +178,25 @@ fn run(shared: &Shared, proven: &mpsc::Sender<Result<(), NoWorker>>) {
                 state.wanted -= 1;
                 break true;
             }
-            if state.ready.len() < shared.prestart {
+            let wait = retry.saturating_duration_since(Instant::now());
+            let wanting = state.ready.len() < shared.prestart;
+            if wanting && wait.is_zero() {
                 break false;
             }
-            state = shared.news.wait(state).unwrap_or_else(PoisonError::into_inner);
+            let time = if wanting { wait } else { Duration::MAX };
+            state = shared.news.wait_timeout(state, time).unwrap_or_else(PoisonError::into_inner).0;
         };
         drop(state);
-        let started = Worker::start(&shared.program);
-        let failed = started.is_err();
-        match started {
-            _ if for_session => {
+        match Worker::start(&shared.program) {
+            started if for_session => {
                 shared.lock().started.push_back(started);
                 shared.answers.notify_one();
             }
             Ok(worker) => shared.lock().ready.push_back(worker),
-            Err(ref error) => log::error!("{error}"),
-        }
-        if failed && !for_session {
-            std::thread::sleep(PAUSE);
+            Err(error) => {
+                log::error!("{error}");
+                retry = Instant::now() + PAUSE;
+            }
         }
     }
 }

@@ -16,9 +16,7 @@ use super::device::Vring;
 use super::events::Pending;
 use super::request::{Limits, Request};
 use super::sessions::Sessions;
-
-/// Lines that one connection may have in the log about malformed chains: a hostile guest shall not fill the disk.
-const MAX_COMPLAINTS: u32 = 100;
+use crate::complaints::Complaints;
 
 /// A view of guest memory that stays valid while it is held.
 pub(super) type Guard = GuestMemoryLoadGuard<GuestMemoryMmap>;
@@ -30,7 +28,7 @@ pub(super) struct Queues {
     broken: [bool; QUEUE_COUNT as usize],
     /// The driver has no buffer in the event queue that was not taken.
     no_event_buffers: bool,
-    complaints: u32,
+    complaints: Complaints,
 }
 
 fn pair(first: u32, second: u32) -> [u8; ANSWER_BYTES] {
@@ -61,12 +59,7 @@ impl Queues {
     }
 
     fn complain(&mut self, queue: u32, why: Malformed) {
-        self.complaints += 1;
-        match self.complaints {
-            ..MAX_COMPLAINTS => log::warn!("queue {queue}: {why}"),
-            MAX_COMPLAINTS => log::warn!("queue {queue}: {why}; more of these are not logged"),
-            _ => {}
-        }
+        self.complaints.add(format_args!("queue {queue}: {why}"));
     }
 
     /// The next chain of a queue. A ring that says what cannot be is not looked at again until it is set up anew.

@@ -19,6 +19,7 @@ use super::request::Request;
 use super::session::{Phase, Session};
 use super::watch::{Source, Token, Watch};
 use crate::channel::{ChannelError, Received};
+use crate::complaints::Complaints;
 use crate::death;
 
 /// How long the end of a worker may take before the log says so.
@@ -44,12 +45,21 @@ pub(super) struct Sessions {
     ram: Ram,
     table: BTreeMap<u32, Session>,
     generation: u32,
+    complaints: Complaints,
     pub(super) out: Out,
 }
 
 impl Sessions {
     pub(super) fn new(nursery: Arc<Nursery>, watch: Watch) -> Sessions {
-        Sessions { nursery, watch, ram: Ram::default(), table: BTreeMap::new(), generation: 0, out: Out::default() }
+        Sessions {
+            nursery,
+            watch,
+            ram: Ram::default(),
+            table: BTreeMap::new(),
+            generation: 0,
+            complaints: Complaints::default(),
+            out: Out::default(),
+        }
     }
 
     pub(super) fn watch(&self) -> &Watch {
@@ -76,7 +86,7 @@ impl Sessions {
                 let pieces = match self.ram.pieces(&pages) {
                     Ok(pieces) => pieces,
                     Err(malformed) => {
-                        log::warn!("session {session}: pin refused: {malformed}");
+                        self.complaints.add(format_args!("session {session}: pin refused: {malformed}"));
                         return self.answer(answer, RESPONSE_INVALID);
                     }
                 };
@@ -88,20 +98,20 @@ impl Sessions {
 
     fn open(&mut self, number: u32, who: String, window: Vec<wire::device::Extent>, answer: Answer) {
         if self.table.contains_key(&number) {
-            log::warn!("session {number}: open refused: the number is in use");
+            self.complaints.add(format_args!("session {number}: open refused: the number is in use"));
             return self.answer(answer, RESPONSE_INVALID);
         }
         let pieces = match self.ram.pieces(&window) {
             Ok(pieces) => pieces,
             Err(malformed) => {
-                log::warn!("session {number}: open refused: {malformed}");
+                self.complaints.add(format_args!("session {number}: open refused: {malformed}"));
                 return self.answer(answer, RESPONSE_INVALID);
             }
         };
         let worker = match self.nursery.take() {
             Ok(worker) => worker,
             Err(error) => {
-                log::error!("session {number}: no worker for {who}: {error}");
+                self.complaints.add(format_args!("session {number}: no worker for {who}: {error}"));
                 return self.answer(answer, RESPONSE_NO_WORKER);
             }
         };
@@ -124,7 +134,7 @@ impl Sessions {
 
     fn close(&mut self, number: u32, answer: Answer) {
         let Some(session) = self.table.get_mut(&number) else {
-            log::warn!("session {number}: close refused: no such session");
+            self.complaints.add(format_args!("session {number}: close refused: no such session"));
             return self.answer(answer, RESPONSE_INVALID);
         };
         match &mut session.phase {

@@ -17,6 +17,7 @@ use super::regions::{Region, Regions};
 use super::ring::Ring;
 use super::serve::{Server, Waker};
 use crate::channel::{Channel, ChannelError, Received};
+use crate::complaints::Complaints;
 use crate::death::EXIT_TROUBLE;
 use crate::mapping::{Mapping, Reservation, Source};
 use crate::os::{self, Interest};
@@ -35,6 +36,7 @@ pub(super) struct Control {
     reservation: Arc<Reservation>,
     answers: Arc<Answers>,
     served: Option<Served>,
+    complaints: Complaints,
 }
 
 impl Control {
@@ -51,6 +53,7 @@ impl Control {
             reservation: Arc::new(reservation),
             answers: Arc::new(answers),
             served: None,
+            complaints: Complaints::default(),
         }
     }
 
@@ -122,19 +125,16 @@ impl Control {
         self.served.as_ref().ok_or(Malformed::new("request before a session is open"))
     }
 
-    fn pin(&self, lent: Lent, pieces: &[Piece], file: Option<OwnedFd>) -> Result<u32, Malformed> {
+    fn pin(&mut self, lent: Lent, pieces: &[Piece], file: Option<OwnedFd>) -> Result<u32, Malformed> {
         let session = &self.served()?.session;
-        Ok(match session.memory().pin(lent, pieces, file) {
-            Ok(()) => RESPONSE_OK,
-            Err(PinError::Invalid(why)) => {
-                log::error!("session {}: lease {} is refused: {why}", session.number(), lent.lease);
-                RESPONSE_INVALID
-            }
-            Err(PinError::Io(error)) => {
-                log::error!("session {}: lease {} cannot be mapped: {error}", session.number(), lent.lease);
-                RESPONSE_LIMIT
-            }
-        })
+        let number = session.number();
+        let (status, line) = match session.memory().pin(lent, pieces, file) {
+            Ok(()) => return Ok(RESPONSE_OK),
+            Err(PinError::Invalid(why)) => (RESPONSE_INVALID, why.to_owned()),
+            Err(PinError::Io(error)) => (RESPONSE_LIMIT, format!("cannot be mapped: {error}")),
+        };
+        self.complaints.add(format_args!("session {number}: lease {} is refused: {line}", lent.lease));
+        Ok(status)
     }
 
     fn open(
@@ -194,7 +194,14 @@ impl Control {
                 }
             });
         }
-        Ok(Window::new(Mapping::joined(&sources)?)?)
+        let joined = Mapping::joined(&sources).map_err(|error| {
+            format!(
+                "mapping the window's {} pieces: {error} (guest memory on huge pages cannot be mapped by single pages: \
+                 give the guest ordinary shared memory)",
+                sources.len()
+            )
+        })?;
+        Ok(Window::new(joined)?)
     }
 }
 
