@@ -469,7 +469,7 @@ trait Launches {
 trait Memory {
     /// Free and total bytes of the current device.
     #[call(100, wait)]
-    fn cuMemGetInfo_v2(#[out] free: usize, #[out] total: usize);
+    fn cuMemGetInfo_v2(#[out] #[optional] free: usize, #[out] #[optional] total: usize);
     /// Allocates device memory.
     #[call(101, wait)] #[by_hand(both)]
     fn cuMemAlloc_v2(#[out] dptr: CUdeviceptr, bytesize: usize);
@@ -494,12 +494,12 @@ trait Memory {
     fn cuMemsetD8_v2(#[device(N)] dstDevice: CUdeviceptr, uc: u8, N: usize);
     /// Sets N times 16 bits.
     #[call(111, post)] #[ptds(cuMemsetD16Async)]
-    fn cuMemsetD16_v2(#[device(N * 2)] dstDevice: CUdeviceptr, us: u16, N: usize);
+    fn cuMemsetD16_v2(#[device(N * 2)] #[aligned(2)] dstDevice: CUdeviceptr, us: u16, N: usize);
     /// Sets N times 32 bits.
     #[call(112, post)] #[ptds(cuMemsetD32Async)]
-    fn cuMemsetD32_v2(#[device(N * 4)] dstDevice: CUdeviceptr, ui: u32, N: usize);
+    fn cuMemsetD32_v2(#[device(N * 4)] #[aligned(4)] dstDevice: CUdeviceptr, ui: u32, N: usize);
     /// Sets rows of bytes.
-    #[call(113, post)] #[ptds(cuMemsetD2D8Async)]
+    #[call(113, wait)] #[ptds(cuMemsetD2D8Async)]
     fn cuMemsetD2D8_v2(
         #[device(dstPitch * (Height - 1) + Width)] dstDevice: CUdeviceptr,
         dstPitch: usize,
@@ -508,18 +508,18 @@ trait Memory {
         Height: usize,
     );
     /// Sets rows of 16 bits.
-    #[call(114, post)] #[ptds(cuMemsetD2D16Async)]
+    #[call(114, wait)] #[ptds(cuMemsetD2D16Async)]
     fn cuMemsetD2D16_v2(
-        #[device(dstPitch * (Height - 1) + Width * 2)] dstDevice: CUdeviceptr,
+        #[device(dstPitch * (Height - 1) + Width * 2)] #[aligned(2)] dstDevice: CUdeviceptr,
         dstPitch: usize,
         us: u16,
         Width: usize,
         Height: usize,
     );
     /// Sets rows of 32 bits.
-    #[call(115, post)] #[ptds(cuMemsetD2D32Async)]
+    #[call(115, wait)] #[ptds(cuMemsetD2D32Async)]
     fn cuMemsetD2D32_v2(
-        #[device(dstPitch * (Height - 1) + Width * 4)] dstDevice: CUdeviceptr,
+        #[device(dstPitch * (Height - 1) + Width * 4)] #[aligned(4)] dstDevice: CUdeviceptr,
         dstPitch: usize,
         ui: u32,
         Width: usize,
@@ -530,12 +530,12 @@ trait Memory {
     fn cuMemsetD8Async(#[device(N)] dstDevice: CUdeviceptr, uc: u8, N: usize, hStream: CUstream);
     /// Sets N times 16 bits in a stream.
     #[call(117, post)] #[ptsz]
-    fn cuMemsetD16Async(#[device(N * 2)] dstDevice: CUdeviceptr, us: u16, N: usize, hStream: CUstream);
+    fn cuMemsetD16Async(#[device(N * 2)] #[aligned(2)] dstDevice: CUdeviceptr, us: u16, N: usize, hStream: CUstream);
     /// Sets N times 32 bits in a stream.
     #[call(118, post)] #[ptsz]
-    fn cuMemsetD32Async(#[device(N * 4)] dstDevice: CUdeviceptr, ui: u32, N: usize, hStream: CUstream);
+    fn cuMemsetD32Async(#[device(N * 4)] #[aligned(4)] dstDevice: CUdeviceptr, ui: u32, N: usize, hStream: CUstream);
     /// Sets rows of bytes in a stream.
-    #[call(119, post)] #[ptsz]
+    #[call(119, wait)] #[ptsz]
     fn cuMemsetD2D8Async(
         #[device(dstPitch * (Height - 1) + Width)] dstDevice: CUdeviceptr,
         dstPitch: usize,
@@ -545,9 +545,9 @@ trait Memory {
         hStream: CUstream,
     );
     /// Sets rows of 16 bits in a stream.
-    #[call(120, post)] #[ptsz]
+    #[call(120, wait)] #[ptsz]
     fn cuMemsetD2D16Async(
-        #[device(dstPitch * (Height - 1) + Width * 2)] dstDevice: CUdeviceptr,
+        #[device(dstPitch * (Height - 1) + Width * 2)] #[aligned(2)] dstDevice: CUdeviceptr,
         dstPitch: usize,
         us: u16,
         Width: usize,
@@ -555,9 +555,9 @@ trait Memory {
         hStream: CUstream,
     );
     /// Sets rows of 32 bits in a stream.
-    #[call(121, post)] #[ptsz]
+    #[call(121, wait)] #[ptsz]
     fn cuMemsetD2D32Async(
-        #[device(dstPitch * (Height - 1) + Width * 4)] dstDevice: CUdeviceptr,
+        #[device(dstPitch * (Height - 1) + Width * 4)] #[aligned(4)] dstDevice: CUdeviceptr,
         dstPitch: usize,
         ui: u32,
         Width: usize,

@@ -15,8 +15,10 @@ mod option {
     pub const INFO_LOG_BUFFER_SIZE_BYTES: u32 = 4;
     pub const ERROR_LOG_BUFFER: u32 = 5;
     pub const ERROR_LOG_BUFFER_SIZE_BYTES: u32 = 6;
-    /// Arrays of names and addresses, in the program's memory.
-    pub const POINTERS: &[u32] = &[17, 18, 22, 24, 26];
+    /// Arrays of names and addresses in the program's memory, and their lengths.
+    pub const ARRAYS: &[u32] = &[17, 18, 19, 25, 26, 27, 28];
+    /// Past the last option.
+    pub const COUNT: u32 = 35;
 }
 
 /// A log buffer of the program's: where, how large, and the place of its size among the values.
@@ -73,7 +75,10 @@ impl Options {
         for at in 0..count as usize {
             let (option, value) = (options.at(at)?, values.at(at)?);
             match option {
-                option::WALL_TIME => read.wall_time_at = Some(at),
+                option::WALL_TIME => {
+                    read.wall_time_at = Some(at);
+                    read.travel(option, 0);
+                }
                 option::INFO_LOG_BUFFER => read.info.buffer = value as *mut c_char,
                 option::INFO_LOG_BUFFER_SIZE_BYTES => {
                     (read.info.room, read.info.size_at) = (value as u32 as usize, Some(at))
@@ -81,19 +86,23 @@ impl Options {
                 option::ERROR_LOG_BUFFER => read.error.buffer = value as *mut c_char,
                 option::ERROR_LOG_BUFFER_SIZE_BYTES => {
                     (read.error.room, read.error.size_at) = (value as u32 as usize, Some(at));
+                    read.travel(option, value);
                 }
-                option if option::POINTERS.contains(&option) => {
+                option if option >= option::COUNT => return Err(CUDA_ERROR_INVALID_VALUE),
+                option if option::ARRAYS.contains(&option) => {
                     return Err(crate::counts::unsupported("an option of loading that holds an array"));
                 }
-                option => {
-                    read.bytes.extend(option.to_le_bytes());
-                    read.bytes.extend([0; 4]);
-                    // An option is an unsigned int, put into a pointer by a cast.
-                    read.bytes.extend((value as u64).to_le_bytes());
-                }
+                option => read.travel(option, value),
             }
         }
         Ok(read)
+    }
+
+    /// Adds an option that travels; the size of a log buffer asks for that log.
+    fn travel(&mut self, option: u32, value: usize) {
+        self.bytes.extend(option.to_le_bytes());
+        self.bytes.extend([0; 4]);
+        self.bytes.extend((value as u64).to_le_bytes());
     }
 
     /// No options.
@@ -143,7 +152,8 @@ mod tests {
         let options = [7u32, 3, 4, 2];
         let mut values = [4usize, info.as_mut_ptr() as usize, 8, 0];
         let read = Options::read(4, In(options.as_ptr()), In(values.as_mut_ptr())).expect("well-formed");
-        assert_eq!(read.bytes, [7, 0, 0, 0, 0, 0, 0, 0, 4, 0, 0, 0, 0, 0, 0, 0]);
+        let travels: Vec<(u8, u8)> = read.bytes.chunks_exact(16).map(|record| (record[0], record[8])).collect();
+        assert_eq!(travels, [(7, 4), (4, 8), (2, 0)]);
         read.fill(b"0123456789", b"", 1.5);
         assert_eq!(&info, b"0123456\0");
         assert_eq!((values[0], values[2], values[3] as u32), (4, 7, 1.5f32.to_bits()));

@@ -100,12 +100,12 @@ pub fn overlaps(start: u64, bytes: u64) -> bool {
 }
 
 /// Whether `bytes` of device memory from an address on are the program's; the host is asked where the guest does not know. For
-/// calls that nobody waits for, so that a wrong address is refused where it is given.
+/// calls that nobody waits for, so that a wrong address is refused where it is given. The address must be a multiple of `aligned`.
 ///
 /// # Errors
 /// `CUDA_ERROR_INVALID_VALUE`, also for a length that is none.
-pub fn check(caller: &Caller, address: u64, bytes: Option<u64>) -> Result<(), CUresult> {
-    let bytes = bytes.ok_or(CUDA_ERROR_INVALID_VALUE)?;
+pub fn check(caller: &Caller, address: u64, bytes: Option<u64>, aligned: u64) -> Result<(), CUresult> {
+    let bytes = bytes.filter(|_| address.is_multiple_of(aligned)).ok_or(CUDA_ERROR_INVALID_VALUE)?;
     let holds = |range: Range| range.kind == Kind::Reserved || bytes <= range.bytes - (address - range.start);
     match find(address) {
         Some(range) if holds(range) => Ok(()),

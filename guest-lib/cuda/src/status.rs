@@ -26,7 +26,7 @@ codes! {
     CUDA_ERROR_NOT_INITIALIZED = 3, "initialization error";
     CUDA_ERROR_DEINITIALIZED = 4, "driver shutting down";
     CUDA_ERROR_PROFILER_DISABLED = 5, "profiler disabled while using external profiling tool";
-    CUDA_ERROR_PROFILER_NOT_INITIALIZED = 6, "profiler not initialized";
+    CUDA_ERROR_PROFILER_NOT_INITIALIZED = 6, "profiler not initialized: call cudaProfilerInitialize()";
     CUDA_ERROR_PROFILER_ALREADY_STARTED = 7, "profiler already started";
     CUDA_ERROR_PROFILER_ALREADY_STOPPED = 8, "profiler already stopped";
     CUDA_ERROR_STUB_LIBRARY = 34, "CUDA driver is a stub library";
@@ -59,7 +59,7 @@ codes! {
     CUDA_ERROR_JIT_COMPILATION_DISABLED = 223, "PTX JIT compilation was disabled";
     CUDA_ERROR_UNSUPPORTED_EXEC_AFFINITY = 224, "the provided execution affinity is not supported";
     CUDA_ERROR_UNSUPPORTED_DEVSIDE_SYNC = 225, "the provided PTX contains unsupported call to cudaDeviceSynchronize";
-    CUDA_ERROR_CONTAINED = 226, "Invalid memory access contained";
+    CUDA_ERROR_CONTAINED = 226, "Invalid access of peer GPU memory over nvlink or a hardware error";
     CUDA_ERROR_INVALID_SOURCE = 300, "device kernel image is invalid";
     CUDA_ERROR_FILE_NOT_FOUND = 301, "file not found";
     CUDA_ERROR_SHARED_OBJECT_SYMBOL_NOT_FOUND = 302, "shared object symbol not found";
@@ -89,7 +89,7 @@ codes! {
     CUDA_ERROR_INVALID_PC = 718, "invalid program counter";
     CUDA_ERROR_LAUNCH_FAILED = 719, "unspecified launch failure";
     CUDA_ERROR_COOPERATIVE_LAUNCH_TOO_LARGE = 720, "too many blocks in cooperative launch";
-    CUDA_ERROR_TENSOR_MEMORY_LEAK = 721, "a device exit with Tensor Memory not freed";
+    CUDA_ERROR_TENSOR_MEMORY_LEAK = 721, "tensor memory not completely freed";
     CUDA_ERROR_NOT_PERMITTED = 800, "operation not permitted";
     CUDA_ERROR_NOT_SUPPORTED = 801, "operation not supported";
     CUDA_ERROR_SYSTEM_NOT_READY = 802, "system not yet initialized";
@@ -101,8 +101,8 @@ codes! {
     CUDA_ERROR_MPS_MAX_CLIENTS_REACHED = 808, "the hardware resources required to create MPS client have been exhausted";
     CUDA_ERROR_MPS_MAX_CONNECTIONS_REACHED = 809, "the hardware resources required to support device connections have been exhausted";
     CUDA_ERROR_MPS_CLIENT_TERMINATED = 810, "the MPS client has been terminated by the server";
-    CUDA_ERROR_CDP_NOT_SUPPORTED = 811, "is not supported in the present configuration";
-    CUDA_ERROR_CDP_VERSION_MISMATCH = 812, "a call to a device runtime of another version";
+    CUDA_ERROR_CDP_NOT_SUPPORTED = 811, "is using CUDA Dynamic Parallelism, but the current configuration, like MPS, does not support it";
+    CUDA_ERROR_CDP_VERSION_MISMATCH = 812, "unsupported interaction between different versions of CUDA Dynamic Parallelism";
     CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED = 900, "operation not permitted when stream is capturing";
     CUDA_ERROR_STREAM_CAPTURE_INVALIDATED = 901, "operation failed due to a previous error during capture";
     CUDA_ERROR_STREAM_CAPTURE_MERGE = 902, "operation would result in a merge of separate capture sequences";

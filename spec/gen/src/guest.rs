@@ -410,9 +410,9 @@ fn bind(
             }
             vec![name.to_string()]
         }
-        Role::Number { device: Some(bytes), .. } if !call.waits => {
+        Role::Number { device: Some(bytes), aligned, .. } if !call.waits => {
             // What nobody waits for is refused here, where the call is made.
-            text.line(format!("crate::ranges::check(&c, {name}, {bytes})?;"));
+            text.line(format!("crate::ranges::check(&c, {name}, {bytes}, {aligned})?;"));
             vec![name.to_string()]
         }
         Role::Number { .. } | Role::AnyHandle | Role::OutRun | Role::Run { .. } => vec![name.to_string()],

@@ -250,6 +250,8 @@ pub enum Role {
         number: Number,
         /// Device memory that the call touches from this address on: a printed expression of its bytes.
         device: Option<String>,
+        /// The device address must be a multiple of this; the guest refuses another one.
+        aligned: u64,
     },
     /// A number that is the count of a buffer's elements; it travels as the buffer's length.
     Length {

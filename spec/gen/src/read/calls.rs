@@ -250,7 +250,14 @@ fn value_role(input: &Input<'_>, inputs: &[Input<'_>], names: &Names) -> Read<Ro
             None => (input.ty.span(), format!("unknown type `{name}`")),
         });
     };
-    input.only(&["device"])?;
+    input.only(&["device", "aligned"])?;
+    let aligned = match input.attribute("aligned") {
+        None => 1,
+        Some(attribute) => {
+            let number: syn::LitInt = attributes::arguments(attribute)?;
+            number.base10_parse().map_err(|error| (number.span(), error.to_string()))?
+        }
+    };
     let device = match input.attribute("device") {
         None => None,
         Some(attribute) => {
@@ -265,7 +272,7 @@ fn value_role(input: &Input<'_>, inputs: &[Input<'_>], names: &Names) -> Read<Ro
             Some(attributes::expression(&expr, &place)?)
         }
     };
-    Ok(Role::Number { name, number, device })
+    Ok(Role::Number { name, number, device, aligned })
 }
 
 fn handle_role(input: &Input<'_>, kind: usize, inputs: &[Input<'_>]) -> Read<Role> {
@@ -301,7 +308,7 @@ fn lengths(call: &mut Call) -> Read<()> {
         let (Role::Input { length, .. } | Role::Output { length, .. }) = call.arguments[place].role else { continue };
         let counted = &mut call.arguments[length];
         match &counted.role {
-            Role::Number { name, number, device: None } => {
+            Role::Number { name, number, device: None, .. } => {
                 counted.role = Role::Length { name: name.clone(), number: *number, of: place };
             }
             Role::Length { .. } => {}
