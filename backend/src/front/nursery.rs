@@ -34,7 +34,7 @@ pub enum NoWorker {
     #[error("cannot start a thread: {0}")]
     Thread(std::io::Error),
     /// It ended before it was ready.
-    #[error("the first worker {0}")]
+    #[error("the first worker {0} before it was ready")]
     Ended(String),
     /// It never was ready.
     #[error("the first worker was not ready within {} s: the host's driver may hang", FIRST_READY.as_secs())]
@@ -167,8 +167,13 @@ fn first(shared: &Shared) -> Result<(), NoWorker> {
 
 fn run(shared: &Shared, proven: &mpsc::Sender<Result<(), NoWorker>>) {
     os::use_old_layout();
-    // Nobody listens only where the nursery is dropped.
-    let _ = proven.send(first(shared));
+    let result = first(shared);
+    let failed = result.is_err();
+    // The nursery waits for this; it is the only thing that can be gone.
+    let _ = proven.send(result);
+    if failed {
+        return;
+    }
     // After a failure the pool waits a while; a session does not.
     let mut retry = Instant::now();
     loop {
