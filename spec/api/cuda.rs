@@ -333,8 +333,8 @@ trait Modules {
         #[out] infoLog: Vec<u8>,
         #[out] errorLog: Vec<u8>,
     );
-    /// Unloads a module with its functions.
-    #[call(41, post)]
+    /// Unloads a module with its functions. Sleeps until the device is done with them.
+    #[call(41, wait)] #[block]
     fn cuModuleUnload(#[free] hmod: CUmodule);
     /// A kernel of a module.
     #[call(42, wait)] #[by_hand(guest)]
@@ -361,8 +361,8 @@ trait Modules {
         #[out] infoLog: Vec<u8>,
         #[out] errorLog: Vec<u8>,
     );
-    /// Unloads a library with its kernels.
-    #[call(51, post)] #[no_context]
+    /// Unloads a library with its kernels. Sleeps until the device is done with them.
+    #[call(51, wait)] #[block] #[no_context]
     fn cuLibraryUnload(#[free] library: CUlibrary);
     /// A kernel of a library.
     #[call(52, wait)] #[no_context] #[by_hand(guest)]
@@ -482,8 +482,8 @@ trait Memory {
         Height: usize,
         ElementSizeBytes: u32,
     );
-    /// Frees device memory.
-    #[call(103, post)] #[by_hand(both)]
+    /// Frees device memory. Sleeps until the device is done with it.
+    #[call(103, wait)] #[block] #[by_hand(both)]
     fn cuMemFree_v2(dptr: CUdeviceptr);
     /// Start and bytes of the allocation that an address is in.
     #[call(104, wait)] #[by_hand(guest)]
@@ -493,10 +493,10 @@ trait Memory {
     #[call(110, post)] #[ptds(cuMemsetD8Async)]
     fn cuMemsetD8_v2(#[device(N)] dstDevice: CUdeviceptr, uc: u8, N: usize);
     /// Sets N times 16 bits.
-    #[call(111, post)] #[ptds(cuMemsetD16Async)]
+    #[call(111, post)] #[ptds(cuMemsetD16Async)] #[require(dstDevice % 2 == 0)]
     fn cuMemsetD16_v2(#[device(N * 2)] #[aligned(2)] dstDevice: CUdeviceptr, us: u16, N: usize);
     /// Sets N times 32 bits.
-    #[call(112, post)] #[ptds(cuMemsetD32Async)]
+    #[call(112, post)] #[ptds(cuMemsetD32Async)] #[require(dstDevice % 4 == 0)]
     fn cuMemsetD32_v2(#[device(N * 4)] #[aligned(4)] dstDevice: CUdeviceptr, ui: u32, N: usize);
     /// Sets rows of bytes.
     #[call(113, wait)] #[ptds(cuMemsetD2D8Async)]
@@ -529,10 +529,10 @@ trait Memory {
     #[call(116, post)] #[ptsz]
     fn cuMemsetD8Async(#[device(N)] dstDevice: CUdeviceptr, uc: u8, N: usize, hStream: CUstream);
     /// Sets N times 16 bits in a stream.
-    #[call(117, post)] #[ptsz]
+    #[call(117, post)] #[ptsz] #[require(dstDevice % 2 == 0)]
     fn cuMemsetD16Async(#[device(N * 2)] #[aligned(2)] dstDevice: CUdeviceptr, us: u16, N: usize, hStream: CUstream);
     /// Sets N times 32 bits in a stream.
-    #[call(118, post)] #[ptsz]
+    #[call(118, post)] #[ptsz] #[require(dstDevice % 4 == 0)]
     fn cuMemsetD32Async(#[device(N * 4)] #[aligned(4)] dstDevice: CUdeviceptr, ui: u32, N: usize, hStream: CUstream);
     /// Sets rows of bytes in a stream.
     #[call(119, wait)] #[ptsz]
@@ -661,8 +661,8 @@ trait Memory {
     /// Registers lent memory, mapped at the same address as in the guest. Flags are those of `cuMemHostRegister`.
     #[call(150, wait)] #[block] #[by_hand(both)]
     fn gpuferryMemHostRegister(address: u64, bytes: u64, lease: u32, flags: u32);
-    /// Ends that.
-    #[call(151, post)] #[by_hand(both)]
+    /// Ends that. Sleeps until the device is done with it.
+    #[call(151, wait)] #[block] #[by_hand(both)]
     fn gpuferryMemHostUnregister(address: u64);
 
     /// What the driver knows of an address.
@@ -750,7 +750,7 @@ trait Streams {
     #[call(201, post)] #[by_hand(guest)]
     fn cuStreamCreateWithPriority(#[new] phStream: CUstream, flags: u32, priority: i32);
     /// Ends a stream when its work is done.
-    #[call(202, post)] #[alias(cuStreamDestroy)]
+    #[call(202, post)] #[by_hand(guest)] #[alias(cuStreamDestroy)]
     fn cuStreamDestroy_v2(#[free] hStream: CUstream);
     /// Whether all work of a stream is done.
     #[call(203, wait)] #[ptsz]
@@ -803,6 +803,19 @@ trait Streams {
     /// What a stream records: its state, and the number of the recording.
     #[call(219, wait)] #[by_hand(both)]
     fn gpuferryStreamCaptureInfo(hStream: CUstream, #[out] captureStatus: u32, #[out] id: u64);
+}
+
+trait HostFunctions {
+    /// Makes the stream call a function of the guest's, known by a number. `callback` is 1 for `cuStreamAddCallback`, 0 for
+    /// `cuLaunchHostFunc`. The stream goes on when the number is confirmed.
+    #[call(240, post)] #[by_hand(both)]
+    fn gpuferryHostFunction(hStream: CUstream, id: u64, callback: u32);
+    /// Sleeps until a function is due. `status` is the stream's, for a callback.
+    #[call(241, wait)] #[block] #[no_context] #[by_hand(both)]
+    fn gpuferryNextHostFunction(#[out] id: u64, #[out] status: i32);
+    /// Confirms that the function has run.
+    #[call(242, post)] #[no_context] #[by_hand(both)]
+    fn gpuferryHostFunctionDone(id: u64);
 }
 
 trait Events {
@@ -1105,6 +1118,10 @@ trait Driver {
     #[driver]
     fn cuMemGetAllocationGranularity(granularity: *mut usize, prop: *const CUmemAllocationProp, option: u32);
 
+    #[driver]
+    fn cuLaunchHostFunc(hStream: CUstream, function: *const c_void, userData: *mut c_void);
+    #[driver]
+    fn cuStreamAddCallback(hStream: CUstream, callback: *const c_void, userData: *mut c_void, flags: u32);
     #[driver]
     fn cuStreamSetAttribute(hStream: CUstream, attr: u32, value: *const c_void);
     #[driver]

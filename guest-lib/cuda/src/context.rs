@@ -150,6 +150,11 @@ pub fn resolve(raw: u64) -> Result<&'static Context, CUresult> {
     handles::facts(handles::of_kind(kind::CUcontext, raw)?).ok_or(CUDA_ERROR_INVALID_CONTEXT)
 }
 
+/// The context that the program names, where null is a mistake.
+fn named(raw: u64) -> Result<&'static Context, CUresult> {
+    if raw == 0 { Err(CUDA_ERROR_INVALID_VALUE) } else { resolve(raw) }
+}
+
 #[inline]
 fn set_current(context: Option<&'static Context>) {
     CURRENT.set(context);
@@ -242,7 +247,9 @@ crate::export! {
 
     /// CUDA Driver API, cuDevicePrimaryCtxRelease.
     extern "C" fn cuDevicePrimaryCtxRelease_v2 | extern "C" fn cuDevicePrimaryCtxRelease(dev: i32) {
-        release(&caller::enter()?, dev)
+        // Also after a sticky error, as natively.
+        let session = caller::session()?;
+        release(&Caller { session, origin: caller::origin() }, dev)
     }
 
     /// CUDA Driver API, cuDevicePrimaryCtxReset: ends the context's objects. It stays retained, but is made anew by the next
@@ -307,7 +314,7 @@ crate::export! {
     /// CUDA Driver API, cuCtxDestroy: takes the context off the calling thread's stack where it is on top.
     extern "C" fn cuCtxDestroy_v2 | extern "C" fn cuCtxDestroy(ctx: u64) {
         let caller = caller::enter()?;
-        let context = if ctx == 0 { Err(CUDA_ERROR_INVALID_CONTEXT) } else { resolve(ctx) }?;
+        let context = named(ctx)?;
         if context.primary {
             return Err(CUDA_ERROR_INVALID_CONTEXT);
         }
@@ -328,7 +335,7 @@ crate::export! {
     /// CUDA Driver API, cuCtxPushCurrent.
     extern "C" fn cuCtxPushCurrent_v2 | extern "C" fn cuCtxPushCurrent(ctx: u64) {
         caller::session()?;
-        push(if ctx == 0 { Err(CUDA_ERROR_INVALID_CONTEXT) } else { resolve(ctx) }?);
+        push(named(ctx)?);
         Ok(())
     }
 

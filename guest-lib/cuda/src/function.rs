@@ -286,6 +286,9 @@ crate::export! {
     extern "C" fn cuFuncGetName(name: Out<*const c_char>, hfunc: u64) {
         caller::session()?;
         name.check()?;
+        if hfunc == 0 {
+            return Err(CUDA_ERROR_INVALID_VALUE);
+        }
         name.set(function(hfunc)?.1.name.as_ptr())
     }
 
@@ -344,6 +347,9 @@ crate::export! {
     extern "C" fn cuKernelGetName(name: Out<*const c_char>, hfunc: u64) {
         caller::session()?;
         name.check()?;
+        if hfunc == 0 {
+            return Err(CUDA_ERROR_INVALID_VALUE);
+        }
         name.set(kernel(hfunc)?.1.name.as_ptr())
     }
 

@@ -51,8 +51,11 @@ fn end(caller: &Caller, address: u64, kind: Kind, missing: CUresult) -> Result<(
 fn alloc(pp: Out<u64>, bytes: usize, flags: u32) -> Result<(), CUresult> {
     let caller = caller::enter_context()?;
     pp.check()?;
-    if bytes == 0 || flags & !ALLOC_FLAGS != 0 {
+    if flags & !ALLOC_FLAGS != 0 {
         return Err(CUDA_ERROR_INVALID_VALUE);
+    }
+    if bytes == 0 {
+        return pp.set(0);
     }
     let memory = caller.session.page_locked(bytes).map_err(caller::trouble)?;
     pp.set(add(&caller, memory, Kind::PageLocked, flags)?)

@@ -3,8 +3,11 @@
 
 use crate::CUresult;
 use crate::caller::{self, Caller};
+use crate::context;
 use crate::generated::{kind, send};
 use crate::handles::{self, Handle};
+use crate::program::Out;
+use crate::status::CUDA_ERROR_INVALID_HANDLE;
 use core::cell::RefCell;
 
 /// `CU_STREAM_LEGACY`.
@@ -33,7 +36,7 @@ impl Drop for Own {
 
 fn own() -> Result<Handle, CUresult> {
     let caller = caller::enter_context()?;
-    let context = crate::context::current();
+    let context = context::current();
     let find = |own: &Own| {
         own.0.borrow_mut().retain(|(_, stream)| handles::is_live(*stream));
         own.0.borrow().iter().find(|(of, _)| *of == context).map(|(_, stream)| *stream)
@@ -83,4 +86,68 @@ pub fn id(raw: u64) -> Result<u64, CUresult> {
     let mut id = 0;
     caller::answer(send::cuStreamGetId(&caller, resolve(raw)?, &mut id))?;
     Ok(id)
+}
+
+/// The context of a stream: of the special ones, the current one.
+fn context_of(stream: Handle) -> Result<Handle, CUresult> {
+    if stream.0 <= LEGACY { Ok(context::current_context()?.handle) } else { Ok(handles::owner(stream)) }
+}
+
+fn context_out(stream: Result<Handle, CUresult>, context: Out<u64>, green: Out<u64>) -> Result<(), CUresult> {
+    caller::enter_context()?;
+    context.check()?;
+    green.set_if_wanted(0);
+    context.set(context_of(stream?)?.0)
+}
+
+fn device_out(stream: Result<Handle, CUresult>, device: Out<i32>) -> Result<(), CUresult> {
+    caller::enter_context()?;
+    device.check()?;
+    device.set(context::resolve(context_of(stream?)?.0)?.device)
+}
+
+const NOT_WANTED: Out<u64> = Out(core::ptr::null_mut());
+
+crate::export! {
+    /// CUDA Driver API, cuStreamDestroy: never of a special stream.
+    extern "C" fn cuStreamDestroy_v2 | extern "C" fn cuStreamDestroy(hStream: u64) {
+        let caller = caller::enter_context()?;
+        if hStream <= PER_THREAD {
+            return Err(CUDA_ERROR_INVALID_HANDLE);
+        }
+        let stream = handles::of_kind(kind::CUstream, hStream)?;
+        caller::answer(send::cuStreamDestroy_v2(&caller, stream))?;
+        handles::free(stream);
+        Ok(())
+    }
+
+    /// CUDA Driver API, cuStreamGetCtx.
+    extern "C" fn cuStreamGetCtx(hStream: u64, pctx: Out<u64>) {
+        context_out(resolve(hStream), pctx, NOT_WANTED)
+    }
+
+    /// CUDA Driver API, cuStreamGetCtx with the per-thread default stream.
+    extern "C" fn cuStreamGetCtx_ptsz(hStream: u64, pctx: Out<u64>) {
+        context_out(resolve_per_thread(hStream), pctx, NOT_WANTED)
+    }
+
+    /// CUDA Driver API, cuStreamGetCtx as of 12.5: no stream here is of a green context.
+    extern "C" fn cuStreamGetCtx_v2(hStream: u64, pCtx: Out<u64>, pGreenCtx: Out<u64>) {
+        context_out(resolve(hStream), pCtx, pGreenCtx)
+    }
+
+    /// CUDA Driver API, cuStreamGetCtx as of 12.5, with the per-thread default stream.
+    extern "C" fn cuStreamGetCtx_v2_ptsz(hStream: u64, pCtx: Out<u64>, pGreenCtx: Out<u64>) {
+        context_out(resolve_per_thread(hStream), pCtx, pGreenCtx)
+    }
+
+    /// CUDA Driver API, cuStreamGetDevice.
+    extern "C" fn cuStreamGetDevice(hStream: u64, device: Out<i32>) {
+        device_out(resolve(hStream), device)
+    }
+
+    /// CUDA Driver API, cuStreamGetDevice with the per-thread default stream.
+    extern "C" fn cuStreamGetDevice_ptsz(hStream: u64, device: Out<i32>) {
+        device_out(resolve_per_thread(hStream), device)
+    }
 }
