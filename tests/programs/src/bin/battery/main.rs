@@ -71,12 +71,18 @@ fn whole() -> Result<(), String> {
     let driver = load()?;
     start::before_init(&driver);
     let bench = Bench::open(driver)?;
+    let mut stopped = Vec::new();
     for (name, group) in GROUPS {
-        group(&bench.named(name)).map_err(|error| format!("{name}: {error}"))?;
+        let bench = bench.named(name);
+        if let Err(error) = group(&bench) {
+            bench.say("stopped", error);
+            stopped.push(name);
+        }
     }
     bench.close()?;
     // Processes of their own: a fault ends all that its process does on the device.
-    faults::run()
+    faults::run()?;
+    if stopped.is_empty() { Ok(()) } else { Err(format!("stopped before their end: {}", stopped.join(", "))) }
 }
 
 fn one(wanted: &str) -> Result<(), String> {
