@@ -77,7 +77,16 @@ pub fn next_id() -> u64 {
 
 impl Context {
     /// A new context; `api` as cuCtxGetApiVersion shall say.
+    ///
+    /// While a context of the process has a fault there are no new ones, as on a GPU.
     pub fn create(flags: u32, api: u32, primary: bool) -> Answer<Arc<Context>> {
+        if !primary {
+            Context::table()
+                .all()
+                .iter()
+                .filter(|(_, other)| other.is_alive())
+                .try_for_each(|(_, other)| other.check())?;
+        }
         let (_, context) = Context::table().insert(|handle| Context {
             handle,
             id: next_id(),

@@ -42,8 +42,11 @@ pub fn register(base: u64, size: u64, flags: u32, context: u64) -> Answer {
     Ok(())
 }
 
-/// Unregisters the range that begins at `base`.
+/// Unregisters the range that begins at `base`; an address inside one is another mistake than one outside all.
 pub fn unregister(base: u64) -> Answer {
+    if find(base).is_some_and(|range| range.base != base) {
+        return Err(Status::INVALID_VALUE);
+    }
     let mut ranges = RANGES.write().unwrap_or_else(PoisonError::into_inner);
     ranges.remove(&base).map(drop).ok_or(Status::HOST_MEMORY_NOT_REGISTERED)
 }

@@ -23,17 +23,19 @@ pub const MOST: usize = 256 << 20;
 /// Most fat binaries behind one wrapper.
 const MOST_PARTS: usize = 4096;
 
-/// The PTX texts that make up the image at `address`; usually one, several if they are still to be linked.
-pub fn at_address(address: u64, capability: u32) -> Answer<Vec<Vec<u8>>> {
+/// The PTX texts that make up the image at `address`; usually one, several if they are still to be linked. A wrapper is
+/// taken only if `wrappers` says so: libraries are loaded from them, modules are not.
+pub fn at_address(address: u64, capability: u32, wrappers: bool) -> Answer<Vec<Vec<u8>>> {
     if address == 0 {
         return Err(Status::INVALID_VALUE);
     }
     // A text may be shorter than a magic number.
     match copy_readable(address, 4).ok().and_then(|head| u32_at(&head, 0)) {
-        Some(WRAPPER_MAGIC) => wrapped(address, capability),
+        Some(WRAPPER_MAGIC) if wrappers => wrapped(address, capability),
+        Some(WRAPPER_MAGIC) => Err(Status::INVALID_IMAGE),
         Some(FAT_MAGIC) => Ok(vec![from_fat(&fat_at(address)?, capability)?]),
         Some(ELF_MAGIC) => Err(Status::NO_BINARY_FOR_GPU),
-        _ => Ok(vec![text_at(address)?]),
+        _ => Ok(vec![checked_text(text_at(address)?)?]),
     }
 }
 
@@ -43,7 +45,25 @@ pub fn in_bytes(bytes: &[u8], capability: u32) -> Answer<Vec<u8>> {
         Some(FAT_MAGIC) => from_fat(bytes, capability),
         Some(ELF_MAGIC) => Err(Status::NO_BINARY_FOR_GPU),
         _ if bytes.len() > MOST => Err(Status::INVALID_IMAGE),
-        _ => Ok(trimmed(bytes).to_vec()),
+        _ => checked_text(trimmed(bytes).to_vec()),
+    }
+}
+
+/// A text that begins as PTX does, after comments and white space; anything else is no image.
+fn checked_text(text: Vec<u8>) -> Answer<Vec<u8>> {
+    let mut rest = text.as_slice();
+    loop {
+        rest = rest.trim_ascii_start();
+        let comment = |start: &[u8], end: &[u8]| {
+            let after = rest.strip_prefix(start)?;
+            let at = after.windows(end.len()).position(|window| window == end)?;
+            after.get(at + end.len()..)
+        };
+        match comment(b"//", b"\n").or_else(|| comment(b"/*", b"*/")) {
+            Some(after) => rest = after,
+            None if rest.starts_with(b".version") => return Ok(text),
+            None => return Err(Status::INVALID_IMAGE),
+        }
     }
 }
 
@@ -100,12 +120,8 @@ fn text_at(address: u64) -> Answer<Vec<u8>> {
 /// The PTX text of a fat binary that suits the capability best.
 fn from_fat(bytes: &[u8], capability: u32) -> Answer<Vec<u8>> {
     let entries = entries(bytes)?;
-    let older = entries.iter().filter(|entry| entry.target <= capability).max_by_key(|entry| entry.target);
-    // With nothing for this capability or an earlier one, the earliest is worth trying: the compiler knows more
-    // instructions than the capability promises.
-    let best = older.or_else(|| entries.iter().min_by_key(|entry| entry.target));
-    let best = best.ok_or(Status::NO_BINARY_FOR_GPU)?;
-    unpack(best)
+    let best = entries.iter().filter(|entry| entry.target <= capability).max_by_key(|entry| entry.target);
+    unpack(best.ok_or(Status::NO_BINARY_FOR_GPU)?)
 }
 
 struct Entry<'a> {
@@ -220,7 +236,11 @@ mod tests {
         ]);
         assert_eq!(in_bytes(&image, 75).expect("ptx"), b"new");
         assert_eq!(in_bytes(&image, 60).expect("ptx"), b"old");
-        assert_eq!(at_address(image.as_ptr() as u64, 75).expect("ptx"), [b"new"]);
+        assert_eq!(in_bytes(&image, 50), Err(Status::NO_BINARY_FOR_GPU));
+        assert_eq!(at_address(image.as_ptr() as u64, 75, false).expect("ptx"), [b"new"]);
+        let wrapper = [u64::from(WRAPPER_MAGIC) | 1 << 32, image.as_ptr() as u64, 0];
+        assert_eq!(at_address(wrapper.as_ptr() as u64, 75, true).expect("ptx"), [b"new"]);
+        assert_eq!(at_address(wrapper.as_ptr() as u64, 75, false), Err(Status::INVALID_IMAGE));
     }
 
     #[test]
@@ -253,13 +273,15 @@ mod tests {
 
     #[test]
     fn text_when_followed_by_nul_then_without_it() {
-        let text = c".version 7.0\n.target sm_50";
-        assert_eq!(at_address(text.as_ptr() as u64, 75).expect("text"), [text.to_bytes()]);
+        let text = c"// made by hand\n/* */ .version 7.0\n.target sm_50";
+        assert_eq!(at_address(text.as_ptr() as u64, 75, false).expect("text"), [text.to_bytes()]);
+        assert_eq!(at_address(c"int main()".as_ptr() as u64, 75, false), Err(Status::INVALID_IMAGE));
+        assert_eq!(at_address(c"".as_ptr() as u64, 75, false), Err(Status::INVALID_IMAGE));
     }
 
     #[test]
     fn address_when_wild_then_refused() {
-        assert_eq!(at_address(0, 75), Err(Status::INVALID_VALUE));
-        assert!(at_address(64, 75).is_err());
+        assert_eq!(at_address(0, 75, true), Err(Status::INVALID_VALUE));
+        assert!(at_address(64, 75, true).is_err());
     }
 }

@@ -126,7 +126,11 @@ pub fn compile(texts: &[Vec<u8>], report: &mut String) -> Answer<(Vec<u8>, engin
     answer.map_err(|error| {
         report.push_str(&format!("ptx error: {error}\n"));
         log::warn!("PTX refused: {error}");
-        compile_status(error.kind)
+        match (error.kind, texts.len()) {
+            // With nothing to link, what is not there is a mistake of the text.
+            (CompileErrorKind::UnresolvedSymbol, 1) => Status::INVALID_PTX,
+            (kind, _) => compile_status(kind),
+        }
     })
 }
 

@@ -207,7 +207,7 @@ mod tests {
         let slow = Work::start(Some(Box::new(|| std::thread::sleep(Duration::from_millis(20)))), &[]);
         let quick = Work::start(append(&list, 1), &[]);
         let marker = Work::start(None, [&slow, &quick]);
-        Work::start(append(&list, 2), &[marker.clone()]).wait();
+        Work::start(append(&list, 2), [&marker]).wait();
         assert!(slow.is_done() && quick.is_done() && marker.is_done());
         assert_eq!(*lock(&list), [1, 2]);
     }

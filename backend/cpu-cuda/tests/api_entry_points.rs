@@ -1,5 +1,8 @@
 //! cuGetProcAddress, cuGetExportTable, errors, the device's attributes, and the names that the library exports.
 
+// Every call is one export, with handles and memory that the test owns.
+#![allow(clippy::undocumented_unsafe_blocks)]
+
 mod common;
 
 use std::ffi::{CStr, c_char};

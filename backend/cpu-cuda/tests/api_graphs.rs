@@ -1,5 +1,8 @@
 //! Graphs through the exported functions: built, captured, launched, changed.
 
+// Every call is one export, with handles and memory that the test owns.
+#![allow(clippy::undocumented_unsafe_blocks)]
+
 mod common;
 
 use common::*;
@@ -19,7 +22,9 @@ use cpu_cuda::stream::Stream;
 use cpu_cuda::types::MemsetNode;
 
 fn host() -> u64 {
-    made(|out| unsafe { cuMemHostAlloc(out, 64, 0) })
+    let at = made(|out| unsafe { cuMemHostAlloc(out, 64, 0) });
+    ok(unsafe { cuMemsetD8_v2(at, 0, 64) });
+    at
 }
 
 fn byte(at: u64) -> u8 {
@@ -101,8 +106,11 @@ fn capture_when_synchronised_inside_then_invalidated() {
     let stream = stream(1);
     ok(unsafe { cuStreamBeginCapture_v2(stream, 2) });
     assert_eq!(unsafe { cuStreamSynchronize(stream) }, Status::STREAM_CAPTURE_UNSUPPORTED.0);
-    assert_eq!(unsafe { cuStreamEndCapture(stream, Out(&mut Handle::NULL)) }, Status::STREAM_CAPTURE_INVALIDATED.0);
-    assert_eq!(unsafe { cuStreamEndCapture(stream, Out(&mut Handle::NULL)) }, Status::ILLEGAL_STATE.0);
+    assert_eq!(
+        unsafe { cuStreamEndCapture(stream, Out(&mut Handle::default())) },
+        Status::STREAM_CAPTURE_INVALIDATED.0
+    );
+    assert_eq!(unsafe { cuStreamEndCapture(stream, Out(&mut Handle::default())) }, Status::ILLEGAL_STATE.0);
     ok(unsafe { cuStreamSynchronize(stream) });
 }
 

@@ -1,5 +1,8 @@
 //! Memory through the exported functions: allocation, copies, fills, pointers, pools, virtual memory.
 
+// Every call is one export, with handles and memory that the test owns.
+#![allow(clippy::undocumented_unsafe_blocks)]
+
 mod common;
 
 use common::*;

@@ -1,5 +1,8 @@
 //! Streams and events through the exported functions: what waits for what.
 
+// Every call is one export, with handles and memory that the test owns.
+#![allow(clippy::undocumented_unsafe_blocks)]
+
 mod common;
 
 use std::sync::Mutex;

@@ -26,6 +26,20 @@ fn checked_flags(flags: u32) -> Answer<u32> {
     Ok(flags)
 }
 
+/// The index of a limit. The last ones of [`LIMITS`] are for graphics and shared memory between processes.
+fn known_limit(limit: u32) -> Answer<usize> {
+    match limit {
+        0..=6 => Ok(limit as usize),
+        _ if (limit as usize) < LIMITS => Err(Status::UNSUPPORTED_LIMIT),
+        _ => Err(Status::INVALID_VALUE),
+    }
+}
+
+/// A context that the call is about; null is a mistake of another kind than a wrong handle.
+fn given(context: Handle<Context>) -> Answer<Arc<Context>> {
+    if context.is_null() { Err(Status::INVALID_VALUE) } else { context.get() }
+}
+
 fn create(out: Out<Handle<Context>>, flags: u32, device: i32, api: u32) -> Answer {
     out.check()?;
     device::check(device)?;
@@ -36,7 +50,7 @@ fn create(out: Out<Handle<Context>>, flags: u32, device: i32, api: u32) -> Answe
 }
 
 fn destroy(handle: Handle<Context>) -> Answer {
-    let context = handle.get()?;
+    let context = given(handle)?;
     if context.primary {
         return Err(Status::INVALID_CONTEXT);
     }
@@ -161,12 +175,12 @@ cuda! {
     }
 
     fn cuCtxPushCurrent(context: Handle<Context>) {
-        context::push(context.get()?);
+        context::push(given(context)?);
         Ok(())
     }
 
     fn cuCtxPushCurrent_v2(context: Handle<Context>) {
-        context::push(context.get()?);
+        context::push(given(context)?);
         Ok(())
     }
 
@@ -225,14 +239,13 @@ cuda! {
     fn cuCtxGetLimit(value: Out<u64>, limit: u32) {
         let context = context::current()?;
         let limits = *crate::work::lock(&context.limits);
-        value.set(*limits.get(limit as usize).filter(|_| limit < 7).ok_or(Status::UNSUPPORTED_LIMIT)?)
+        value.set(*limits.get(known_limit(limit)?).ok_or(Status::INVALID_VALUE)?)
     }
 
     fn cuCtxSetLimit(limit: u32, value: u64) {
-        const { assert!(LIMITS >= 7) };
         let context = context::current()?;
         let mut limits = crate::work::lock(&context.limits);
-        let slot = limits.get_mut(limit as usize).filter(|_| limit < 7).ok_or(Status::UNSUPPORTED_LIMIT)?;
+        let slot = limits.get_mut(known_limit(limit)?).ok_or(Status::INVALID_VALUE)?;
         // The stack is an array of each thread of a kernel: a gigantic one would only fail later.
         if limit == 0 && value > 512 << 10 {
             return Err(Status::INVALID_VALUE);

@@ -27,7 +27,7 @@ cuda! {
     ) {
         out.check()?;
         let options = JitOptions::read(count, options, values)?;
-        create(out, image::at_address(code, driver::initialised()?.capability), options)
+        create(out, image::at_address(code, driver::initialised()?.capability, true), options)
     }
 
     fn cuLibraryLoadFromFile(

@@ -39,10 +39,10 @@ pub fn allocate(context: &Arc<Context>, bytes: u64, kind: Kind) -> Answer<u64> {
 }
 
 fn free(address: u64, may: impl FnOnce(Kind) -> bool) -> Answer {
-    let context = context::usable()?;
     if address == 0 {
         return Ok(());
     }
+    let context = context::usable()?;
     let arena = driver::arena()?;
     let found = arena.find(address).filter(|found| found.base == address).ok_or(Status::INVALID_VALUE)?;
     if !may(found.kind) {
@@ -59,6 +59,9 @@ fn host_alloc(out: Out<u64>, bytes: u64, flags: u32) -> Answer {
         return Err(Status::INVALID_VALUE);
     }
     let context = context::usable()?;
+    if bytes == 0 {
+        return out.set(0);
+    }
     // Every allocation is portable and mapped here.
     out.set(allocate(&context, bytes, Kind::Host(flags | DEVICE_MAP))?)
 }

@@ -33,7 +33,7 @@ pub fn compile_image(texts: Answer<Vec<Vec<u8>>>, options: JitOptions) -> Answer
 fn load(out: Out<Handle<Module>>, image: u64, options: JitOptions) -> Answer {
     out.check()?;
     let context = context::usable()?;
-    let texts = image::at_address(image, driver::initialised()?.capability);
+    let texts = image::at_address(image, driver::initialised()?.capability, false);
     let (_, code) = compile_image(texts, options)?;
     out.set(Module::create(context, code, None)?.handle)
 }
@@ -123,6 +123,9 @@ cuda! {
     fn cuModuleGetFunction(out: Out<Handle<Function>>, module: Handle<Module>, name: Text) {
         out.check()?;
         let name = name.read()?;
+        if name.is_empty() {
+            return Err(Status::INVALID_VALUE);
+        }
         out.set(module.get()?.function(&name)?)
     }
 
@@ -187,6 +190,9 @@ cuda! {
 
     fn cuFuncGetName(name: Out<*const c_char>, handle: u64) {
         name.check()?;
+        if handle == 0 {
+            return Err(Status::INVALID_VALUE);
+        }
         // The text lives as long as its function does, which is as long as the program's handle is good.
         name.set(function(handle)?.name.as_ptr())
     }

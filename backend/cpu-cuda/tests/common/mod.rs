@@ -1,6 +1,8 @@
 //! What the tests of the exported functions share: a context of their own on each thread, and calls that must succeed.
 
 #![allow(dead_code)]
+// Every call is one export, with handles and memory that the test owns.
+#![allow(clippy::undocumented_unsafe_blocks)]
 
 use std::ffi::{CString, c_char};
 use std::sync::Once;
