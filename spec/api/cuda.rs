@@ -810,9 +810,9 @@ trait HostFunctions {
     /// `cuLaunchHostFunc`. The stream goes on when the number is confirmed.
     #[call(240, post)] #[by_hand(both)]
     fn gpuferryHostFunction(hStream: CUstream, id: u64, callback: u32);
-    /// Sleeps until a function is due. `status` is the stream's, for a callback.
+    /// Sleeps until a function is due. `streamStatus` is the stream's, for a callback.
     #[call(241, wait)] #[block] #[no_context] #[by_hand(both)]
-    fn gpuferryNextHostFunction(#[out] id: u64, #[out] status: i32);
+    fn gpuferryNextHostFunction(#[out] id: u64, #[out] streamStatus: i32);
     /// Confirms that the function has run.
     #[call(242, post)] #[no_context] #[by_hand(both)]
     fn gpuferryHostFunctionDone(id: u64);

@@ -61,15 +61,27 @@ fn info(stream: Result<Handle, CUresult>) -> Result<(u32, u64), CUresult> {
     Ok((state, id))
 }
 
+/// The state of a stream's recording (`CUstreamCaptureStatus`), asked for only while any stream records.
+fn state_of(caller: &caller::Caller, stream: Handle) -> Result<u32, CUresult> {
+    let mut now = NONE;
+    if RECORDING.load(Ordering::Acquire) != 0 {
+        caller::answer(send::cuStreamIsCapturing(caller, stream, &mut now))?;
+    }
+    Ok(now)
+}
+
+/// Whether a stream records.
+///
+/// # Errors
+/// The host's answer.
+pub fn is_recording(caller: &caller::Caller, stream: Handle) -> Result<bool, CUresult> {
+    Ok(state_of(caller, stream)? != NONE)
+}
+
 fn is_capturing(stream: Result<Handle, CUresult>, state: Out<u32>) -> Result<(), CUresult> {
     state.check()?;
     let caller = caller::enter_context()?;
-    let stream = stream?;
-    let mut now = NONE;
-    if RECORDING.load(Ordering::Acquire) != 0 {
-        caller::answer(send::cuStreamIsCapturing(&caller, stream, &mut now))?;
-    }
-    state.set(now)
+    state.set(state_of(&caller, stream?)?)
 }
 
 /// Capture information, without the graph and its nodes, which are not carried.

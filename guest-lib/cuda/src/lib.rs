@@ -18,6 +18,7 @@ pub mod event;
 pub mod function;
 pub mod generated;
 pub mod handles;
+pub mod host_function;
 pub mod host_memory;
 pub mod image;
 pub mod init;

@@ -1,0 +1,162 @@
+//! Functions of the program that a stream calls (cuLaunchHostFunc, cuStreamAddCallback). A thread of the library sleeps until the
+//! worker says that one is due, runs it, and confirms; the stream waits meanwhile. The thread starts with the first function.
+
+use crate::CUresult;
+use crate::caller::{self, Caller};
+use crate::capture;
+use crate::generated::{number, send};
+use crate::handles::Handle;
+use crate::status::{CUDA_ERROR_INVALID_VALUE, CUDA_ERROR_OPERATING_SYSTEM};
+use crate::stream;
+use core::ffi::c_void;
+use core::sync::atomic::{AtomicU64, Ordering};
+use rt::{Malformed, Reader, Session};
+use std::collections::HashMap;
+use std::sync::{Mutex, OnceLock, PoisonError};
+
+/// `CUhostFn`.
+type HostFunction = unsafe extern "C" fn(*mut c_void);
+/// `CUstreamCallback`.
+type Callback = unsafe extern "C" fn(u64, CUresult, *mut c_void);
+
+#[derive(Clone, Copy)]
+enum What {
+    Function(HostFunction),
+    /// With the stream as the program named it.
+    Callback(Callback, u64),
+}
+
+#[derive(Clone, Copy)]
+struct Due {
+    what: What,
+    data: *mut c_void,
+    /// It is part of a recording and may be called again.
+    again: bool,
+}
+
+// SAFETY: the program's pointer is handed back to it, on a thread, as the API says.
+unsafe impl Send for Due {}
+
+static DUE: Mutex<Option<HashMap<u64, Due>>> = Mutex::new(None);
+
+/// Runs one function, where the number is one.
+fn run(id: u64, status: CUresult) {
+    let due = {
+        let mut all = DUE.lock().unwrap_or_else(PoisonError::into_inner);
+        let all = all.get_or_insert_default();
+        let due = all.get(&id).copied();
+        if due.is_some_and(|due| !due.again) {
+            all.remove(&id);
+        }
+        due
+    };
+    let Some(due) = due else { return };
+    // SAFETY: the program gave function and data for this call; no lock is held.
+    match due.what {
+        What::Function(function) => unsafe { function(due.data) },
+        // SAFETY: as above.
+        What::Callback(callback, stream) => unsafe { callback(stream, status, due.data) },
+    }
+}
+
+/// The thread's work, until the session is dead.
+fn serve(session: &'static Session) {
+    let caller = Caller { session, origin: caller::origin() };
+    // Not by the printed sender: it would take the late error of somebody's posted call.
+    let next = || {
+        let take = |status: CUresult, reader: &mut Reader<'_>| -> Result<(CUresult, u64, CUresult), Malformed> {
+            if status != 0 { Ok((status, 0, 0)) } else { Ok((0, reader.u64()?, reader.u32()? as i32)) }
+        };
+        session.wait(number::gpuferryNextHostFunction, caller.origin, 0, |_| Ok(()), take)
+    };
+    while let Ok((0, id, status)) = next() {
+        run(id, status);
+        if send::gpuferryHostFunctionDone(&caller, id) != 0 {
+            break;
+        }
+    }
+}
+
+/// Starts the thread, once; it takes no signals of the program's.
+fn start(session: &'static Session) -> Result<(), CUresult> {
+    static STARTED: OnceLock<bool> = OnceLock::new();
+    let started = *STARTED.get_or_init(|| {
+        // SAFETY: zero is a valid signal set; the calls fill and use local ones and set the calling thread's own mask.
+        let before = unsafe {
+            let (mut all, mut before): (libc::sigset_t, libc::sigset_t) = (core::mem::zeroed(), core::mem::zeroed());
+            libc::sigfillset(&raw mut all);
+            libc::pthread_sigmask(libc::SIG_SETMASK, &raw const all, &raw mut before);
+            before
+        };
+        let spawned = std::thread::Builder::new().name("gpuferry-calls".into()).spawn(move || serve(session));
+        // SAFETY: the mask that the thread had.
+        unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, &raw const before, core::ptr::null_mut()) };
+        spawned.is_ok()
+    });
+    if started { Ok(()) } else { Err(CUDA_ERROR_OPERATING_SYSTEM) }
+}
+
+fn enqueue(stream: Result<Handle, CUresult>, what: Option<What>, data: *mut c_void) -> Result<(), CUresult> {
+    static IDS: AtomicU64 = AtomicU64::new(1);
+    let caller = caller::enter_context()?;
+    let (stream, what) = (stream?, what.ok_or(CUDA_ERROR_INVALID_VALUE)?);
+    start(caller.session)?;
+    let again = capture::is_recording(&caller, stream)?;
+    let id = IDS.fetch_add(1, Ordering::Relaxed);
+    DUE.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert_default().insert(id, Due { what, data, again });
+    let kind = u32::from(matches!(what, What::Callback(..)));
+    caller::answer(send::gpuferryHostFunction(&caller, stream, id, kind))
+}
+
+fn callback(callback: Option<Callback>, stream: u64, flags: u32) -> Option<What> {
+    callback.filter(|_| flags == 0).map(|callback| What::Callback(callback, stream))
+}
+
+crate::export! {
+    /// CUDA Driver API, cuLaunchHostFunc.
+    extern "C" fn cuLaunchHostFunc(hStream: u64, r#fn: Option<HostFunction>, userData: *mut c_void) {
+        enqueue(stream::resolve(hStream), r#fn.map(What::Function), userData)
+    }
+
+    /// CUDA Driver API, cuLaunchHostFunc with the per-thread default stream.
+    extern "C" fn cuLaunchHostFunc_ptsz(hStream: u64, r#fn: Option<HostFunction>, userData: *mut c_void) {
+        enqueue(stream::resolve_per_thread(hStream), r#fn.map(What::Function), userData)
+    }
+
+    /// CUDA Driver API, cuStreamAddCallback.
+    extern "C" fn cuStreamAddCallback(hStream: u64, callback: Option<Callback>, userData: *mut c_void, flags: u32) {
+        enqueue(stream::resolve(hStream), self::callback(callback, hStream, flags), userData)
+    }
+
+    /// CUDA Driver API, cuStreamAddCallback with the per-thread default stream.
+    extern "C" fn cuStreamAddCallback_ptsz(
+        hStream: u64, callback: Option<Callback>, userData: *mut c_void, flags: u32,
+    ) {
+        enqueue(stream::resolve_per_thread(hStream), self::callback(callback, hStream, flags), userData)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use core::sync::atomic::AtomicUsize;
+
+    static CALLS: AtomicUsize = AtomicUsize::new(0);
+
+    unsafe extern "C" fn count(data: *mut c_void) {
+        CALLS.fetch_add(data as usize, Ordering::Relaxed);
+    }
+
+    #[test]
+    fn run_when_recorded_then_may_be_called_again_and_else_once() {
+        let due = |again| Due { what: What::Function(count), data: 1 as *mut c_void, again };
+        let ids = [u64::MAX - 1, u64::MAX];
+        let add = |id, due| DUE.lock().expect("unpoisoned").get_or_insert_default().insert(id, due);
+        add(ids[0], due(false));
+        add(ids[1], due(true));
+        for id in [ids[0], ids[0], ids[1], ids[1]] {
+            run(id, 0);
+        }
+        assert_eq!(CALLS.load(Ordering::Relaxed), 3);
+    }
+}
