@@ -126,8 +126,7 @@ fn senders(spec: &Spec, text: &mut Text) {
     text.line("/// Puts what came back in a reply where it belongs.");
     text.line("fn fill(buffer: &Buffer<'_>, to: &mut [u8], r: &mut Reader<'_>) -> Result<(), Malformed> {");
     text.line("if let Buffer::Reply { .. } = buffer {");
-    text.line("let data = r.run()?;");
-    text.line("to.get_mut(..data.len()).ok_or(Malformed::new(\"reply longer than asked\"))?.copy_from_slice(data);");
+    text.line("to.copy_from_slice(r.raw(to.len())?);");
     text.line("}");
     text.line("Ok(())");
     text.line("}");
@@ -169,9 +168,8 @@ fn sender(spec: &Spec, call: &Call, text: &mut Text) {
     }
     text.line(");");
     text.line("match sent {");
-    let makes_or_ends = |argument: &crate::model::Argument| {
-        matches!(argument.role, Role::New { .. } | Role::Handle { ends: true, .. })
-    };
+    let makes_or_ends =
+        |argument: &crate::model::Argument| matches!(argument.role, Role::New { .. } | Role::Handle { ends: true, .. });
     match (call.waits, call.blocks) {
         // The status of a call that makes or ends an object says whether the number means something on the host.
         (true, true) if !call.arguments.iter().any(makes_or_ends) => {
@@ -354,10 +352,16 @@ fn checks(spec: &Spec, call: &Call, text: &mut Text) {
         })
         .map(|argument| format!("{}.is_null()", argument.name))
         .collect();
-    if !null.is_empty() {
-        text.line(format!("if {} {{", null.join(" || ")));
+    let mut refuse = |condition: String| {
+        text.line(format!("if {condition} {{"));
         text.line(format!("return Err(crate::status::{});", spec.invalid));
         text.line("}");
+    };
+    if !null.is_empty() {
+        refuse(null.join(" || "));
+    }
+    for condition in &call.conditions {
+        refuse(format!("!({condition})"));
     }
 }
 

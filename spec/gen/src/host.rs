@@ -333,7 +333,8 @@ fn answer(call: &Call, text: &mut Text) {
             Role::OutRun => lines.push(format!("w.run(&{name})?;")),
             Role::Output { .. } => {
                 lines.push(format!("if let Buffer::Reply {{ .. }} = {name} {{"));
-                lines.push(format!("w.run(&{name}_reply)?;"));
+                // Both sides know the length.
+                lines.push(format!("w.raw(&{name}_reply)?;"));
                 lines.push("}".to_string());
             }
             _ => {}

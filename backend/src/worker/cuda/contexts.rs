@@ -61,7 +61,7 @@ impl Cuda {
         if !matches!(facts, Buffer::Reply { .. }) {
             return Err(Failure::Status(CUDA_ERROR_INVALID_VALUE));
         }
-        all.truncate(reply.len());
+        all.resize(reply.len(), 0);
         *reply = all;
         Ok(())
     }

@@ -22,7 +22,7 @@ const SHT_NOBITS: u32 = 8;
 /// `CUDA_ERROR_INVALID_IMAGE`.
 pub fn check(image: &[u8]) -> Result<(), i32> {
     let inside = match word(image, 0) {
-        Some(FATBIN_WRAPPER) | None => None,
+        Some(FATBIN_WRAPPER) | None => None, // a pointer; less than any image
         Some(FATBIN) => fatbin(image),
         Some(_) if image.starts_with(ELF) => elf(image),
         Some(_) => Some(()),

@@ -31,7 +31,7 @@ impl Cuda {
         options: &[u8],
     ) -> Result<(), Failure> {
         let call = self.library.cuLinkCreate_v2.ok_or_else(|| self.missing("cuLinkCreate_v2"))?;
-        let mut options = Options::read(options)?;
+        let mut options = Options::read(options, true)?;
         let (count, names, values) = (options.count(), options.names(), options.values());
         // SAFETY: the arrays have `count` entries; they and the logs they lead to are kept until the state ends.
         ok(unsafe { call(count, names, values, made) })?;
@@ -56,7 +56,7 @@ impl Cuda {
         if input >= INPUT_KINDS {
             return Err(Failure::Status(CUDA_ERROR_INVALID_VALUE));
         }
-        let mut options = Options::read(options)?;
+        let mut options = Options::read(options, false)?;
         let bytes = data.bytes() as usize;
         let copy = self.private(data)?;
         let (count, names, values) = (options.count(), options.names(), options.values());

@@ -22,6 +22,7 @@ mod copies;
 mod copies_3d;
 mod functions;
 mod generated;
+mod host_functions;
 mod host_memory;
 mod image;
 mod launch;
@@ -52,7 +53,8 @@ use super::{Api, Reply, Session};
 use answer::{Failure, is_sticky};
 use functions::Layout;
 use generated::{CUDA_ERROR_INVALID_VALUE, CUDA_ERROR_NOT_SUPPORTED, Library};
-use objects::{Kind, Objects};
+use host_functions::HostFunctions;
+use objects::{Kind, Objects, Owners};
 use ranges::{Range, Ranges, Sort};
 
 /// The API of one session.
@@ -64,6 +66,7 @@ pub struct Cuda {
     /// Layouts of parameters, by handle of the function or kernel.
     layouts: RwLock<HashMap<Handle, Arc<Layout>>>,
     links: Mutex<HashMap<usize, link::Link>>,
+    host_functions: Arc<HostFunctions>,
     textures: Mutex<HashSet<u64>>,
     surfaces: Mutex<HashSet<u64>>,
     missing: Mutex<BTreeSet<&'static str>>,
@@ -103,6 +106,7 @@ impl Cuda {
             ranges: RwLock::default(),
             layouts: RwLock::default(),
             links: Mutex::default(),
+            host_functions: Arc::default(),
             textures: Mutex::default(),
             surfaces: Mutex::default(),
             missing: Mutex::default(),
@@ -166,8 +170,8 @@ impl Cuda {
         if status != 0 {
             log::debug!("session {}: no {} was made: status {status}", self.session.number(), kind.name);
         }
-        let owner = if parent.is_null() && kind.in_context { thread::context_of(from) } else { parent };
-        self.objects.insert(kind, handle, owner, if status == 0 { Ok(made) } else { Err(status) })
+        let context = if kind.in_context { thread::context_of(from) } else { Handle::NULL };
+        self.objects.insert(kind, handle, Owners { context, parent }, if status == 0 { Ok(made) } else { Err(status) })
     }
 
     /// An object was ended by a call of `status`: its number and all that lived in it stop to mean anything.

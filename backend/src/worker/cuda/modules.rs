@@ -51,7 +51,7 @@ impl Cuda {
         error_log: &mut Vec<u8>,
     ) -> Result<(), Failure> {
         let call = self.library.cuModuleLoadDataEx.ok_or_else(|| self.missing("cuModuleLoadDataEx"))?;
-        let mut options = Options::read(options)?;
+        let mut options = Options::read(options, true)?;
         let image = self.image(image)?;
         let (count, names, values) = (options.count(), options.names(), options.values());
         // SAFETY: the image ends with zero bytes and names no extent outside; the arrays have `count` entries whose pointers are
@@ -76,7 +76,7 @@ impl Cuda {
         error_log: &mut Vec<u8>,
     ) -> Result<(), Failure> {
         let call = self.library.cuLibraryLoadData.ok_or_else(|| self.missing("cuLibraryLoadData"))?;
-        let mut options = Options::read(options)?;
+        let mut options = Options::read(options, true)?;
         for record in library_options.chunks(16) {
             let name = record.first_chunk().map(|name| u32::from_le_bytes(*name));
             if record.len() != 16 || name != Some(IGNORED_LIBRARY_OPTION) {

@@ -42,10 +42,21 @@ enum State {
 struct Entry {
     generation: u16,
     state: State,
-    owner: Handle,
+    /// What it ends with.
+    owners: Owners,
 }
 
-const EMPTY: Entry = Entry { generation: 0, state: State::Empty, owner: Handle::NULL };
+/// The objects that an object ends with; null for none.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Owners {
+    /// A context, for kinds that live in one.
+    pub context: Handle,
+    /// The object that it was taken from: a function's module, say.
+    pub parent: Handle,
+}
+
+const EMPTY: Entry =
+    Entry { generation: 0, state: State::Empty, owners: Owners { context: Handle::NULL, parent: Handle::NULL } };
 
 /// All tables of a session.
 pub struct Objects {
@@ -121,7 +132,7 @@ impl Objects {
         &self,
         kind: Kind,
         handle: Handle,
-        owner: Handle,
+        owners: Owners,
         made: Result<*mut c_void, i32>,
     ) -> Result<(), Malformed> {
         self.vacant(kind, handle)?;
@@ -136,7 +147,7 @@ impl Objects {
             Err(status) => State::Failed(status),
         };
         if let Some(entry) = table.get_mut(index) {
-            *entry = Entry { generation: handle.generation(), state, owner };
+            *entry = Entry { generation: handle.generation(), state, owners };
         }
         Ok(())
     }
@@ -182,7 +193,9 @@ impl Objects {
             for (kind, table) in (0u8..).zip(&self.tables) {
                 let mut table = table.write().unwrap_or_else(PoisonError::into_inner);
                 for (index, entry) in (0u32..).zip(table.iter_mut()) {
-                    if !entry.owner.is_null() && owners.contains(&entry.owner) {
+                    let Owners { context, parent } = entry.owners;
+                    let ends = |with: Handle| !with.is_null() && owners.contains(&with);
+                    if ends(context) || ends(parent) {
                         ended.push(Handle::new(kind, entry.generation, index));
                         *entry = EMPTY;
                     }
@@ -207,6 +220,10 @@ mod tests {
         std::ptr::without_provenance_mut(number)
     }
 
+    fn in_context(context: Handle) -> Owners {
+        Owners { context, parent: Handle::NULL }
+    }
+
     fn number(kind: Kind, index: u32) -> Handle {
         Handle::new(kind.number, 1, index)
     }
@@ -215,7 +232,7 @@ mod tests {
     fn get_when_the_number_is_not_a_live_one_then_is_the_kinds_error() {
         let objects = Objects::new();
         let event = number(kind::CUevent, 3);
-        objects.insert(kind::CUevent, event, Handle::NULL, Ok(object(0x1000))).expect("vacant");
+        objects.insert(kind::CUevent, event, Owners::default(), Ok(object(0x1000))).expect("vacant");
         assert_eq!(objects.get(kind::CUevent, event).map(|o| o as usize), Ok(0x1000));
         let wrong = [
             Handle::NULL,
@@ -236,14 +253,14 @@ mod tests {
     fn get_when_making_failed_then_is_that_status() {
         let objects = Objects::new();
         let stream = number(kind::CUstream, 0);
-        objects.insert(kind::CUstream, stream, Handle::NULL, Err(2)).expect("vacant");
+        objects.insert(kind::CUstream, stream, Owners::default(), Err(2)).expect("vacant");
         assert_eq!(objects.get(kind::CUstream, stream), Err(2));
     }
 
     #[test]
     fn vacant_when_in_use_far_away_or_of_another_kind_then_is_malformed() {
         let objects = Objects::new();
-        objects.insert(kind::CUevent, number(kind::CUevent, 0), Handle::NULL, Ok(object(16))).expect("vacant");
+        objects.insert(kind::CUevent, number(kind::CUevent, 0), Owners::default(), Ok(object(16))).expect("vacant");
         assert!(objects.vacant(kind::CUevent, number(kind::CUevent, 0)).is_err());
         assert!(objects.vacant(kind::CUevent, Handle::new(kind::CUevent.number, 2, 0)).is_err());
         assert!(objects.vacant(kind::CUevent, number(kind::CUevent, MAX_INDEX - 1)).is_err());
@@ -256,10 +273,12 @@ mod tests {
         let objects = Objects::new();
         let (context, module) = (number(kind::CUcontext, 0), number(kind::CUmodule, 0));
         let (function, other) = (number(kind::CUfunction, 0), number(kind::CUfunction, 1));
-        objects.insert(kind::CUcontext, context, Handle::NULL, Ok(object(16))).expect("vacant");
-        objects.insert(kind::CUmodule, module, context, Ok(object(32))).expect("vacant");
-        objects.insert(kind::CUfunction, function, module, Ok(object(48))).expect("vacant");
-        objects.insert(kind::CUfunction, other, Handle::NULL, Ok(object(64))).expect("vacant");
+        objects.insert(kind::CUcontext, context, Owners::default(), Ok(object(16))).expect("vacant");
+        objects.insert(kind::CUmodule, module, in_context(context), Ok(object(32))).expect("vacant");
+        objects
+            .insert(kind::CUfunction, function, Owners { context: Handle::NULL, parent: module }, Ok(object(48)))
+            .expect("vacant");
+        objects.insert(kind::CUfunction, other, Owners::default(), Ok(object(64))).expect("vacant");
         let mut ended = objects.remove(kind::CUcontext, context);
         ended.sort_by_key(|handle| handle.0);
         assert_eq!(ended, [context, module, function]);
@@ -268,11 +287,23 @@ mod tests {
     }
 
     #[test]
+    fn remove_when_a_context_ends_then_functions_of_kernels_end_and_kernels_stay() {
+        let objects = Objects::new();
+        let (context, kernel) = (number(kind::CUcontext, 0), number(kind::CUkernel, 0));
+        let function = number(kind::CUfunction, 0);
+        objects.insert(kind::CUcontext, context, Owners::default(), Ok(object(16))).expect("vacant");
+        objects.insert(kind::CUkernel, kernel, Owners::default(), Ok(object(32))).expect("vacant");
+        objects.insert(kind::CUfunction, function, Owners { context, parent: kernel }, Ok(object(48))).expect("vacant");
+        assert_eq!(objects.remove(kind::CUcontext, context), [context, function]);
+        assert!(objects.get(kind::CUkernel, kernel).is_ok());
+    }
+
+    #[test]
     fn remove_children_when_a_context_is_reset_then_it_stays() {
         let objects = Objects::new();
         let (context, module) = (number(kind::CUcontext, 0), number(kind::CUmodule, 0));
-        objects.insert(kind::CUcontext, context, Handle::NULL, Ok(object(16))).expect("vacant");
-        objects.insert(kind::CUmodule, module, context, Ok(object(32))).expect("vacant");
+        objects.insert(kind::CUcontext, context, Owners::default(), Ok(object(16))).expect("vacant");
+        objects.insert(kind::CUmodule, module, in_context(context), Ok(object(32))).expect("vacant");
         assert_eq!(objects.remove_children(context), [module]);
         assert!(objects.get(kind::CUcontext, context).is_ok());
     }

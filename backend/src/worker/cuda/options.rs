@@ -1,14 +1,13 @@
 //! Options of the just-in-time compiler and linker: from the bytes of a message to the driver's two arrays.
 //!
-//! Only options whose values are numbers travel. Where the guest has a log buffer it names the buffer's size, and the worker
-//! puts a buffer of its own there.
+//! Only options whose values are numbers travel. The logs and the time are always asked for, into memory of the worker's own.
 
 use std::ffi::c_void;
 
 use wire::Malformed;
 
 use super::answer::Failure;
-use super::generated::CUDA_ERROR_NOT_SUPPORTED;
+use super::generated::{CUDA_ERROR_INVALID_VALUE, CUDA_ERROR_NOT_SUPPORTED};
 
 /// Bytes of one option in a message.
 const RECORD: usize = 16;
@@ -23,6 +22,9 @@ const INFO_LOG_BUFFER: u32 = 3;
 const INFO_LOG_BYTES: u32 = 4;
 const ERROR_LOG_BUFFER: u32 = 5;
 const ERROR_LOG_BYTES: u32 = 6;
+
+/// The last that is known here.
+const LAST_OPTION: u32 = 34;
 
 /// Whether an option's value is a number that goes to the driver as it is.
 fn is_number(option: u32) -> bool {
@@ -42,49 +44,41 @@ pub struct Options {
 unsafe impl Send for Options {}
 
 impl Options {
-    /// Reads records of number u32, zero u32, value u64.
+    /// Reads records of number u32, zero u32, value u64; `logs` adds the logs and the time.
     ///
     /// # Errors
-    /// [`Malformed`] for broken records, `CUDA_ERROR_NOT_SUPPORTED` for an option that does not travel.
-    pub fn read(records: &[u8]) -> Result<Options, Failure> {
+    /// [`Malformed`] for broken records, `CUDA_ERROR_INVALID_VALUE` for an option that is none, `CUDA_ERROR_NOT_SUPPORTED` for one
+    /// that does not travel.
+    pub fn read(records: &[u8], logs: bool) -> Result<Options, Failure> {
         if !records.len().is_multiple_of(RECORD) || records.len() / RECORD > MAX_OPTIONS {
             return Err(Malformed::new("broken options").into());
         }
         let mut options = Options { names: vec![], values: vec![], info: None, error: None, wall_time: None };
+        if logs {
+            options.info = Some(options.push_log(INFO_LOG_BUFFER, INFO_LOG_BYTES));
+            options.error = Some(options.push_log(ERROR_LOG_BUFFER, ERROR_LOG_BYTES));
+            options.wall_time = Some(options.names.len());
+            options.push(WALL_TIME, std::ptr::null_mut());
+        }
         for record in records.chunks_exact(RECORD) {
             let mut reader = wire::payload::Reader::new(record);
             let (name, zero, value) = (reader.u32()?, reader.u32()?, reader.u64()?);
-            if zero != 0 {
-                return Err(Malformed::new("broken options").into());
+            match name {
+                _ if zero != 0 => return Err(Malformed::new("broken options").into()),
+                _ if is_number(name) => options.push(name, std::ptr::without_provenance_mut(value as usize)),
+                _ if name > LAST_OPTION => return Err(Failure::Status(CUDA_ERROR_INVALID_VALUE)),
+                _ => return Err(Failure::Status(CUDA_ERROR_NOT_SUPPORTED)),
             }
-            options.add(name, value)?;
         }
         Ok(options)
     }
 
-    fn add(&mut self, name: u32, value: u64) -> Result<(), Failure> {
-        let log = || Box::new([0u8; LOG_BYTES]);
-        match name {
-            INFO_LOG_BYTES if self.info.is_none() => {
-                let mut buffer = log();
-                self.push(INFO_LOG_BUFFER, buffer.as_mut_ptr().cast());
-                self.info = Some((self.names.len(), buffer));
-                self.push(name, std::ptr::without_provenance_mut(LOG_BYTES.min(value as usize)));
-            }
-            ERROR_LOG_BYTES if self.error.is_none() => {
-                let mut buffer = log();
-                self.push(ERROR_LOG_BUFFER, buffer.as_mut_ptr().cast());
-                self.error = Some((self.names.len(), buffer));
-                self.push(name, std::ptr::without_provenance_mut(LOG_BYTES.min(value as usize)));
-            }
-            WALL_TIME => {
-                self.wall_time = Some(self.names.len());
-                self.push(name, std::ptr::null_mut());
-            }
-            _ if is_number(name) => self.push(name, std::ptr::without_provenance_mut(value as usize)),
-            _ => return Err(Failure::Status(CUDA_ERROR_NOT_SUPPORTED)),
-        }
-        Ok(())
+    /// A log and its size, which the driver replaces by the bytes it filled. Returns the size's place and the log.
+    fn push_log(&mut self, buffer: u32, bytes: u32) -> (usize, Box<[u8; LOG_BYTES]>) {
+        let mut log = Box::new([0u8; LOG_BYTES]);
+        self.push(buffer, log.as_mut_ptr().cast());
+        self.push(bytes, std::ptr::without_provenance_mut(LOG_BYTES));
+        (self.names.len() - 1, log)
     }
 
     fn push(&mut self, name: u32, value: *mut c_void) {
@@ -142,32 +136,36 @@ mod tests {
     }
 
     #[test]
-    fn read_when_an_option_is_a_pointer_then_is_refused() {
-        for name in [INFO_LOG_BUFFER, ERROR_LOG_BUFFER, 17, 18, 19, 25, 26, 27, 28, 35, u32::MAX] {
-            assert_eq!(
-                Options::read(&record(name, 0x1000)).err(),
-                Some(Failure::Status(CUDA_ERROR_NOT_SUPPORTED)),
-                "{name}"
-            );
+    fn read_when_an_option_is_no_number_then_is_refused() {
+        for name in
+            [WALL_TIME, INFO_LOG_BUFFER, INFO_LOG_BYTES, ERROR_LOG_BUFFER, ERROR_LOG_BYTES, 17, 18, 19, 25, 26, 27, 28]
+        {
+            let refused = Options::read(&record(name, 0x1000), true).err();
+            assert_eq!(refused, Some(Failure::Status(CUDA_ERROR_NOT_SUPPORTED)), "{name}");
+        }
+        for name in [LAST_OPTION + 1, u32::MAX] {
+            let refused = Options::read(&record(name, 0x1000), true).err();
+            assert_eq!(refused, Some(Failure::Status(CUDA_ERROR_INVALID_VALUE)), "{name}");
         }
     }
 
     #[test]
     fn read_when_records_are_broken_then_is_malformed() {
-        assert!(matches!(Options::read(&[0; 15]), Err(Failure::Malformed(_))));
-        assert!(matches!(Options::read(&record(7, 1).repeat(65)), Err(Failure::Malformed(_))));
+        assert!(matches!(Options::read(&[0; 15], false), Err(Failure::Malformed(_))));
+        assert!(matches!(Options::read(&record(7, 1).repeat(65), false), Err(Failure::Malformed(_))));
         let mut bad = record(7, 1);
         bad[4] = 1;
-        assert!(matches!(Options::read(&bad), Err(Failure::Malformed(_))));
+        assert!(matches!(Options::read(&bad, false), Err(Failure::Malformed(_))));
     }
 
     #[test]
-    fn logs_when_asked_for_then_are_buffers_of_ours() {
-        let both = [record(INFO_LOG_BYTES, u64::MAX), record(ERROR_LOG_BYTES, 10), record(7, 4)].concat();
-        let options = Options::read(&both).expect("options");
-        assert_eq!(options.names, [3, 4, 5, 6, 7]);
-        assert_eq!(options.values[1].addr(), LOG_BYTES);
-        assert_eq!(options.values[3].addr(), 10);
-        assert_eq!(options.info_log(), b"");
+    fn logs_when_asked_for_then_are_memory_of_ours() {
+        let mut options = Options::read(&record(7, 4), true).expect("options");
+        assert_eq!(options.names, [3, 4, 5, 6, 2, 7]);
+        assert_eq!((options.values[1].addr(), options.values[3].addr()), (LOG_BYTES, LOG_BYTES));
+        let (_, log) = options.error.as_mut().expect("a log");
+        log[..4].copy_from_slice(b"bad\0");
+        assert_eq!((options.error_log(), options.info_log()), (b"bad".to_vec(), vec![]));
+        assert_eq!(Options::read(&record(7, 4), false).expect("options").names, [7]);
     }
 }

@@ -52,6 +52,7 @@ fn call(
         ptsz: false,
         ptds: None,
         aliases: Vec::new(),
+        conditions: Vec::new(),
         arguments: Vec::new(),
     };
     for (word, attribute) in attributes {
@@ -60,6 +61,10 @@ fn call(
     // A message of ours is no call of the API: nothing is exported for it.
     call.guest_by_hand |= call.name.starts_with(crate::OWN_PREFIX);
     let inputs = inputs(method)?;
+    for (_, attribute) in attributes.iter().filter(|(word, _)| word == "require") {
+        let expr: syn::Expr = attributes::arguments(attribute)?;
+        call.conditions.push(attributes::condition(&expr, &|name| number_named(name, &inputs, names))?);
+    }
     for input in &inputs {
         let role = role(input, &inputs, names)?;
         call.arguments.push(Argument { name: input.name.clone(), span: input.span, role });
@@ -97,6 +102,8 @@ fn call_attribute(call: &mut Call, word: &str, attribute: &syn::Attribute, spec:
         }
         "since" => call.since = attributes::number(&attributes::arguments::<syn::LitInt>(attribute)?)?,
         "alias" => call.aliases.push(attributes::ident(attribute)?),
+        // Read when the arguments are known.
+        "require" => {}
         "ptds" => call.ptds = Some(attributes::ident(attribute)?),
         "block" | "no_context" | "always" | "ptsz" => {
             attributes::bare(attribute)?;
@@ -261,18 +268,20 @@ fn value_role(input: &Input<'_>, inputs: &[Input<'_>], names: &Names) -> Read<Ro
     let device = match input.attribute("device") {
         None => None,
         Some(attribute) => {
-            let place = |name: &str| {
-                let found = inputs.iter().find(|other| other.name == name)?;
-                types::number(found.ty, names).map(|_| format!("{name} as u64"))
-            };
             if number != Number::U64 {
                 return Err((attribute.span(), "a device address is a u64".to_string()));
             }
             let expr: syn::Expr = attributes::arguments(attribute)?;
-            Some(attributes::expression(&expr, &place)?)
+            Some(attributes::expression(&expr, &|name| number_named(name, inputs, names))?)
         }
     };
     Ok(Role::Number { name, number, device, aligned })
+}
+
+/// How a number among the arguments is printed in an expression.
+fn number_named(name: &str, inputs: &[Input<'_>], names: &Names) -> Option<String> {
+    let found = inputs.iter().find(|other| other.name == name)?;
+    types::number(found.ty, names).map(|_| format!("{name} as u64"))
 }
 
 fn handle_role(input: &Input<'_>, kind: usize, inputs: &[Input<'_>]) -> Read<Role> {

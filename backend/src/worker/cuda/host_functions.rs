@@ -1,0 +1,159 @@
+//! Functions of the guest's that a stream calls: the stream sleeps on a thread of the driver's until the guest has run them.
+//!
+//! The driver's thread puts the function's number into a queue and waits for its confirmation. A thread of the guest takes numbers
+//! out of the queue, one after the other, in the order in which they came due.
+
+use std::collections::{HashSet, VecDeque};
+use std::ffi::c_void;
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+
+use wire::Malformed;
+use wire::frame::FrameHeader;
+
+use super::Cuda;
+use super::answer::{Failure, ok};
+
+/// Most functions that wait at a time.
+const MAX_WAITING: usize = 65536;
+
+#[derive(Default)]
+struct State {
+    /// Due and not taken by the guest: number, status of the stream.
+    due: VecDeque<(u64, i32)>,
+    /// Taken and not confirmed.
+    running: HashSet<u64>,
+}
+
+/// The queue of a session.
+#[derive(Default)]
+pub struct HostFunctions {
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+/// What a stream is given: the queue, and the function's number.
+struct Call {
+    functions: Arc<HostFunctions>,
+    id: u64,
+    /// The stream calls it once, so that it ends with that. In a graph it is called with each launch, and lasts.
+    once: bool,
+}
+
+impl HostFunctions {
+    /// Waits until the guest has run the function. Called by a thread of the driver's.
+    fn run(&self, id: u64, status: i32) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        if state.due.len() + state.running.len() >= MAX_WAITING {
+            return;
+        }
+        state.due.push_back((id, status));
+        self.changed.notify_all();
+        let still = |state: &mut State| state.running.contains(&id) || state.due.iter().any(|(due, _)| *due == id);
+        drop(self.changed.wait_while(state, still).unwrap_or_else(PoisonError::into_inner));
+    }
+
+    /// Sleeps until a function is due.
+    fn next(&self) -> (u64, i32) {
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let waited = self.changed.wait_while(state, |state| state.due.is_empty());
+        let mut state = waited.unwrap_or_else(PoisonError::into_inner);
+        // Not empty: that ended the wait.
+        let (id, status) = state.due.pop_front().unwrap_or_default();
+        state.running.insert(id);
+        (id, status)
+    }
+
+    /// The guest has run the function. Returns whether it was running.
+    fn done(&self, id: u64) -> bool {
+        let was = self.state.lock().unwrap_or_else(PoisonError::into_inner).running.remove(&id);
+        self.changed.notify_all();
+        was
+    }
+}
+
+/// What the driver calls for `cuLaunchHostFunc`.
+extern "C" fn host_function(data: *mut c_void) {
+    run(data, 0);
+}
+
+/// What the driver calls for `cuStreamAddCallback`.
+extern "C" fn callback(_stream: *mut c_void, status: i32, data: *mut c_void) {
+    run(data, status);
+}
+
+fn run(data: *mut c_void, status: i32) {
+    let call = data.cast::<Call>();
+    // SAFETY: the pointer came from a box that lives until the last call of the function.
+    let (functions, id, once) = unsafe { (Arc::clone(&(*call).functions), (*call).id, (*call).once) };
+    functions.run(id, status);
+    if once {
+        // SAFETY: made by `Box::into_raw`; the stream calls it no more.
+        drop(unsafe { Box::from_raw(call) });
+    }
+}
+
+impl Cuda {
+    /// `gpuferryHostFunction`.
+    pub(super) fn gpuferryHostFunction(
+        &self,
+        _from: &FrameHeader,
+        stream: *mut c_void,
+        id: u64,
+        with_status: u32,
+    ) -> Result<(), Failure> {
+        let launch = self.library.cuLaunchHostFunc.ok_or_else(|| self.missing("cuLaunchHostFunc"))?;
+        let add = self.library.cuStreamAddCallback.ok_or_else(|| self.missing("cuStreamAddCallback"))?;
+        let once = self.not_recording(stream).is_ok();
+        let call = Box::into_raw(Box::new(Call { functions: Arc::clone(&self.host_functions), id, once }));
+        let status = if with_status == 0 {
+            // SAFETY: the stream lives; function and data belong together, and the data lives until the call.
+            unsafe { launch(stream, host_function as *const c_void, call.cast()) }
+        } else {
+            // SAFETY: as above.
+            unsafe { add(stream, callback as *const c_void, call.cast(), 0) }
+        };
+        if status != 0 {
+            // SAFETY: made by `Box::into_raw`; the driver has refused it.
+            drop(unsafe { Box::from_raw(call) });
+        }
+        ok(status)
+    }
+
+    /// `gpuferryNextHostFunction`.
+    pub(super) fn gpuferryNextHostFunction(
+        &self,
+        _from: &FrameHeader,
+        id: &mut u64,
+        status: &mut i32,
+    ) -> Result<(), Failure> {
+        (*id, *status) = self.host_functions.next();
+        Ok(())
+    }
+
+    /// `gpuferryHostFunctionDone`.
+    pub(super) fn gpuferryHostFunctionDone(&self, _from: &FrameHeader, id: u64) -> Result<(), Failure> {
+        if self.host_functions.done(id) {
+            return Ok(());
+        }
+        Err(Malformed::new("confirms a function that does not run").into())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn run_when_the_guest_confirms_then_returns() {
+        let functions = Arc::new(HostFunctions::default());
+        let stream = std::thread::spawn({
+            let functions = Arc::clone(&functions);
+            move || functions.run(7, 3)
+        });
+        assert_eq!(functions.next(), (7, 3));
+        assert!(!functions.done(8));
+        assert!(functions.done(7));
+        stream.join().expect("the stream goes on");
+        assert!(!functions.done(7));
+    }
+}
