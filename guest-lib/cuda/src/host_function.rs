@@ -51,8 +51,8 @@ fn run(id: u64, status: CUresult) {
         due
     };
     let Some(due) = due else { return };
-    // SAFETY: the program gave function and data for this call; no lock is held.
     match due.what {
+        // SAFETY: the program gave function and data for this call; no lock is held.
         What::Function(function) => unsafe { function(due.data) },
         // SAFETY: as above.
         What::Callback(callback, stream) => unsafe { callback(stream, status, due.data) },
@@ -149,7 +149,7 @@ mod tests {
 
     #[test]
     fn run_when_recorded_then_may_be_called_again_and_else_once() {
-        let due = |again| Due { what: What::Function(count), data: 1 as *mut c_void, again };
+        let due = |again| Due { what: What::Function(count), data: core::ptr::without_provenance_mut(1), again };
         let ids = [u64::MAX - 1, u64::MAX];
         let add = |id, due| DUE.lock().expect("unpoisoned").get_or_insert_default().insert(id, due);
         add(ids[0], due(false));

@@ -81,7 +81,8 @@ impl Options {
                 }
                 option::INFO_LOG_BUFFER => read.info.buffer = value as *mut c_char,
                 option::INFO_LOG_BUFFER_SIZE_BYTES => {
-                    (read.info.room, read.info.size_at) = (value as u32 as usize, Some(at))
+                    (read.info.room, read.info.size_at) = (value as u32 as usize, Some(at));
+                    read.travel(option, value);
                 }
                 option::ERROR_LOG_BUFFER => read.error.buffer = value as *mut c_char,
                 option::ERROR_LOG_BUFFER_SIZE_BYTES => {
