@@ -109,6 +109,8 @@ fn config_when_read_then_names_the_device() {
     let config = vmm.config(64).expect("configuration");
     assert_eq!(&config[..4], &MAGIC.to_le_bytes());
     assert_eq!(config[16], 4, "max_sessions");
+    vmm.config(16).expect("a part");
+    front.wait_for("shows the guest 16 bytes of the configuration: give it config_size=64");
     let asking = std::thread::spawn(move || vmm.config(65));
     front.wait_for("give it config_size=64");
     drop(front);

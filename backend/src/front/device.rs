@@ -44,6 +44,8 @@ struct State {
     memory: Option<Memory>,
     /// The rings were stopped: the driver may be another when they start again.
     stopped: bool,
+    /// The rings ran at least once.
+    started: bool,
 }
 
 /// See the module's head.
@@ -83,6 +85,7 @@ impl Device {
             queues: Queues::default(),
             memory: None,
             stopped: true,
+            started: false,
         };
         Ok(Device { state: Mutex::new(state), config, limits, talked: OnceLock::new(), exit: OnceLock::new() })
     }
@@ -114,6 +117,13 @@ impl Device {
     /// Ends all sessions: the VMM is gone.
     pub fn end(&self) {
         let mut state = self.lock();
+        if self.has_talked() && !state.started {
+            log::warn!(
+                "no driver of the guest has set the device up: the VMM must give it num_vqs={QUEUE_COUNT} and config_size={}, \
+                 and the guest needs the module virtio_gpuferry",
+                size_of::<Config>()
+            );
+        }
         state.sessions.forget_all();
         state.queues.stop();
     }
@@ -140,6 +150,7 @@ impl State {
             return false;
         }
         self.stopped = false;
+        self.started = true;
         self.queues.start(vrings);
         if control.queue_next_avail() == 0 {
             self.sessions.forget_all();
@@ -200,6 +211,13 @@ impl VhostUserBackend for Device {
             );
             return Vec::new();
         };
+        // Larger than a word and less than the whole: what a VMM shows the guest, not what a guest reads.
+        if start == 0 && range.len() > 8 && range.len() < bytes.len() {
+            log::warn!(
+                "the VMM shows the guest {size} bytes of the configuration: give it config_size={}",
+                bytes.len()
+            );
+        }
         range.to_vec()
     }
 
