@@ -136,7 +136,9 @@ fn speed() {
     });
     report("blur", got, native);
     let got = launch(&host, "reduce", [(n / 256) as u32, 1, 1], [256, 1, 1], &words(&[from, to, n as u64])[..20]);
-    report("reduce", got, time(|| drop(std::hint::black_box(input.iter().sum::<f32>()))));
+    report("reduce", got, time(|| {
+        std::hint::black_box(input.iter().sum::<f32>());
+    }));
     let bytes: Vec<u8> = (0..n).map(|i| (i * 31) as u8).collect();
     let (data, bins) = (host.upload(&bytes), host.upload(&[0u32; 256]));
     let got = launch(&host, "histogram", [16, 1, 1], [256, 1, 1], &words(&[data, bins, n as u64])[..20]);
@@ -149,5 +151,7 @@ fn speed() {
     let ints: Vec<i32> = (0..n as i32).collect();
     let (data, sums) = (host.upload(&ints), host.upload(&vec![0i32; n / 32]));
     let got = launch(&host, "warp_sum", [(n / 256) as u32, 1, 1], [256, 1, 1], &words(&[data, sums]));
-    report("warp_sum", got, time(|| drop(std::hint::black_box(ints.chunks(32).map(|c| c.iter().sum::<i32>()).max()))));
+    report("warp_sum", got, time(|| {
+        std::hint::black_box(ints.chunks(32).map(|c| c.iter().sum::<i32>()).max());
+    }));
 }

@@ -3,7 +3,7 @@
 use crate::engine::WARP_SIZE;
 use crate::exec::warp::Warp;
 use crate::jit::context::{
-    Context, DONE, EXCHANGE_A, EXCHANGE_COUNT, EXCHANGE_MASK, WAITING,
+    Context, DONE, EXCHANGE_A, EXCHANGE_COUNT, EXCHANGE_MASK, EXCHANGE_WORDS, WAITING,
 };
 use crate::jit::runtime::Host;
 use crate::jit::unit::{Kernel, Site};
@@ -30,11 +30,6 @@ impl Aligned {
     pub fn pointer(&mut self) -> *mut u8 {
         self.bytes[self.start..].as_mut_ptr()
     }
-
-    /// Its bytes.
-    pub fn slice(&mut self, len: usize) -> &mut [u8] {
-        &mut self.bytes[self.start..self.start + len]
-    }
 }
 
 /// How a round ended.
@@ -59,6 +54,7 @@ pub struct Block {
     local: Aligned,
     frames: Aligned,
     states: Vec<u32>,
+    exchange: Vec<u64>,
     threads: u32,
     arrived: [u32; 16],
 }
@@ -73,6 +69,7 @@ impl Block {
             local: Aligned::new(local_bytes * copies),
             frames: Aligned::new(kernel.frame_bytes as usize * copies),
             states: vec![0; if waits { threads as usize } else { 0 }],
+            exchange: vec![0; if waits { EXCHANGE_WORDS } else { 0 }],
             threads,
             arrived: [0; 16],
         }
@@ -93,6 +90,7 @@ impl Block {
         context.frames = self.frames.pointer();
         context.frame_stride = u64::from(kernel.frame_bytes);
         context.states = self.states.as_mut_ptr();
+        context.exchange = self.exchange.as_mut_ptr();
     }
 
     fn call(kernel: &Kernel, context: &mut Context, first: u32, last: u32) -> bool {
@@ -128,15 +126,8 @@ impl Block {
     }
 
     fn warp<'b>(&'b mut self, kernel: &'b Kernel, first: u32, last: u32) -> Warp<'b> {
-        let stride = kernel.frame_bytes as usize;
         let (first, last) = (first as usize, last as usize);
-        let frames = self.frames.slice(last * stride);
-        Warp {
-            states: &mut self.states[first..last],
-            frames: &mut frames[first * stride..],
-            stride,
-            sites: &kernel.sites,
-        }
+        Warp { states: &mut self.states[first..last], exchange: &mut self.exchange[first..], sites: &kernel.sites }
     }
 
     fn barriers(&mut self, kernel: &Kernel) -> Round {
@@ -163,7 +154,6 @@ impl Block {
         let mut ready = self.states.iter().any(|&s| s != DONE && s & WAITING == 0);
         let mut at_cluster = 0;
         let mut groups: [Vec<u32>; 16] = Default::default();
-        let stride = kernel.frame_bytes as usize;
         for thread in 0..self.threads {
             let state = self.states[thread as usize];
             if state == DONE || state & WAITING == 0 {
@@ -174,21 +164,21 @@ impl Block {
                     at_cluster += 1;
                     continue;
                 }
-                let number = number.unwrap_or_else(|| self.exchange(thread, stride, EXCHANGE_MASK) as u32 & 15);
+                let number = number.unwrap_or_else(|| self.word(thread, EXCHANGE_MASK) as u32 & 15);
                 groups[number as usize].push(thread);
             }
         }
         for (number, threads) in groups.iter().enumerate() {
             let Some(&one) = threads.first() else { continue };
             let wanted = match kernel.sites.get((self.states[one as usize] & !WAITING) as usize) {
-                Some(Site::Barrier(b, _)) if b.counted => self.exchange(one, stride, EXCHANGE_COUNT) as u32,
+                Some(Site::Barrier(b, _)) if b.counted => self.word(one, EXCHANGE_COUNT) as u32,
                 _ => alive,
             };
             if threads.len() as u32 + self.arrived[number] < wanted.min(self.threads.max(1)) {
                 continue;
             }
             self.arrived[number] = 0;
-            self.release(kernel, threads, stride);
+            self.release(kernel, threads);
             ready = true;
         }
         if ready {
@@ -200,15 +190,12 @@ impl Block {
         }
     }
 
-    fn exchange(&mut self, thread: u32, stride: usize, at: i32) -> u64 {
-        let start = thread as usize * stride + at as usize;
-        let mut bytes = [0; 8];
-        bytes.copy_from_slice(&self.frames.slice(start + 8)[start..]);
-        u64::from_le_bytes(bytes)
+    fn word(&self, thread: u32, at: i32) -> u64 {
+        self.exchange[thread as usize + at as usize / 8]
     }
 
-    fn release(&mut self, kernel: &Kernel, threads: &[u32], stride: usize) {
-        let votes: u32 = threads.iter().map(|&t| self.exchange(t, stride, EXCHANGE_A) as u32 & 1).sum();
+    fn release(&mut self, kernel: &Kernel, threads: &[u32]) {
+        let votes: u32 = threads.iter().map(|&t| self.word(t, EXCHANGE_A) as u32 & 1).sum();
         for &thread in threads {
             let site = kernel.sites.get((self.states[thread as usize] & !WAITING) as usize);
             if let Some(Site::Barrier(barrier, _)) = site
@@ -219,8 +206,7 @@ impl Block {
                     BarrierReduce::And => u32::from(votes == threads.len() as u32),
                     BarrierReduce::Or => u32::from(votes > 0),
                 };
-                let start = thread as usize * stride + EXCHANGE_A as usize;
-                self.frames.slice(start + 8)[start..].copy_from_slice(&u64::from(value).to_le_bytes());
+                self.exchange[thread as usize + EXCHANGE_A as usize / 8] = u64::from(value);
             }
             self.states[thread as usize] &= !WAITING;
         }

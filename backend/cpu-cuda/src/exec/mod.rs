@@ -60,7 +60,7 @@ pub fn run(code: &Code, launch: &Launch<'_>, memory: &dyn Memory, cancel: &Atomi
     let Some(blocks) = volume(launch.grid).filter(|&n| n > 0 && n < 1 << 62) else { return Err(invalid("grid shape")) };
     let cluster = launch.cluster.map(|n| n.max(1));
     let cluster_size = volume(cluster).unwrap_or(u64::MAX);
-    if cluster_size > 16 || (0..3).any(|n| launch.grid[n] % cluster[n] != 0) {
+    if cluster_size > 16 || (0..3).any(|n| !launch.grid[n].is_multiple_of(cluster[n])) {
         return Err(invalid("cluster shape"));
     }
     if launch.params.len() != info.param_bytes as usize {
@@ -235,6 +235,7 @@ impl Run<'_> {
             frames: std::ptr::null_mut(),
             frame_stride: 0,
             states: std::ptr::null_mut(),
+            exchange: std::ptr::null_mut(),
             params: launch.params.as_ptr(),
             params_len: launch.params.len() as u64,
             resolved: 0,

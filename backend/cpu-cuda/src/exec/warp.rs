@@ -12,25 +12,19 @@ use crate::ptx::ir::{Collective, Redux, Shfl};
 pub struct Warp<'b> {
     /// Resume points, of at most 32 threads.
     pub states: &'b mut [u32],
-    /// Their frames, one after the other.
-    pub frames: &'b mut [u8],
-    /// Bytes of a frame.
-    pub stride: usize,
+    /// The exchange, from the word of the warp's first thread.
+    pub exchange: &'b mut [u64],
     /// Points where threads wait.
     pub sites: &'b [Site],
 }
 
 impl Warp<'_> {
     fn get(&self, lane: usize, at: i32) -> u64 {
-        let start = lane * self.stride + at as usize;
-        let mut bytes = [0; 8];
-        bytes.copy_from_slice(&self.frames[start..start + 8]);
-        u64::from_le_bytes(bytes)
+        self.exchange[lane + at as usize / 8]
     }
 
     fn put(&mut self, lane: usize, at: i32, value: u64) {
-        let start = lane * self.stride + at as usize;
-        self.frames[start..start + 8].copy_from_slice(&value.to_le_bytes());
+        self.exchange[lane + at as usize / 8] = value;
     }
 
     /// The collective a lane waits at; `true` if it has no mask.
@@ -48,6 +42,21 @@ impl Warp<'_> {
     /// Completes what can be completed; answers whether anything was.
     pub fn resolve(&mut self) -> bool {
         let count = self.states.len();
+        // Nearly always the whole warp stands at one place.
+        let first = self.states[0];
+        if self.states.iter().all(|&s| s == first) {
+            let Some((kind, legacy)) = self.waiting(0) else { return false };
+            let all = u32::MAX >> (32 - count);
+            let from = EXCHANGE_MASK as usize / 8;
+            let wanted = u64::from(all);
+            if legacy || self.exchange[from..from + count].iter().all(|&m| m & wanted == wanted) {
+                if !(kind == Collective::WarpSync || self.shuffle_all(kind)) {
+                    self.complete(kind, all);
+                }
+                self.states.fill(first & !WAITING);
+                return true;
+            }
+        }
         let mut seen = 0u32;
         let mut progress = false;
         let alive = (0..count).filter(|&n| self.states[n] != DONE).fold(0u32, |m, n| m | 1 << n);
@@ -78,6 +87,24 @@ impl Warp<'_> {
             progress = true;
         }
         progress
+    }
+
+    /// A shuffle of a full warp, if it is one.
+    fn shuffle_all(&mut self, kind: Collective) -> bool {
+        let Collective::Shfl(mode) = kind else { return false };
+        if self.states.len() != 32 {
+            return false;
+        }
+        let mut a = [0u64; 32];
+        a.copy_from_slice(&self.exchange[..32]);
+        let (b_at, c_at) = (EXCHANGE_B as usize / 8, EXCHANGE_C as usize / 8);
+        for lane in 0..32 {
+            let (from, valid) =
+                source(mode, lane as u32, self.exchange[b_at + lane] as u32, self.exchange[c_at + lane] as u32);
+            self.exchange[lane] = a[from as usize & 31];
+            self.exchange[b_at + lane] = u64::from(valid);
+        }
+        true
     }
 
     fn complete(&mut self, kind: Collective, members: u32) {

@@ -35,6 +35,8 @@ pub struct Context {
     pub frames: *mut u8,
     pub frame_stride: u64,
     pub states: *mut u32,
+    // Where threads that wait leave operands and find results: `EXCHANGE_WORDS` arrays of words, one a thread.
+    pub exchange: *mut u64,
     // Parameter block.
     pub params: *const u8,
     pub params_len: u64,
@@ -94,15 +96,17 @@ pub const DONE: u32 = u32::MAX;
 /// Bit of a resume point: the thread waits.
 pub const WAITING: u32 = 1 << 31;
 
-/// Bytes at the start of a thread's frame where a collective or barrier leaves operands and finds results.
-pub const EXCHANGE_BYTES: u32 = 40;
-/// In the exchange area: first operand (64 bits), also the first result.
+/// Bytes of one array of the exchange.
+const EXCHANGE_STEP: i32 = 8 * crate::engine::MAX_BLOCK_THREADS as i32;
+/// Words of the exchange in all.
+pub const EXCHANGE_WORDS: usize = 5 * crate::engine::MAX_BLOCK_THREADS as usize;
+/// First operand (64 bits), also the first result.
 pub const EXCHANGE_A: i32 = 0;
 /// Second operand; also the second result.
-pub const EXCHANGE_B: i32 = 8;
+pub const EXCHANGE_B: i32 = EXCHANGE_STEP;
 /// Third operand.
-pub const EXCHANGE_C: i32 = 16;
+pub const EXCHANGE_C: i32 = 2 * EXCHANGE_STEP;
 /// Member mask, or barrier number.
-pub const EXCHANGE_MASK: i32 = 24;
+pub const EXCHANGE_MASK: i32 = 3 * EXCHANGE_STEP;
 /// Thread count of a barrier.
-pub const EXCHANGE_COUNT: i32 = 32;
+pub const EXCHANGE_COUNT: i32 = 4 * EXCHANGE_STEP;

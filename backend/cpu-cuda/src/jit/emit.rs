@@ -14,7 +14,7 @@ use cranelift_codegen::ir::types::{F32, F64, I8, I16, I32, I64, I128};
 use cranelift_codegen::ir::{self, BlockArg, InstBuilder, MemFlagsData};
 use cranelift_frontend::{FunctionBuilder, Variable};
 
-use crate::jit::context::{DONE, EXCHANGE_BYTES, WAITING, fault};
+use crate::jit::context::{DONE, WAITING, fault};
 use crate::jit::flow::{Constancy, Flow, constancy, pure};
 use crate::jit::unit::{Site, Unit};
 use crate::ptx::ir::{Body, Inst, Op, Reg, Value};
@@ -217,13 +217,13 @@ impl<'f, 'u, 'p> Emit<'f, 'u, 'p> {
             latch,
             fault_block,
             waits,
-            frame_bytes: EXCHANGE_BYTES,
+            frame_bytes: 0,
             sites: vec![Site::Start],
             resumes: Vec::new(),
         };
         let constant = constancy(body, is_kernel, waits);
         if is_kernel { emit.kernel(&args, &constant) } else { emit.device_function(&args) }
-        let frame_bytes = if waits { emit.frame_bytes.next_multiple_of(16) } else { 0 };
+        let frame_bytes = if waits { emit.frame_bytes.max(1).next_multiple_of(16) } else { 0 };
         let sites = std::mem::take(&mut emit.sites);
         emit.b.seal_all_blocks();
         let config = emit.unit.frontend_config();
@@ -393,6 +393,14 @@ impl<'f, 'u, 'p> Emit<'f, 'u, 'p> {
         self.b.ins().iadd(frames, skip)
     }
 
+    /// The running thread's words of the exchange.
+    fn exchange(&mut self) -> ir::Value {
+        let words = self.b.ins().load(I64, fixed(), self.context, field!(exchange));
+        let wide = self.b.ins().uextend(I64, self.thread.linear);
+        let skip = self.b.ins().ishl_imm_u(wide, 3);
+        self.b.ins().iadd(words, skip)
+    }
+
     fn body_blocks(&mut self) {
         let flow = self.flow;
         // What may be read before it is written is zero; also keeps values of one thread from the next.
@@ -555,7 +563,8 @@ impl<'f, 'u, 'p> Emit<'f, 'u, 'p> {
         }
         let number = self.sites.len() as u32;
         let frame = self.frame();
-        let site = self.leave_operands(inst, frame);
+        let exchange = self.exchange();
+        let site = self.leave_operands(inst, exchange);
         let waits = !matches!(site, Site::Yield);
         self.sites.push(site);
         let flow = self.flow;
@@ -580,7 +589,10 @@ impl<'f, 'u, 'p> Emit<'f, 'u, 'p> {
             let value = self.b.ins().load(self.kinds[reg as usize], MemFlagsData::trusted(), frame, at);
             self.define(reg, value);
         }
-        self.take_results(inst, frame);
+        if !inst.dst.is_empty() {
+            let exchange = self.exchange();
+            self.take_results(inst, exchange);
+        }
         self.b.ins().jump(next, &[]);
     }
 

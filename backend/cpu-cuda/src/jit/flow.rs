@@ -1,6 +1,6 @@
 //! Control flow of a flat body: basic blocks, which registers live where, and what never changes.
 
-use crate::engine::{CompileError, CompileErrorKind, Limits};
+use crate::engine::{CompileError, CompileErrorKind};
 use crate::ptx::ir::{Alu, Body, Inst, Op, Reg, Value};
 use crate::ptx::types::{Space, Special};
 
@@ -16,8 +16,6 @@ pub struct Block {
     pub end: usize,
     /// Blocks control may pass to.
     pub next: Vec<usize>,
-    /// Entered when a thread resumes, not from the block before.
-    pub resumed: bool,
     /// Control can get here.
     pub reachable: bool,
 }
@@ -63,11 +61,11 @@ impl Bits {
 
 impl Flow {
     /// Analyses `body`.
-    pub fn new(body: &Body, limits: &Limits) -> Result<Flow, CompileError> {
+    pub fn new(body: &Body) -> Result<Flow, CompileError> {
         let mut flow = Flow { blocks: Vec::new(), block_at: vec![u32::MAX; body.insts.len() + 1], live_in: Vec::new() };
         flow.cut(body);
         flow.reach();
-        flow.live(body, limits)?;
+        flow.live(body)?;
         Ok(flow)
     }
 
@@ -86,13 +84,12 @@ impl Flow {
             leader[n + 1] |= inst.ends_block() || inst.suspends();
         }
         let mut start = 0;
-        for n in 1..=count {
-            if n < count && !leader[n] {
+        for (n, &leads) in leader.iter().enumerate().skip(1) {
+            if n < count && !leads {
                 continue;
             }
             self.block_at[start] = self.blocks.len() as u32;
-            let resumed = start > 0 && body.insts[start - 1].suspends();
-            self.blocks.push(Block { start, end: n, next: Vec::new(), resumed, reachable: false });
+            self.blocks.push(Block { start, end: n, next: Vec::new(), reachable: false });
             start = n;
         }
         for index in 0..self.blocks.len() {
@@ -120,7 +117,7 @@ impl Flow {
         }
     }
 
-    fn live(&mut self, body: &Body, _limits: &Limits) -> Result<(), CompileError> {
+    fn live(&mut self, body: &Body) -> Result<(), CompileError> {
         let regs = body.regs.len();
         if regs as u64 * self.blocks.len() as u64 > MAX_LIVENESS_BITS {
             return Err(CompileError {

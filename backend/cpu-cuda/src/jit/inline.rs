@@ -328,7 +328,7 @@ fn rewrite(mut inst: Inst, plans: &[Plan], program: &Program, out: &mut Vec<Inst
         let mut src = inst.src.clone();
         let mut dst = Vec::new();
         let (params, returned) = shapes(*callee, program);
-        let describe = |list: &[u32], items: &[(u32, u32)], values: &mut dyn FnMut(Reg)| -> Vec<CallPart> {
+        let describe = |list: &[u32], items: &[Shape], values: &mut dyn FnMut(Reg)| -> Vec<CallPart> {
             let (offsets, _) = Signature::layout(items);
             let mut parts = Vec::new();
             for ((&slot, &offset), &(size, _)) in list.iter().zip(&offsets).zip(items) {
@@ -353,8 +353,11 @@ fn rewrite(mut inst: Inst, plans: &[Plan], program: &Program, out: &mut Vec<Inst
     out.push(inst);
 }
 
+/// Size and alignment of a parameter.
+pub type Shape = (u32, u32);
+
 /// Sizes and alignments of the parameters and results of a callee.
-pub fn shapes(callee: Callee, program: &Program) -> (Vec<(u32, u32)>, Vec<(u32, u32)>) {
+pub fn shapes(callee: Callee, program: &Program) -> (Vec<Shape>, Vec<Shape>) {
     let number = match callee {
         // Every parameter of an engine function has eight bytes to itself.
         Callee::Builtin(_) => return (vec![(8, 8); 5], vec![(8, 8)]),

@@ -415,7 +415,7 @@ impl Emit<'_, '_, '_> {
     }
 
     fn all_ones(&mut self, k: ir::Type) -> V {
-        self.b.ins().iconst(k, -1i64 & mask(k.bits()))
+        self.b.ins().iconst(k, mask(k.bits()))
     }
 
     fn extreme(&mut self, min: bool, signed: bool, relu: bool, a: V, b: V) -> V {

@@ -8,7 +8,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::engine::{
     Coordinates, Geometry, LOCAL_WINDOW, Level, Memory, PARAM_WINDOW, SHARED_WINDOW, SurfaceAccess, Texel,
-    TextureFetch, TextureQuery, WARP_SIZE,
+    TextureFetch, TextureQuery,
 };
 use crate::jit::context::{Context, fault};
 use crate::jit::memory::meta;
@@ -581,13 +581,4 @@ pub unsafe extern "C" fn assert_fail(context: *mut Context, params: *const u64, 
     );
     host(context).memory.print(message.as_bytes());
     set_fault(context, fault::ASSERT, line, 0)
-}
-
-/// Lanes of the warp that thread `thread` of `count` belongs to, as a mask.
-pub fn warp_lanes(thread: u32, count: u32) -> u32 {
-    let first = thread / WARP_SIZE * WARP_SIZE;
-    match count - first {
-        n if n >= WARP_SIZE => u32::MAX,
-        n => (1 << n) - 1,
-    }
 }

@@ -193,12 +193,11 @@ pub fn arithmetic(format: Format, op: Operation, mode: Rounding, a: u64, b: u64,
         Operation::Fma => sum(product(x, y), open(format, c), mode),
         Operation::Div => {
             let x = normal(x);
-            let y = Exact { ..y };
             Exact {
                 negative: x.negative != y.negative,
                 mantissa: x.mantissa / y.mantissa,
                 exponent: x.exponent - y.exponent,
-                sticky: x.mantissa % y.mantissa != 0,
+                sticky: !x.mantissa.is_multiple_of(y.mantissa),
             }
         }
         Operation::Sqrt => {
@@ -258,35 +257,6 @@ pub fn convert(from: Format, to: Format, bits: u64, mode: Rounding) -> u64 {
 pub fn from_integer(to: Format, value: i128, mode: Rounding) -> u64 {
     let exact = Exact { negative: value < 0, mantissa: value.unsigned_abs(), exponent: 0, sticky: false };
     close(to, exact, mode)
-}
-
-/// To an integer, clamped to `low..=high`; NaN is 0.
-pub fn to_integer(from: Format, bits: u64, mode: Rounding, low: i128, high: i128) -> i128 {
-    if from.is_nan(bits) {
-        return 0;
-    }
-    let negative = bits & from.sign_bit() != 0;
-    let edge = if negative { low } else { high };
-    let exact = open(from, bits);
-    if !from.is_finite(bits) || exact.exponent > 80 {
-        return if exact.mantissa == 0 { 0 } else { edge };
-    }
-    let magnitude = cut(exact, -exact.exponent, mode) as i128;
-    let value = if negative { -magnitude } else { magnitude };
-    value.clamp(low, high)
-}
-
-/// To an integral value of the same format.
-pub fn integral(format: Format, bits: u64, mode: Rounding) -> u64 {
-    if !format.is_finite(bits) {
-        return if format.is_nan(bits) { format.nan() } else { bits };
-    }
-    let exact = open(format, bits);
-    if exact.exponent >= 0 {
-        return bits;
-    }
-    let mantissa = cut(exact, -exact.exponent, mode);
-    close(format, Exact { mantissa, exponent: 0, ..exact }, Rounding::Nearest)
 }
 
 #[cfg(test)]
@@ -355,11 +325,6 @@ mod tests {
             let x = f64::from_bits(a);
             let soft = convert(F64, F32, a, Rounding::Nearest) as u32;
             assert!(soft == (x as f32).to_bits() || x.is_nan());
-            if !x.is_nan() {
-                let soft = to_integer(F64, a, Rounding::Zero, i128::from(i64::MIN), i128::from(i64::MAX));
-                assert_eq!(soft, i128::from(x as i64));
-                assert_eq!(integral(F64, a, Rounding::Down), x.floor().to_bits());
-            }
             assert_eq!(from_integer(F32, i128::from(a as i64), Rounding::Nearest) as u32, (a as i64 as f32).to_bits());
         }
     }

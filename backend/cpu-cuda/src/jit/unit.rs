@@ -309,7 +309,7 @@ impl Unit<'_> {
     }
 
     fn define(&mut self, body: &Body, number: Option<u32>) -> Result<(FuncId, Emitted), CompileError> {
-        let flow = Flow::new(body, self.limits)?;
+        let flow = Flow::new(body)?;
         self.current = number.unwrap_or(self.current);
         let (id, signature) = match number {
             Some(n) => {

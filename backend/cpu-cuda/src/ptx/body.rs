@@ -75,8 +75,6 @@ pub struct BodyParser<'a, 'c, 'b> {
     aliases: Vec<u32>,
     /// Result registers to store at `ret`: register, type, offset.
     register_results: Vec<(Reg, Type, u32)>,
-    /// The function is a kernel.
-    pub is_entry: bool,
     line: u32,
     guard: Option<Guard>,
 }
@@ -87,7 +85,6 @@ pub fn parse<'a>(
     builder: &mut Builder,
     params: &[ParamDecl<'a>],
     results: &[ParamDecl<'a>],
-    is_entry: bool,
 ) -> Result<Body> {
     let mut parser = BodyParser {
         cursor,
@@ -96,7 +93,6 @@ pub fn parse<'a>(
         scopes: vec![Scope::default()],
         aliases: Vec::new(),
         register_results: Vec::new(),
-        is_entry,
         line: 0,
         guard: None,
     };
@@ -561,9 +557,7 @@ impl<'a> BodyParser<'a, '_, '_> {
             return Ok(Raw::List(items));
         }
         let mut offset = 0i64;
-        if self.cursor.eat(b'+') {
-            offset = self.cursor.constant()?.int().unwrap_or(0) as i64;
-        } else if self.cursor.peek().kind == Kind::Punct(b'-') {
+        if matches!(self.cursor.peek().kind, Kind::Punct(b'+' | b'-')) {
             offset = self.cursor.constant()?.int().unwrap_or(0) as i64;
         }
         self.cursor.expect(b']')?;

@@ -189,7 +189,7 @@ fn mov(p: &mut BodyParser<'_, '_, '_>, mut m: Mods<'_>, ops: &[Raw]) -> Result<(
     let Some(ty) = m.ty() else { return p.unsupported(&m) };
     match (&ops[0], &ops[1]) {
         (Raw::Vector(parts), Raw::Vector(sources)) if parts.len() == sources.len() && !parts.is_empty() => {
-            let part = if ty.bits() as usize % (8 * parts.len()) == 0 { ty.bits() / parts.len() as u32 } else { 0 };
+            let part = if (ty.bits() as usize).is_multiple_of(8 * parts.len()) { ty.bits() / parts.len() as u32 } else { 0 };
             let Some(part) = part_type(part) else { return p.unsupported(&m) };
             let dst = parts.iter().map(|d| p.dst(d, part, false)).collect::<Result<Vec<_>>>()?;
             let src = sources.iter().map(|s| p.src(s, part, false)).collect::<Result<Vec<_>>>()?;

@@ -113,7 +113,7 @@ fn address(p: &BodyParser<'_, '_, '_>, raw: &Raw) -> Result<(Value, i64)> {
 }
 
 /// Operands without a trailing cache policy.
-fn without_policy<'o>(ops: &'o [Raw], hinted: bool) -> &'o [Raw] {
+fn without_policy(ops: &[Raw], hinted: bool) -> &[Raw] {
     if hinted && !ops.is_empty() { &ops[..ops.len() - 1] } else { ops }
 }
 

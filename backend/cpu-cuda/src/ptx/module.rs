@@ -554,7 +554,7 @@ fn function(
         }
         return Err(invalid(line, format!("`{name}` is defined twice")));
     }
-    let body: Body = body::parse(cursor, builder, &params, &results, is_entry)?;
+    let body: Body = body::parse(cursor, builder, &params, &results)?;
     let entry = &mut builder.functions[number as usize];
     entry.weak = linkage == Linkage::Weak;
     entry.definition = Some((info, body));

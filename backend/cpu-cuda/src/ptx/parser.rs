@@ -105,15 +105,6 @@ impl<'a> Cursor<'a> {
         if self.eat(byte) { Ok(()) } else { Err(self.expected(&format!("`{}`", byte as char))) }
     }
 
-    /// Takes `.name` if it comes next.
-    pub fn eat_dot(&mut self, name: &str) -> bool {
-        let hit = self.ahead.kind == Kind::Dot && self.ahead.text == name;
-        if hit {
-            self.next();
-        }
-        hit
-    }
-
     /// Takes any `.name` that comes next.
     pub fn dot(&mut self) -> Option<&'a str> {
         (self.ahead.kind == Kind::Dot).then(|| self.next().text)

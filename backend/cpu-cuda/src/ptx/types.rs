@@ -94,18 +94,6 @@ impl Type {
         use Type::*;
         matches!(self, U8 | U16 | U32 | U64 | S8 | S16 | S32 | S64)
     }
-
-    /// The untyped kind of this width.
-    pub fn untyped(self) -> Type {
-        match self.bits() {
-            _ if self == Type::Pred => Type::Pred,
-            8 => Type::B8,
-            16 => Type::B16,
-            32 => Type::B32,
-            64 => Type::B64,
-            _ => Type::B128,
-        }
-    }
 }
 
 /// A state space an instruction names.
@@ -222,15 +210,6 @@ impl Special {
                 }
             }
         })
-    }
-
-    /// Width in bits.
-    pub fn bits(self) -> u32 {
-        match self {
-            Special::Clock64 | Special::GlobalTimer | Special::GridId | Special::Zero64 => 64,
-            Special::IsExplicitCluster => 8,
-            _ => 32,
-        }
     }
 }
 
