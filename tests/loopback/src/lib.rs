@@ -216,6 +216,17 @@ impl Front {
         fs::read_to_string(self.folder.path("log")).unwrap_or_default()
     }
 
+    /// The worker of a program, as the log tells.
+    ///
+    /// # Panics
+    /// Where the program has none.
+    #[must_use]
+    pub fn worker_of(&self, program: u32) -> u32 {
+        let log = self.log();
+        let line = log.lines().find(|line| line.contains(&format!("[{program}] gets worker "))).expect("a worker");
+        line.rsplit(' ').next().and_then(|word| word.parse().ok()).expect("a process number")
+    }
+
     /// Its process.
     #[must_use]
     pub fn process(&self) -> u32 {

@@ -23,11 +23,6 @@ fn endless(kind: &str, front: &Front, folder: &Folder) -> Child {
     child
 }
 
-/// Whether the front has no worker but the one that it keeps started, which holds no session.
-fn idle(front: &Front, before: &[u32]) -> bool {
-    children(front.process()).iter().filter(|worker| before.contains(worker)).count() == 0
-}
-
 fn works(front: &Front, folder: &Folder) {
     let again = finish(program("battery", Way::Local(front), folder).args(["--only", "events"]));
     assert!(again.status.success(), "the next session: {}", errors(&again));
@@ -38,16 +33,11 @@ fn program_when_killed_then_its_worker_ends_and_others_go_on() {
     let (folder, mut front) = (Folder::new(), Front::start());
     for kind in KINDS {
         let mut other = endless("launches", &front, &folder);
-        let others = children(front.process());
         let mut child = endless(kind, &front, &folder);
-        let own: Vec<u32> = children(front.process()).into_iter().filter(|worker| !others.contains(worker)).collect();
+        let worker = front.worker_of(child.id());
         child.kill().expect("killed");
         child.wait().expect("ended");
-        // The kept worker of before serves the second program, and a new one is kept: so one of `others` ends.
-        assert!(
-            eventually(|| children(front.process()).len() < others.len() + own.len()),
-            "{kind}: its worker is still there"
-        );
+        assert!(eventually(|| !children(front.process()).contains(&worker)), "{kind}: its worker is still there");
         assert!(other.try_wait().expect("a child").is_none(), "{kind}: the other program ended too");
         other.kill().expect("killed");
         other.wait().expect("ended");
@@ -61,9 +51,7 @@ fn worker_when_killed_then_its_program_gets_an_error_and_does_not_hang() {
     let (folder, mut front) = (Folder::new(), Front::start());
     for kind in KINDS {
         let mut child = endless(kind, &front, &folder);
-        for worker in children(front.process()) {
-            signal(worker, libc::SIGKILL);
-        }
+        signal(front.worker_of(child.id()), libc::SIGKILL);
         let status = wait(&mut child, Duration::from_secs(30));
         let output = child.wait_with_output().expect("ended");
         assert_eq!(
@@ -111,9 +99,7 @@ fn front_when_asked_to_end_then_takes_its_socket_and_workers_along() {
 #[test]
 fn session_when_its_program_ends_well_then_leaves_nothing() {
     let (folder, front) = (Folder::new(), Front::start());
-    let before = children(front.process());
     works(&front, &folder);
-    assert!(eventually(|| idle(&front, &before)), "{}", front.log());
     assert!(eventually(|| children(front.process()).len() == 1), "more than the kept worker");
 }
 

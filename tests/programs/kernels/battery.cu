@@ -96,7 +96,7 @@ extern "C" __global__ void busy(u32 *out, u32 rounds)
 {
     u32 state = index_x() + 1;
     for (u32 i = 0; i < rounds; i++)
-        state = state * 1664525 + 1013904223;
+        state = (state ^ state >> 15) * 0x2c1b3c6d;
     out[index_x()] = state;
 }
 

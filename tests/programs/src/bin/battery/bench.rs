@@ -117,7 +117,7 @@ impl Bench {
     /// Keeps `stream` busy for some tenths of a second; `scratch` is one word.
     pub fn busy(&self, scratch: CUdeviceptr, stream: Handle) -> Result<(), String> {
         let function = self.function("busy")?;
-        let rounds = 200_000_000u32;
+        let rounds = 60_000_000u32;
         let status =
             self.launch(function, [1, 1, 1], [1, 1, 1], On { shared: 0, stream }, &[place(&scratch), place(&rounds)]);
         if status == 0 { Ok(()) } else { Err(format!("busy: {}", self.cuda.name_of(status))) }
