@@ -2,8 +2,8 @@
 //!
 //! [`front`] is `gpuferryd`: it talks to the VMM ([`front::device`]) and to local programs ([`front::local`]), keeps workers
 //! started ([`front::nursery`]) and opens no GPU library. [`channel`] carries messages between front and worker. [`worker`] is
-//! `gpuferry-worker`: it maps the session's memory ([`worker::Session`]), takes calls from the ring ([`worker::ring`]) and makes
-//! them ([`worker::api`]). [`death`] is how a worker tells the front why it ended.
+//! `gpuferry-worker`: it maps the session's memory ([`worker::Session`]), takes calls from the ring (`worker::ring`) and makes
+//! them ([`worker::Api`]). [`death`] is how a worker tells the front why it ended.
 //!
 //! Front and worker are two binaries of this crate because they share the window, the channel and the exit statuses.
 

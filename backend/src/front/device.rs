@@ -27,6 +27,7 @@ use super::queues::Queues;
 use super::request::Limits;
 use super::sessions::Sessions;
 use super::watch::Watch;
+use crate::complaints::Complaints;
 
 /// Name of the workers' descriptors in the queues' poll loop; numbers up to the queues' count are taken.
 const EVENT_WATCH: u64 = QUEUE_COUNT as u64 + 1;
@@ -57,6 +58,8 @@ pub struct Device {
     talked: OnceLock<()>,
     /// Descriptor that the poll loop was given to end by, and never closes.
     exit: OnceLock<RawFd>,
+    /// About the configuration space, which a guest may read and write as often as it likes.
+    complaints: Mutex<Complaints>,
 }
 
 impl Device {
@@ -87,7 +90,18 @@ impl Device {
             stopped: true,
             started: false,
         };
-        Ok(Device { state: Mutex::new(state), config, limits, talked: OnceLock::new(), exit: OnceLock::new() })
+        Ok(Device {
+            state: Mutex::new(state),
+            config,
+            limits,
+            talked: OnceLock::new(),
+            exit: OnceLock::new(),
+            complaints: Mutex::default(),
+        })
+    }
+
+    fn complain(&self, line: std::fmt::Arguments<'_>) {
+        self.complaints.lock().unwrap_or_else(PoisonError::into_inner).add(line);
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -203,26 +217,24 @@ impl VhostUserBackend for Device {
         let bytes = config_bytes(&self.config);
         let start = offset as usize;
         let range = start.checked_add(size as usize).and_then(|end| bytes.get(start..end));
+        let whole = bytes.len();
         let Some(range) = range else {
-            log::error!(
-                "the VMM asks for {size} bytes at {offset} of the configuration, which has {}: give it config_size={}",
-                bytes.len(),
-                bytes.len()
-            );
+            self.complain(format_args!(
+                "the VMM asks for {size} bytes at {offset} of the configuration, which has {whole}: give it config_size={whole}"
+            ));
             return Vec::new();
         };
         // Larger than a word and less than the whole: what a VMM shows the guest, not what a guest reads.
-        if start == 0 && range.len() > 8 && range.len() < bytes.len() {
-            log::warn!(
-                "the VMM shows the guest {size} bytes of the configuration: give it config_size={}",
-                bytes.len()
-            );
+        if start == 0 && range.len() > 8 && range.len() < whole {
+            self.complain(format_args!(
+                "the VMM shows the guest {size} bytes of the configuration: give it config_size={whole}"
+            ));
         }
         range.to_vec()
     }
 
     fn set_config(&self, _offset: u32, _bytes: &[u8]) -> io::Result<()> {
-        log::warn!("the guest writes to the configuration space, which is read-only");
+        self.complain(format_args!("the guest writes to the configuration space, which is read-only"));
         Ok(())
     }
 
