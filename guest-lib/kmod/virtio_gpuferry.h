@@ -45,8 +45,8 @@
 
 /* Largest window accepted from the configuration space, in bytes. */
 #define GPUFERRY_WINDOW_MAX (64U << 20)
-/* Extents lie in pieces of 32 KiB, so that their allocation does not need luck. */
-#define GPUFERRY_CHUNK_EXTENTS ((32U << 10) / sizeof(struct gpuferry_extent))
+/* Extents lie in pieces of 128 KiB: enough for the longest list within a queue of 256. */
+#define GPUFERRY_CHUNK_EXTENTS ((128U << 10) / sizeof(struct gpuferry_extent))
 #define GPUFERRY_CHUNKS (GPUFERRY_MAX_PIN_PAGES / GPUFERRY_CHUNK_EXTENTS)
 /* Descriptors of the longest request: the request, its extents, the response. */
 #define GPUFERRY_CONTROL_DESCRIPTORS (1 + GPUFERRY_CHUNKS + 1)

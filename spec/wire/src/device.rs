@@ -26,8 +26,8 @@ pub const QUEUE_COUNT: u32 = 3;
 
 /// Most sessions of one device at a time.
 pub const MAX_SESSIONS: u32 = 256;
-/// Most pages of 4 KiB in one `REQUEST_PIN` (256 MiB).
-pub const MAX_PIN_PAGES: u32 = 65536;
+/// Most pages of 4 KiB in one `REQUEST_PIN` (4 GiB).
+pub const MAX_PIN_PAGES: u32 = 1_048_576;
 /// Most leases of one session at a time.
 pub const MAX_LEASES: u32 = 65536;
 /// Size in bytes of a page in every page list.
