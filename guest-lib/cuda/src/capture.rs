@@ -142,6 +142,16 @@ crate::export! {
         begin(stream::resolve_per_thread(hStream), mode)
     }
 
+    /// CUDA Driver API, cuStreamBeginCapture as of 10.0: in the global mode.
+    extern "C" fn cuStreamBeginCapture(hStream: u64) {
+        begin(stream::resolve(hStream), 0)
+    }
+
+    /// CUDA Driver API, cuStreamBeginCapture as of 10.0, with the per-thread default stream.
+    extern "C" fn cuStreamBeginCapture_ptsz(hStream: u64) {
+        begin(stream::resolve_per_thread(hStream), 0)
+    }
+
     /// CUDA Driver API, cuStreamEndCapture.
     extern "C" fn cuStreamEndCapture(hStream: u64, phGraph: Out<u64>) {
         end(stream::resolve(hStream), phGraph)

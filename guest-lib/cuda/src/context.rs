@@ -16,7 +16,7 @@ use crate::storage::Storage;
 use core::cell::{Cell, RefCell};
 use core::ffi::c_void;
 use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::OnceLock;
 
 /// Version that cuCtxGetApiVersion answers: that of the newest functions of contexts.
 const API_VERSION: u32 = 3020;
@@ -39,9 +39,10 @@ pub struct Context {
     primary: bool,
     /// Number that cuCtxGetId answers.
     pub id: u64,
-    flags: AtomicU32,
+    /// Flags it was made with, or that were set since.
+    pub(crate) flags: AtomicU32,
     /// Its objects exist: from its making or retaining until its destruction, release or reset.
-    active: AtomicBool,
+    pub(crate) active: AtomicBool,
     limits: [AtomicU64; LIMITS],
     /// Lowest and highest priority of its streams, once they were asked for.
     priorities: OnceLock<(i32, i32)>,
@@ -54,22 +55,17 @@ unsafe impl Facts for Context {
     const KIND: Kind = kind::CUcontext;
 }
 
-/// The primary context of a device.
-struct Primary {
-    context: &'static Context,
-    /// How often it is retained; changed with the calls that make and end it.
-    retained: Mutex<u32>,
-}
-
-static PRIMARY: OnceLock<Vec<Primary>> = OnceLock::new();
-
 thread_local! {
     static CURRENT: Cell<Option<&'static Context>> = const { Cell::new(None) };
     /// The contexts below the current one, oldest first.
     static BELOW: RefCell<Vec<&'static Context>> = const { RefCell::new(Vec::new()) };
 }
 
-fn make(device: i32, flags: u32, primary: bool) -> Result<&'static Context, CUresult> {
+/// Makes a context's handle and facts; the host makes the context.
+///
+/// # Errors
+/// `CUDA_ERROR_OUT_OF_MEMORY`.
+pub(crate) fn make(device: i32, flags: u32, primary: bool) -> Result<&'static Context, CUresult> {
     static IDS: AtomicU64 = AtomicU64::new(1);
     let handle = handles::make(kind::CUcontext, Handle::NULL)?;
     let context = Context {
@@ -84,33 +80,6 @@ fn make(device: i32, flags: u32, primary: bool) -> Result<&'static Context, CUre
         storage: Storage::new(),
     };
     handles::set_facts(handle, context).ok_or(CUDA_ERROR_OUT_OF_MEMORY)
-}
-
-/// Makes the handles of the devices' primary contexts, for cuInit.
-///
-/// # Errors
-/// `CUDA_ERROR_OUT_OF_MEMORY`.
-pub fn make_primary(devices: usize) -> Result<(), CUresult> {
-    let contexts: Result<Vec<Primary>, CUresult> = (0..devices as i32)
-        .map(|device| Ok(Primary { context: make(device, 0, true)?, retained: Mutex::new(0) }))
-        .collect();
-    let contexts = contexts?;
-    PRIMARY.get_or_init(|| contexts);
-    Ok(())
-}
-
-fn primary_of(device: i32) -> Result<&'static Primary, CUresult> {
-    crate::device::get(device)?;
-    let primary = PRIMARY.get().and_then(|all| all.get(device as usize));
-    primary.ok_or(crate::status::CUDA_ERROR_INVALID_DEVICE)
-}
-
-/// The handle of a device's primary context, whether it is active or not (export table 6bd5fb6c).
-///
-/// # Errors
-/// `CUDA_ERROR_INVALID_DEVICE`.
-pub fn primary(device: i32) -> Result<Handle, CUresult> {
-    Ok(primary_of(device)?.context.handle)
 }
 
 /// The current context's handle; null for none.
@@ -177,7 +146,11 @@ fn pop() -> Option<&'static Context> {
     Some(top)
 }
 
-fn check_flags(flags: u32) -> Result<(), CUresult> {
+/// Whether a context can have these flags.
+///
+/// # Errors
+/// `CUDA_ERROR_INVALID_VALUE`.
+pub(crate) fn check_flags(flags: u32) -> Result<(), CUresult> {
     if flags & !FLAGS != 0 || (flags & FLAGS_SCHEDULE).count_ones() > 1 {
         Err(CUDA_ERROR_INVALID_VALUE)
     } else {
@@ -199,14 +172,16 @@ fn create(pctx: Out<u64>, flags: u32, device: i32) -> Result<(), CUresult> {
     pctx.set(context.handle.0)
 }
 
-/// Before the host ends a context: libraries' values end, with their destructors; no call in it is begun any more.
-fn end_use(context: &'static Context) {
+/// Before the host ends a context: libraries' values end, with their destructors, and its page-locked memory; no call in it is
+/// begun any more.
+pub(crate) fn end_use(caller: &Caller, context: &'static Context) {
     context.storage.end(context.handle.0);
+    crate::host_memory::end_context(caller, context.handle);
     context.active.store(false, Ordering::Relaxed);
 }
 
 /// After the host has ended a context: its handles end, and what is kept of its memory.
-fn end_objects(context: &'static Context) {
+pub(crate) fn end_objects(context: &'static Context) {
     handles::discard_owned(context.handle);
     crate::ranges::end_context(context.handle);
     for limit in &context.limits {
@@ -214,84 +189,9 @@ fn end_objects(context: &'static Context) {
     }
 }
 
-fn release(caller: &Caller, device: i32) -> Result<(), CUresult> {
-    let primary = primary_of(device)?;
-    let mut retained = primary.retained.lock().unwrap_or_else(PoisonError::into_inner);
-    if *retained == 0 {
-        return Err(CUDA_ERROR_INVALID_CONTEXT);
-    }
-    *retained -= 1;
-    if *retained != 0 || !primary.context.active.load(Ordering::Relaxed) {
-        return Ok(());
-    }
-    end_use(primary.context);
-    let status = send::gpuferryPrimaryRelease(caller, primary.context.handle, device);
-    end_objects(primary.context);
-    caller::answer(status)
-}
-
 crate::export! {
-    /// CUDA Driver API, cuDevicePrimaryCtxRetain: the first waits for the context to be made, later ones count here.
-    extern "C" fn cuDevicePrimaryCtxRetain(pctx: Out<u64>, dev: i32) {
-        let caller = caller::enter()?;
-        let primary = primary_of(dev)?;
-        pctx.check()?;
-        let mut retained = primary.retained.lock().unwrap_or_else(PoisonError::into_inner);
-        if !primary.context.active.load(Ordering::Relaxed) {
-            caller::answer(send::cuDevicePrimaryCtxRetain(&caller, primary.context.handle, dev))?;
-            primary.context.active.store(true, Ordering::Relaxed);
-        }
-        *retained += 1;
-        pctx.set(primary.context.handle.0)
-    }
-
-    /// CUDA Driver API, cuDevicePrimaryCtxRelease.
-    extern "C" fn cuDevicePrimaryCtxRelease_v2 | extern "C" fn cuDevicePrimaryCtxRelease(dev: i32) {
-        // Also after a sticky error, as natively.
-        let session = caller::session()?;
-        release(&Caller { session, origin: caller::origin() }, dev)
-    }
-
-    /// CUDA Driver API, cuDevicePrimaryCtxReset: ends the context's objects. It stays retained, but is made anew by the next
-    /// call that retains it; so the host gives it up here.
-    extern "C" fn cuDevicePrimaryCtxReset_v2 | extern "C" fn cuDevicePrimaryCtxReset(dev: i32) {
-        // Also after a sticky error: a reset is the way out of one.
-        let session = caller::session()?;
-        let primary = primary_of(dev)?;
-        let _retained = primary.retained.lock().unwrap_or_else(PoisonError::into_inner);
-        if !primary.context.active.load(Ordering::Relaxed) {
-            return Ok(());
-        }
-        end_use(primary.context);
-        let caller = Caller { session, origin: caller::origin() };
-        let status = send::gpuferryPrimaryReset(&caller, primary.context.handle, dev);
-        let released = send::gpuferryPrimaryRelease(&caller, primary.context.handle, dev);
-        end_objects(primary.context);
-        caller::answer(status)?;
-        caller::answer(released)
-    }
-
-    /// CUDA Driver API, cuDevicePrimaryCtxSetFlags.
-    extern "C" fn cuDevicePrimaryCtxSetFlags_v2 | extern "C" fn cuDevicePrimaryCtxSetFlags(dev: i32, flags: u32) {
-        let caller = caller::enter()?;
-        let primary = primary_of(dev)?;
-        check_flags(flags)?;
-        caller::answer(send::cuDevicePrimaryCtxSetFlags_v2(&caller, dev, flags))?;
-        primary.context.flags.store(flags, Ordering::Relaxed);
-        Ok(())
-    }
-
-    /// CUDA Driver API, cuDevicePrimaryCtxGetState.
-    extern "C" fn cuDevicePrimaryCtxGetState(dev: i32, flags: Out<u32>, active: Out<i32>) {
-        caller::session()?;
-        let context = primary_of(dev)?.context;
-        active.check()?;
-        flags.set(context.flags.load(Ordering::Relaxed))?;
-        active.set(context.active.load(Ordering::Relaxed).into())
-    }
-
     /// CUDA Driver API, cuCtxCreate.
-    extern "C" fn cuCtxCreate_v2(pctx: Out<u64>, flags: u32, dev: i32) {
+    extern "C" fn cuCtxCreate_v2 | extern "C" fn cuCtxCreate(pctx: Out<u64>, flags: u32, dev: i32) {
         create(pctx, flags, dev)
     }
 
@@ -318,7 +218,7 @@ crate::export! {
         if context.primary {
             return Err(CUDA_ERROR_INVALID_CONTEXT);
         }
-        end_use(context);
+        end_use(&caller, context);
         let status = send::gpuferryCtxDestroy(&caller, context.handle);
         end_objects(context);
         if status == 0 {
@@ -408,6 +308,18 @@ crate::export! {
         version.set(API_VERSION)
     }
 
+    /// CUDA Driver API, cuCtxSynchronize as of 13.0: of the context named.
+    extern "C" fn cuCtxSynchronize_v2(ctx: u64) {
+        let mut caller = caller::enter()?;
+        let context = resolve(ctx)?;
+        if !context.active.load(Ordering::Relaxed) {
+            return Err(CUDA_ERROR_CONTEXT_IS_DESTROYED);
+        }
+        caller.origin.context = context.handle.index() + 1;
+        caller.origin.context_generation = context.handle.generation();
+        caller::answer(send::cuCtxSynchronize(&caller))
+    }
+
     /// CUDA Driver API, cuCtxGetLimit: asked once, kept until the limit is set.
     extern "C" fn cuCtxGetLimit(pvalue: Out<usize>, limit: u32) {
         let caller = caller::enter_context()?;
@@ -475,7 +387,7 @@ mod tests {
         let context = make(0, 0, false).expect("room");
         push(context);
         assert_eq!(check_current(), Ok(()));
-        end_use(context);
+        context.active.store(false, Ordering::Relaxed);
         end_objects(context);
         assert_eq!(check_current(), Err(CUDA_ERROR_CONTEXT_IS_DESTROYED));
         pop();

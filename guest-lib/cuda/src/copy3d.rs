@@ -7,7 +7,8 @@ use crate::copy::{self, Said, Side};
 use crate::generated::{Copy3D, kind, send};
 use crate::handles::{self, Handle};
 use crate::program::In;
-use crate::status::{CUDA_ERROR_INVALID_VALUE, CUDA_ERROR_OUT_OF_MEMORY};
+use crate::rows::{Extent, Rows, memory};
+use crate::status::CUDA_ERROR_INVALID_VALUE;
 use crate::stream;
 
 /// `CU_MEMORYTYPE_HOST`.
@@ -109,51 +110,6 @@ enum Place {
     Program(Rows),
 }
 
-/// Rows of bytes in the program's memory.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Rows {
-    /// Address of the first byte that is copied.
-    first: u64,
-    /// Bytes from one row to the next.
-    pitch: usize,
-    /// Rows from one slice to the next.
-    slice_rows: usize,
-}
-
-/// What is copied: bytes of a row, rows of a slice, slices.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Extent {
-    width: usize,
-    height: usize,
-    depth: usize,
-}
-
-impl Extent {
-    /// Bytes of the rows put together.
-    fn bytes(self) -> Result<usize, CUresult> {
-        let slice = self.width.checked_mul(self.height).ok_or(CUDA_ERROR_INVALID_VALUE)?;
-        slice.checked_mul(self.depth).filter(|bytes| *bytes <= isize::MAX as usize).ok_or(CUDA_ERROR_INVALID_VALUE)
-    }
-}
-
-impl Rows {
-    /// Whether the rows follow each other without gaps.
-    fn are_together(self, extent: Extent) -> bool {
-        let rows = self.pitch == extent.width || extent.height * extent.depth == 1;
-        rows && (extent.depth == 1 || self.slice_rows == extent.height)
-    }
-
-    /// Addresses of the rows, in order.
-    fn addresses(self, extent: Extent) -> impl Iterator<Item = u64> {
-        (0..extent.depth).flat_map(move |z| {
-            (0..extent.height).map(move |y| {
-                let rows = z.wrapping_mul(self.slice_rows).wrapping_add(y);
-                self.first.wrapping_add(rows.wrapping_mul(self.pitch) as u64)
-            })
-        })
-    }
-}
-
 impl Side3D {
     /// Pitch and rows of a slice, with their defaults; what natively is refused is refused.
     fn shape(&self, extent: Extent) -> Result<(usize, usize), CUresult> {
@@ -221,14 +177,6 @@ fn describe(copy: &Memcpy3D, source: Place, target: Place, extent: Extent) -> Re
         described.dstAddress = address;
     }
     Ok(described)
-}
-
-/// Memory for gathered rows.
-fn memory(bytes: usize) -> Result<Vec<u8>, CUresult> {
-    let mut memory = Vec::new();
-    memory.try_reserve_exact(bytes).map_err(|_| CUDA_ERROR_OUT_OF_MEMORY)?;
-    memory.resize(bytes, 0);
-    Ok(memory)
 }
 
 fn from_program(
@@ -379,27 +327,55 @@ crate::export! {
     }
 }
 
+/// A 1-D copy between an array and the program's memory, in a stream.
+fn in_array(array: u64, offset: usize, program: u64, width: usize, to_array: bool) -> Memcpy3D {
+    let side = |memory_type, x, host, array| Side3D {
+        x,
+        y: 0,
+        z: 0,
+        lod: 0,
+        memory_type,
+        host,
+        device: 0,
+        array,
+        reserved: 0,
+        pitch: 0,
+        height: 0,
+    };
+    let (array, program) = (side(ARRAY, offset, 0, array), side(HOST, 0, program, 0));
+    let (source, target) = if to_array { (program, array) } else { (array, program) };
+    Memcpy3D { source, target, width, height: 1, depth: 1 }
+}
+
+crate::export! {
+    /// CUDA Driver API, cuMemcpyHtoAAsync.
+    extern "C" fn cuMemcpyHtoAAsync_v2(dstArray: u64, dstOffset: usize, srcHost: u64, ByteCount: usize, hStream: u64) {
+        run(&in_array(dstArray, dstOffset, srcHost, ByteCount, true), Some(stream::resolve(hStream)?))
+    }
+
+    /// CUDA Driver API, cuMemcpyHtoAAsync with the per-thread default stream.
+    extern "C" fn cuMemcpyHtoAAsync_v2_ptsz(
+        dstArray: u64, dstOffset: usize, srcHost: u64, ByteCount: usize, hStream: u64,
+    ) {
+        run(&in_array(dstArray, dstOffset, srcHost, ByteCount, true), Some(stream::resolve_per_thread(hStream)?))
+    }
+
+    /// CUDA Driver API, cuMemcpyAtoHAsync.
+    extern "C" fn cuMemcpyAtoHAsync_v2(dstHost: u64, srcArray: u64, srcOffset: usize, ByteCount: usize, hStream: u64) {
+        run(&in_array(srcArray, srcOffset, dstHost, ByteCount, false), Some(stream::resolve(hStream)?))
+    }
+
+    /// CUDA Driver API, cuMemcpyAtoHAsync with the per-thread default stream.
+    extern "C" fn cuMemcpyAtoHAsync_v2_ptsz(
+        dstHost: u64, srcArray: u64, srcOffset: usize, ByteCount: usize, hStream: u64,
+    ) {
+        run(&in_array(srcArray, srcOffset, dstHost, ByteCount, false), Some(stream::resolve_per_thread(hStream)?))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn rows_when_apart_then_their_addresses_follow_pitch_and_slices() {
-        let extent = Extent { width: 4, height: 2, depth: 2 };
-        let rows = Rows { first: 1000, pitch: 10, slice_rows: 3 };
-        assert!(!rows.are_together(extent));
-        assert_eq!(rows.addresses(extent).collect::<Vec<_>>(), [1000, 1010, 1030, 1040]);
-        assert!(Rows { first: 0, pitch: 4, slice_rows: 2 }.are_together(extent));
-        let one_row = Extent { width: 4, height: 1, depth: 1 };
-        assert!(rows.are_together(one_row));
-    }
-
-    #[test]
-    fn extent_when_it_overflows_then_is_refused() {
-        let extent = Extent { width: usize::MAX, height: 2, depth: 1 };
-        assert_eq!(extent.bytes(), Err(CUDA_ERROR_INVALID_VALUE));
-        assert_eq!(Extent { width: 3, height: 0, depth: 5 }.bytes(), Ok(0));
-    }
 
     #[test]
     fn side_when_the_pitch_is_shorter_than_a_row_then_is_refused() {

@@ -161,7 +161,7 @@ pub fn take_snapshot(caller: &Caller) -> Result<usize, CUresult> {
         caller::answer(send::gpuferryDeviceFacts(caller, number, reply, &mut bytes))?;
         devices.push(Device::read(&bytes).map_err(|_| CUDA_ERROR_UNKNOWN)?);
     }
-    crate::context::make_primary(devices.len())?;
+    crate::primary::make(devices.len())?;
     Ok(DEVICES.get_or_init(|| devices).len())
 }
 

@@ -4,6 +4,7 @@
 use crate::CUresult;
 use crate::caller::{self, Caller};
 use crate::generated::send;
+use crate::handles::Handle;
 use crate::program::Out;
 use crate::ranges::{self, Kind, Range};
 use crate::status::{
@@ -18,6 +19,10 @@ use std::sync::{Mutex, PoisonError};
 const ALLOC_FLAGS: u32 = 7;
 /// Flags of cuMemHostRegister: portable, device-mapped, I/O memory, read-only.
 const REGISTER_FLAGS: u32 = 15;
+/// `CU_MEM_ATTACH_GLOBAL`.
+const MANAGED_GLOBAL: u32 = 1;
+/// `CU_MEM_ATTACH_HOST`.
+const MANAGED_HOST: u32 = 2;
 /// `CU_MEMHOSTREGISTER_IOMEMORY`.
 const IO_MEMORY: u32 = 4;
 /// Device-mapped: with unified addressing all page-locked memory is.
@@ -39,6 +44,20 @@ fn add(caller: &Caller, memory: PageLocked, kind: Kind, flags: u32) -> Result<u6
     Ok(address)
 }
 
+/// Makes page-locked memory of a kind.
+fn make(caller: &Caller, bytes: usize, kind: Kind, flags: u32) -> Result<u64, CUresult> {
+    let memory = caller.session.page_locked(bytes).map_err(caller::trouble)?;
+    add(caller, memory, kind, flags)
+}
+
+/// Frees managed memory, for cuMemFree.
+///
+/// # Errors
+/// `CUDA_ERROR_INVALID_VALUE` where it is none.
+pub fn free_managed(caller: &Caller, address: u64) -> Result<(), CUresult> {
+    end(caller, address, Kind::Managed, CUDA_ERROR_INVALID_VALUE)
+}
+
 /// Takes memory away again. The posted message comes before the end of the lease, which waits for the worker to let go.
 fn end(caller: &Caller, address: u64, kind: Kind, missing: CUresult) -> Result<(), CUresult> {
     ranges::remove(address, &[kind]).ok_or(missing)?;
@@ -46,6 +65,14 @@ fn end(caller: &Caller, address: u64, kind: Kind, missing: CUresult) -> Result<(
     let status = send::gpuferryMemHostUnregister(caller, address);
     caller.session.release(memory);
     caller::answer(status)
+}
+
+/// A context ends, and the page-locked memory that was made in it.
+pub fn end_context(caller: &Caller, context: Handle) {
+    for range in ranges::of_context(context, &[Kind::PageLocked, Kind::Registered, Kind::Managed]) {
+        // The program ends it all; nobody asks for the answer.
+        let _ = end(caller, range.start, range.kind, CUDA_ERROR_INVALID_VALUE);
+    }
 }
 
 fn alloc(pp: Out<u64>, bytes: usize, flags: u32) -> Result<(), CUresult> {
@@ -57,8 +84,7 @@ fn alloc(pp: Out<u64>, bytes: usize, flags: u32) -> Result<(), CUresult> {
     if bytes == 0 {
         return pp.set(0);
     }
-    let memory = caller.session.page_locked(bytes).map_err(caller::trouble)?;
-    pp.set(add(&caller, memory, Kind::PageLocked, flags)?)
+    pp.set(make(&caller, bytes, Kind::PageLocked, flags)?)
 }
 
 fn register(address: *mut u8, bytes: usize, flags: u32) -> Result<(), CUresult> {
@@ -79,6 +105,13 @@ fn register(address: *mut u8, bytes: usize, flags: u32) -> Result<(), CUresult> 
         other => caller::trouble(other),
     })?;
     add(&caller, memory, Kind::Registered, flags).map(|_| ())
+}
+
+/// What a hint about managed memory answers: nothing is moved, since program and device share the memory.
+fn hint(address: u64, bytes: usize) -> Result<(), CUresult> {
+    caller::enter_context()?;
+    let range = ranges::find(address).filter(|range| range.kind == Kind::Managed).ok_or(CUDA_ERROR_INVALID_VALUE)?;
+    if bytes as u64 > range.bytes - (address - range.start) { Err(CUDA_ERROR_INVALID_VALUE) } else { Ok(()) }
 }
 
 /// The page-locked range that an address is in.
@@ -139,4 +172,44 @@ crate::export! {
         pFlags.set(find(p)?.flags)
     }
 
+    /// CUDA Driver API, cuMemAllocManaged: memory that program and device share, in the guest; it does not move to the device.
+    extern "C" fn cuMemAllocManaged(dptr: Out<u64>, bytesize: usize, flags: u32) {
+        let caller = caller::enter_context()?;
+        dptr.check()?;
+        if bytesize == 0 || ![MANAGED_GLOBAL, MANAGED_HOST].contains(&flags) {
+            return Err(CUDA_ERROR_INVALID_VALUE);
+        }
+        dptr.set(make(&caller, bytesize, Kind::Managed, 0)?)
+    }
+
+    /// CUDA Driver API, cuMemPrefetchAsync.
+    extern "C" fn cuMemPrefetchAsync | extern "C" fn cuMemPrefetchAsync_ptsz(
+        devPtr: u64, count: usize, _dstDevice: i32, _hStream: u64,
+    ) {
+        hint(devPtr, count)
+    }
+
+    /// CUDA Driver API, cuMemPrefetchAsync as of 12.2.
+    extern "C" fn cuMemPrefetchAsync_v2 | extern "C" fn cuMemPrefetchAsync_v2_ptsz(
+        devPtr: u64, count: usize, _location: u64, _flags: u32, _hStream: u64,
+    ) {
+        hint(devPtr, count)
+    }
+
+    /// CUDA Driver API, cuMemAdvise.
+    extern "C" fn cuMemAdvise(devPtr: u64, count: usize, _advice: u32, _device: i32) {
+        hint(devPtr, count)
+    }
+
+    /// CUDA Driver API, cuMemAdvise as of 12.2.
+    extern "C" fn cuMemAdvise_v2(devPtr: u64, count: usize, _advice: u32, _location: u64) {
+        hint(devPtr, count)
+    }
+
+    /// CUDA Driver API, cuStreamAttachMemAsync.
+    extern "C" fn cuStreamAttachMemAsync | extern "C" fn cuStreamAttachMemAsync_ptsz(
+        _hStream: u64, dptr: u64, length: usize, _flags: u32,
+    ) {
+        hint(dptr, length)
+    }
 }

@@ -8,11 +8,11 @@ use crate::CUresult;
 use crate::caller;
 use crate::device::Limits;
 use crate::function::{self, Layout};
-use crate::generated::{self, number};
+use crate::generated::number;
 use crate::handles::Handle;
 use crate::occupancy;
 use crate::program::{self, In};
-use crate::status::{CUDA_ERROR_INVALID_VALUE, CUDA_ERROR_LAUNCH_OUT_OF_RESOURCES, CUDA_ERROR_NOT_SUPPORTED};
+use crate::status::{CUDA_ERROR_INVALID_VALUE, CUDA_ERROR_LAUNCH_OUT_OF_RESOURCES};
 use crate::stream;
 use core::ffi::c_void;
 use rt::{Full, Writer};
@@ -26,29 +26,25 @@ const EXTRA_SIZE: usize = 2;
 /// Most entries of an `extra` array that are looked at before its end is missed.
 const EXTRA_ENTRIES: usize = 8;
 /// Bytes of a `CUlaunchAttribute`: its number, padding, its value.
-const ATTRIBUTE_BYTES: usize = 72;
+pub(crate) const ATTRIBUTE_BYTES: usize = 72;
 /// Most attributes of a launch.
-const ATTRIBUTES: u32 = 32;
+pub(crate) const ATTRIBUTES: u32 = 32;
 /// Most bytes of parameters that any function has.
 const PARAMETER_BYTES: usize = 32 << 10;
 /// `CU_LAUNCH_ATTRIBUTE_COOPERATIVE`.
 const ATTRIBUTE_COOPERATIVE: u32 = 2;
-/// `CU_LAUNCH_ATTRIBUTE_PROGRAMMATIC_EVENT`.
-const ATTRIBUTE_PROGRAMMATIC_EVENT: u32 = 7;
-/// `CU_LAUNCH_ATTRIBUTE_LAUNCH_COMPLETION_EVENT`.
-const ATTRIBUTE_COMPLETION_EVENT: u32 = 12;
 
 /// A launch as the program describes it.
 #[derive(Clone, Copy)]
-struct Launch {
-    function: u64,
-    grid: [u32; 3],
-    block: [u32; 3],
-    shared: u32,
-    stream: Handle,
-    flags: u32,
-    attributes: In<[u8; ATTRIBUTE_BYTES]>,
-    attribute_count: u32,
+pub(crate) struct Launch {
+    pub function: u64,
+    pub grid: [u32; 3],
+    pub block: [u32; 3],
+    pub shared: u32,
+    pub stream: Handle,
+    pub flags: u32,
+    pub attributes: In<[u8; ATTRIBUTE_BYTES]>,
+    pub attribute_count: u32,
 }
 
 /// Where the parameters' bytes are.
@@ -176,7 +172,11 @@ fn encode(
     Ok(())
 }
 
-fn launch(launch: &Launch, each: *const *const c_void, extra: *const usize) -> Result<(), CUresult> {
+/// Checks a launch, and posts it.
+///
+/// # Errors
+/// What the native driver answers at once, and the session's trouble.
+pub(crate) fn launch(launch: &Launch, each: *const *const c_void, extra: *const usize) -> Result<(), CUresult> {
     let caller = caller::enter_context()?;
     let (function, layout, device) = function::layout(launch.function)?;
     check(launch, layout, &device.limits)?;
@@ -205,59 +205,6 @@ fn is_cooperative(launch: &Launch) -> bool {
         })
 }
 
-/// `CUlaunchConfig`.
-#[repr(C)]
-#[derive(Clone, Copy)]
-pub struct Config {
-    grid: [u32; 3],
-    block: [u32; 3],
-    shared: u32,
-    stream: u64,
-    attributes: *const [u8; ATTRIBUTE_BYTES],
-    attribute_count: u32,
-}
-
-/// A launch configuration as messages about occupancy have it.
-pub struct Described {
-    /// Its stream.
-    pub stream: Handle,
-    /// Its sizes.
-    pub launch: generated::Launch,
-    /// Its attributes, in the API's own layout.
-    pub attributes: Vec<u8>,
-}
-
-impl Config {
-    /// Puts the configuration into the form of messages.
-    ///
-    /// # Errors
-    /// `CUDA_ERROR_INVALID_VALUE`, `CUDA_ERROR_INVALID_HANDLE`.
-    #[allow(non_snake_case)] // The printed struct's fields are the API's names.
-    pub fn describe(&self) -> Result<Described, CUresult> {
-        if self.attribute_count > ATTRIBUTES {
-            return Err(CUDA_ERROR_INVALID_VALUE);
-        }
-        let mut attributes = Vec::new();
-        for index in 0..self.attribute_count as usize {
-            let mut attribute = In(self.attributes).at(index)?;
-            attribute[4..8].fill(0);
-            attributes.extend(attribute);
-        }
-        let ([gridDimX, gridDimY, gridDimZ], [blockDimX, blockDimY, blockDimZ]) = (self.grid, self.block);
-        let sizes = generated::Launch {
-            gridDimX,
-            gridDimY,
-            gridDimZ,
-            blockDimX,
-            blockDimY,
-            blockDimZ,
-            sharedMemBytes: self.shared,
-            flags: 0,
-        };
-        Ok(Described { stream: stream::resolve(self.stream)?, launch: sizes, attributes })
-    }
-}
-
 const NO_ATTRIBUTES: In<[u8; ATTRIBUTE_BYTES]> = In(core::ptr::null());
 
 #[allow(clippy::too_many_arguments)] // The API's own signature.
@@ -274,39 +221,6 @@ fn plain(
     let stream = stream?;
     let described =
         Launch { function, grid, block, shared, stream, flags, attributes: NO_ATTRIBUTES, attribute_count: 0 };
-    launch(&described, each, extra)
-}
-
-fn extended(
-    config: In<Config>,
-    function: u64,
-    each: *const *const c_void,
-    extra: *const usize,
-    resolve: fn(u64) -> Result<Handle, CUresult>,
-) -> Result<(), CUresult> {
-    let config = config.get()?;
-    let (attributes, attribute_count) = (In(config.attributes), config.attribute_count);
-    if attribute_count > ATTRIBUTES || (attribute_count != 0 && config.attributes.is_null()) {
-        return Err(CUDA_ERROR_INVALID_VALUE);
-    }
-    for index in 0..attribute_count as usize {
-        let id = attributes.at(index)?[0];
-        if [ATTRIBUTE_PROGRAMMATIC_EVENT, ATTRIBUTE_COMPLETION_EVENT].contains(&u32::from(id)) {
-            // Their values hold an event.
-            crate::counts::unsupported("cuLaunchKernelEx with an event among its attributes");
-            return Err(CUDA_ERROR_NOT_SUPPORTED);
-        }
-    }
-    let described = Launch {
-        function,
-        grid: config.grid,
-        block: config.block,
-        shared: config.shared,
-        stream: resolve(config.stream)?,
-        flags: 0,
-        attributes,
-        attribute_count,
-    };
     launch(&described, each, extra)
 }
 
@@ -347,20 +261,6 @@ crate::export! {
         let (grid, block) = ([gridDimX, gridDimY, gridDimZ], [blockDimX, blockDimY, blockDimZ]);
         let stream = stream::resolve_per_thread(hStream);
         plain(f, grid, block, sharedMemBytes, stream, COOPERATIVE, kernelParams, core::ptr::null())
-    }
-
-    /// CUDA Driver API, cuLaunchKernelEx.
-    extern "C" fn cuLaunchKernelEx(
-        config: In<Config>, f: u64, kernelParams: *const *const c_void, extra: *const usize,
-    ) {
-        extended(config, f, kernelParams, extra, stream::resolve)
-    }
-
-    /// CUDA Driver API, cuLaunchKernelEx with the per-thread default stream.
-    extern "C" fn cuLaunchKernelEx_ptsz(
-        config: In<Config>, f: u64, kernelParams: *const *const c_void, extra: *const usize,
-    ) {
-        extended(config, f, kernelParams, extra, stream::resolve_per_thread)
     }
 }
 

@@ -10,7 +10,7 @@ use crate::status::{CUDA_ERROR_INVALID_VALUE, CUDA_ERROR_NOT_FOUND};
 use crate::stream;
 
 /// What cuMemFree takes.
-const FREEABLE: &[Kind] = &[Kind::Device, Kind::Managed, Kind::Pool];
+const FREEABLE: &[Kind] = &[Kind::Device, Kind::Pool];
 
 fn alloc(dptr: Out<u64>, bytes: usize) -> Result<(), CUresult> {
     let caller = caller::enter_context()?;
@@ -28,6 +28,9 @@ fn free(address: u64) -> Result<(), CUresult> {
     let caller = caller::enter()?;
     if address == 0 {
         return Ok(());
+    }
+    if ranges::find(address).is_some_and(|range| range.kind == Kind::Managed) {
+        return crate::host_memory::free_managed(&caller, address);
     }
     ranges::remove(address, FREEABLE).ok_or(CUDA_ERROR_INVALID_VALUE)?;
     caller::answer(send::cuMemFree_v2(&caller, address))

@@ -5,7 +5,7 @@ use crate::caller::{self, Caller};
 use crate::function;
 use crate::generated::{kind, send};
 use crate::handles::{self, Handle};
-use crate::launch::Config;
+use crate::launch_config::{Config, Described};
 use crate::program::{In, Out};
 use crate::status::{CUDA_ERROR_COOPERATIVE_LAUNCH_TOO_LARGE, CUDA_ERROR_INVALID_VALUE};
 
@@ -67,7 +67,7 @@ fn clusters(
     out: Out<i32>,
     func: u64,
     config: In<Config>,
-    send: impl FnOnce(&Caller, &mut i32, Handle, &crate::launch::Described) -> CUresult,
+    send: impl FnOnce(&Caller, &mut i32, Handle, &Described) -> CUresult,
 ) -> Result<(), CUresult> {
     let caller = caller::enter_context()?;
     out.check()?;

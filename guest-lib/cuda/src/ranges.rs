@@ -91,6 +91,13 @@ pub fn find(address: u64) -> Option<Range> {
     covering(&MAP.read().unwrap_or_else(PoisonError::into_inner), address)
 }
 
+/// The ranges of these kinds that were made in a context.
+#[must_use]
+pub fn of_context(context: Handle, kinds: &[Kind]) -> Vec<Range> {
+    let map = MAP.read().unwrap_or_else(PoisonError::into_inner);
+    map.values().filter(|range| range.context == context && kinds.contains(&range.kind)).copied().collect()
+}
+
 /// Whether any range shares a byte with this one.
 #[must_use]
 pub fn overlaps(start: u64, bytes: u64) -> bool {
@@ -115,12 +122,12 @@ pub fn check(caller: &Caller, address: u64, bytes: Option<u64>, aligned: u64) ->
     }
 }
 
-/// A context has ended, and its device memory with it. Page-locked memory stays readable until it is freed.
+/// A context has ended, and its device memory with it; page-locked memory has an end of its own, and reserved addresses are no
+/// context's.
 pub fn end_context(context: Handle) {
     let mut map = MAP.write().unwrap_or_else(PoisonError::into_inner);
-    map.retain(|_, range| {
-        range.context != context || matches!(range.kind, Kind::PageLocked | Kind::Registered | Kind::Reserved)
-    });
+    let ends = |kind| matches!(kind, Kind::Device | Kind::Variable | Kind::Pool);
+    map.retain(|_, range| range.context != context || !ends(range.kind));
 }
 
 #[cfg(test)]

@@ -73,7 +73,7 @@ fn find(uuid: u128) -> Option<*const c_void> {
 extern "C" fn primary_context(out: Out<u64>, device: i32) -> CUresult {
     guard(|| {
         caller::session()?;
-        out.set(context::primary(device)?.0)
+        out.set(crate::primary::handle(device)?.0)
     })
 }
 
