@@ -36,7 +36,11 @@ pub(crate) fn forked() {
 }
 
 fn refusal(error: &OpenError) -> CUresult {
-    counts::log(format_args!("no GPU: {error}"));
+    // Programs ask again and again; the reason is said once.
+    static SAID: AtomicBool = AtomicBool::new(false);
+    if !SAID.swap(true, Ordering::Relaxed) {
+        counts::log(format_args!("no GPU: {error}"));
+    }
     match error {
         OpenError::Absent(_) | OpenError::Refused(_) => CUDA_ERROR_NO_DEVICE,
         OpenError::Version(_) => CUDA_ERROR_SYSTEM_DRIVER_MISMATCH,
