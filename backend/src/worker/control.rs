@@ -131,6 +131,7 @@ impl Control {
         let (status, line) = match session.memory().pin(lent, pieces, file) {
             Ok(()) => return Ok(RESPONSE_OK),
             Err(PinError::Invalid(why)) => (RESPONSE_INVALID, why.to_owned()),
+            Err(error @ PinError::Limit) => (RESPONSE_LIMIT, error.to_string()),
             Err(PinError::Io(error)) => (RESPONSE_LIMIT, format!("cannot be mapped: {error}")),
         };
         self.complaints.add(format_args!("session {number}: lease {} is refused: {line}", lent.lease));

@@ -2,6 +2,7 @@
 
 use std::ops::Deref;
 use std::os::fd::{AsFd, OwnedFd};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use wire::control::{Piece as WirePiece, REGION_ATTACHED};
@@ -17,10 +18,17 @@ pub(super) enum PinError {
     /// The request does not fit.
     #[error("{0}")]
     Invalid(&'static str),
+    /// [`MAX_RUNS`] is reached.
+    #[error("the session's leases are in too many pieces")]
+    Limit,
     /// The system's own trouble.
     #[error("mapping it: {0}")]
     Io(#[from] std::io::Error),
 }
+
+/// Most runs of pages that lie apart in guest memory, of all leases of the session: 32 GiB where no two pages are neighbours.
+/// A guest could lend the same pages again and again; this bounds what the host keeps about them, at half a GiB.
+pub(super) const MAX_RUNS: usize = 8 << 20;
 
 /// What the guest says of the memory it lends.
 #[derive(Clone, Copy, Debug)]
@@ -35,16 +43,19 @@ pub(super) struct Lent {
     pub(super) bytes: u64,
 }
 
-/// Answers to unpin requests: filled by whoever uses a lease last, sent by the control thread.
+/// What all leases of the session share: answers to unpin requests, filled by whoever uses a lease last and sent by the control
+/// thread, and how much is kept about them.
 #[derive(Debug)]
 pub(super) struct Answers {
     cookies: Mutex<Vec<u64>>,
     event: OwnedFd,
+    /// Runs of all leases that live, in the table or only in use.
+    runs: AtomicUsize,
 }
 
 impl Answers {
     pub(super) fn new() -> std::io::Result<Answers> {
-        Ok(Answers { cookies: Mutex::default(), event: os::eventfd()? })
+        Ok(Answers { cookies: Mutex::default(), event: os::eventfd()?, runs: AtomicUsize::new(0) })
     }
 
     fn add(&self, cookie: u64) {
@@ -120,7 +131,13 @@ impl Lease {
             None => located(pieces, regions)?,
         };
         let (readable, writable) = (flags & PIN_READ != 0, flags & PIN_WRITE != 0);
-        Ok(Lease { first, bytes, writable, readable, runs, unpin: Mutex::new(None), answers })
+        let count = runs.len();
+        let others = answers.runs.fetch_add(count, Ordering::Relaxed);
+        let lease = Lease { first, bytes, writable, readable, runs, unpin: Mutex::new(None), answers };
+        if others + count > MAX_RUNS {
+            return Err(PinError::Limit);
+        }
+        Ok(lease)
     }
 
     pub(super) fn answer_when_free(&self, cookie: u64) {
@@ -169,6 +186,7 @@ impl Lease {
 
 impl Drop for Lease {
     fn drop(&mut self) {
+        self.answers.runs.fetch_sub(self.runs.len(), Ordering::Relaxed);
         if let Some(cookie) = *self.unpin.get_mut().unwrap_or_else(PoisonError::into_inner) {
             self.answers.add(cookie);
         }
@@ -245,5 +263,47 @@ impl Pieces {
 
     pub(super) fn of(lease: Arc<Lease>, offset: u64, bytes: u64) -> Option<Pieces> {
         Some(Pieces { list: lease.pieces(offset, bytes)?, _lease: Some(lease) })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MIB: u64 = 1 << 20;
+
+    /// One region of 64 MiB, and every second page of it.
+    fn scattered() -> (Regions, Vec<WirePiece>) {
+        let regions = Regions::default();
+        regions.set(0, Region::new(os::sealed_memory(64 * MIB).expect("memory"), 0, 64 * MIB).expect("mapped"));
+        let pages = 64 * MIB / PAGE / 2;
+        let piece = |page| WirePiece { region: 0, offset: page * 2 * PAGE, bytes: PAGE };
+        (regions, (0..pages).map(piece).collect())
+    }
+
+    #[test]
+    fn lease_when_the_guest_lends_the_same_lone_pages_without_end_then_is_refused() {
+        let (regions, pieces) = scattered();
+        let answers = Arc::new(Answers::new().expect("eventfd"));
+        let lent = Lent { lease: 0, flags: PIN_READ, address: 0, bytes: pieces.len() as u64 * PAGE };
+        let lend = || Lease::new(lent, &pieces, None, &regions, Arc::clone(&answers));
+        let mut leases: Vec<_> = (0..MAX_RUNS / pieces.len()).map(|_| lend().expect("below the limit")).collect();
+        assert!(matches!(lend(), Err(PinError::Limit)));
+        leases.pop();
+        assert!(lend().is_ok(), "given back");
+    }
+
+    #[test]
+    fn pieces_when_a_range_crosses_runs_then_are_cut_at_its_ends() {
+        let (regions, pieces) = scattered();
+        let answers = Arc::new(Answers::new().expect("eventfd"));
+        let lent = Lent { lease: 0, flags: PIN_READ, address: 100, bytes: 2 * PAGE };
+        let lease = Lease::new(lent, &pieces[..3], None, &regions, answers).expect("a lease");
+        let bytes = |offset, bytes| Some(lease.pieces(offset, bytes)?.iter().map(|p| p.bytes).collect::<Vec<_>>());
+        assert_eq!(bytes(0, 2 * PAGE), Some(vec![3996, 4096, 100]));
+        assert_eq!(bytes(3995, 2), Some(vec![1, 1]));
+        assert_eq!(bytes(2 * PAGE, 0), Some(vec![]));
+        assert_eq!(bytes(2 * PAGE, 1), None);
+        assert_eq!(bytes(u64::MAX, 2), None);
     }
 }
