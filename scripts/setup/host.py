@@ -1,0 +1,152 @@
+"""What stands on the host while a guest computes: the built programs, gpuferryd, an image that holds them, the guest
+itself. Used by demo, gpu-check and tests/vm.
+"""
+import ctypes.util
+import os
+import pathlib
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+from kernels import CACHE, ROOT, SETUP, fail  # noqa: F401
+
+TARGET = pathlib.Path(os.environ.get("CARGO_TARGET_DIR") or ROOT / "target").absolute()
+# A bundle brings its programs; a checkout builds them.
+BUILT = pathlib.Path(os.environ.get("GPUFERRY_BIN") or TARGET / "release").absolute()
+CRATES = ("programs", "gpuferry-backend", "gpuferry-cuda", "cpu-cuda")
+GUEST_LIBRARY, CPU_LIBRARY = "libgpuferry_cuda.so", "libcpu_cuda.so"
+# Where programs and library lie in a guest that boots from an image.
+IN_GUEST = "/opt/gpuferry"
+START = time.monotonic()
+
+
+def say(text):
+    print(f"[{time.monotonic() - START:4.0f} s] {text}", flush=True)
+
+
+def build():
+    """Build what runs, in the release profile."""
+    if "GPUFERRY_BIN" in os.environ:
+        return
+    if not shutil.which("cargo"):
+        fail("cargo is missing; install a Rust toolchain (https://rustup.rs)")
+    packages = [word for crate in CRATES for word in ("-p", crate)]
+    if subprocess.run(["cargo", "build", "--release", "--locked", *packages], cwd=ROOT, check=False).returncode:
+        fail("the build failed; its errors are above")
+
+
+def has_gpu():
+    """Whether this machine has an NVIDIA GPU and the driver library for it."""
+    return os.path.exists("/dev/nvidiactl") and ctypes.util.find_library("cuda") is not None
+
+
+def libraries(folder, library):
+    """A folder whose libcuda.so.1 is one of our libraries."""
+    place = pathlib.Path(folder) / f"{library}.d"
+    if not place.exists():
+        place.mkdir(parents=True)
+        (place / "libcuda.so.1").symlink_to(BUILT / library)
+    return place
+
+
+def environment(folder, library=None, carrier=None):
+    """A program's environment: one of our libraries, or the machine's own; and where its calls go."""
+    variables = {name: value for name, value in os.environ.items() if not name.startswith("GPUFERRY")}
+    if library:
+        variables["LD_LIBRARY_PATH"] = str(libraries(folder, library))
+    if carrier:
+        variables["GPUFERRY"] = carrier
+    return variables
+
+
+def direct(device, folder):
+    """The environment of a program that uses the device in its own process."""
+    return environment(folder, CPU_LIBRARY if device == "cpu" else None)
+
+
+def program(name):
+    return str(BUILT / name)
+
+
+class Front:
+    """A running gpuferryd, with a socket for a VMM and one for local programs; ended on leaving."""
+
+    def __init__(self, folder, device, level="info"):
+        self.socket, self.local, self.log = (pathlib.Path(folder) / name for name in ("vmm.sock", "local.sock", "front.log"))
+        command = [program("gpuferryd"), "--socket-path", self.socket, "--local-path", self.local, "--device", device]
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen([*map(str, command), "--log-level", level], stderr=log, stdin=subprocess.DEVNULL)
+        end = time.monotonic() + 60
+        while not self._ready():
+            if self.process.poll() is not None or time.monotonic() > end:
+                self.__exit__()
+                fail(f"gpuferryd does not start:\n{self.log.read_text()}")
+            time.sleep(0.02)
+
+    def _ready(self):
+        # It makes its sockets before it knows whether the device can be had.
+        return "ready on device" in self.log.read_text()
+
+    def workers(self):
+        """Process numbers of its workers."""
+        listed = subprocess.run(["ps", "--ppid", str(self.process.pid), "-o", "pid="], capture_output=True, text=True, check=False)
+        return [int(word) for word in listed.stdout.split()]
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+        try:
+            self.process.wait(10)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+
+
+def image(kernel, folder, files=(), module=None):
+    """An image for kernel with our programs and library in IN_GUEST; files: more pairs (guest path, host path)."""
+    place = pathlib.Path(folder)
+    pairs = list(files)
+    for name, source in (
+        *((name, name) for name in ("battery", "picture", "latency", "endless")), ("lib/libcuda.so.1", GUEST_LIBRARY),
+    ):  # fmt: skip
+        stripped = place / "stripped" / name
+        stripped.parent.mkdir(parents=True, exist_ok=True)
+        strip(BUILT / source, stripped)
+        pairs.append((f"{IN_GUEST}/{name}", stripped))
+    out = place / f"{kernel}.cpio"
+    command = [ROOT / "scripts" / "guest-image", *(["--module", module] if module else []), kernel, out]
+    if subprocess.run([*map(str, command), *(f"{guest}={host}" for guest, host in pairs)], check=False).returncode:
+        fail(f"no image for kernel {kernel}")
+    return out
+
+
+def strip(source, target):
+    """A copy with no debugging information; a whole copy where there is no strip."""
+    if shutil.which("strip") is None:
+        shutil.copy(source, target)
+    elif subprocess.run(["strip", "--strip-debug", "-o", target, source], check=False).returncode:
+        fail(f"cannot strip {source}")
+
+
+def guest(vmm, kernel, front, script, out=None, more=()):
+    """Start a guest that runs a shell script (text); its process, the console on stdout."""
+    command = [
+        ROOT / "scripts" / "vm", "--vmm", vmm, "--kernel", kernel, "--socket", front.socket, *(["--out", out] if out else []),
+        *more, "--", "sh", "-c", script,
+    ]  # fmt: skip
+    return subprocess.Popen([*map(str, command)], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True)
+
+
+def qemu_version():
+    return subprocess.run([CACHE / "qemu" / "run", "--version"], capture_output=True, text=True, check=False).stdout.split("\n")[0]
+
+
+def fetch_shown(*items):
+    """Fetch items of the cache, or fail; what it does is shown as it happens."""
+    if subprocess.run([ROOT / "scripts" / "setup" / "fetch", *items], check=False, stderr=sys.stdout.fileno()).returncode:
+        fail(f"cannot fetch {' '.join(items)}")
