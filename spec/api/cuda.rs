@@ -493,10 +493,10 @@ trait Memory {
     #[call(110, post)] #[ptds(cuMemsetD8Async)]
     fn cuMemsetD8_v2(#[device(N)] dstDevice: CUdeviceptr, uc: u8, N: usize);
     /// Sets N times 16 bits.
-    #[call(111, post)] #[ptds(cuMemsetD16Async)] #[require(dstDevice % 2 == 0)]
+    #[call(111, post)] #[ptds(cuMemsetD16Async)]
     fn cuMemsetD16_v2(#[device(N * 2)] #[aligned(2)] dstDevice: CUdeviceptr, us: u16, N: usize);
     /// Sets N times 32 bits.
-    #[call(112, post)] #[ptds(cuMemsetD32Async)] #[require(dstDevice % 4 == 0)]
+    #[call(112, post)] #[ptds(cuMemsetD32Async)]
     fn cuMemsetD32_v2(#[device(N * 4)] #[aligned(4)] dstDevice: CUdeviceptr, ui: u32, N: usize);
     /// Sets rows of bytes.
     #[call(113, wait)] #[ptds(cuMemsetD2D8Async)]
@@ -529,10 +529,10 @@ trait Memory {
     #[call(116, post)] #[ptsz]
     fn cuMemsetD8Async(#[device(N)] dstDevice: CUdeviceptr, uc: u8, N: usize, hStream: CUstream);
     /// Sets N times 16 bits in a stream.
-    #[call(117, post)] #[ptsz] #[require(dstDevice % 2 == 0)]
+    #[call(117, post)] #[ptsz]
     fn cuMemsetD16Async(#[device(N * 2)] #[aligned(2)] dstDevice: CUdeviceptr, us: u16, N: usize, hStream: CUstream);
     /// Sets N times 32 bits in a stream.
-    #[call(118, post)] #[ptsz] #[require(dstDevice % 4 == 0)]
+    #[call(118, post)] #[ptsz]
     fn cuMemsetD32Async(#[device(N * 4)] #[aligned(4)] dstDevice: CUdeviceptr, ui: u32, N: usize, hStream: CUstream);
     /// Sets rows of bytes in a stream.
     #[call(119, wait)] #[ptsz]

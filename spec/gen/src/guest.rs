@@ -124,7 +124,7 @@ fn senders(spec: &Spec, text: &mut Text) {
     text.line("}");
     text.line("");
     text.line("/// Puts what came back in a reply where it belongs.");
-    text.line("fn fill(buffer: &Buffer<'_>, to: &mut [u8], r: &mut Reader<'_>) -> Result<(), Malformed> {");
+    text.line("fn take_bytes(buffer: &Buffer<'_>, to: &mut [u8], r: &mut Reader<'_>) -> Result<(), Malformed> {");
     text.line("if let Buffer::Reply { .. } = buffer {");
     text.line("to.copy_from_slice(r.raw(to.len())?);");
     text.line("}");
@@ -235,7 +235,7 @@ fn reply(spec: &Spec, call: &Call, text: &mut Text) {
         match &argument.role {
             Role::Out { element, .. } => lines.push(format!("*{name} = {};", encode::take(spec, element))),
             Role::OutRun => lines.push(format!("*{name} = r.run()?.to_vec();")),
-            Role::Output { .. } => lines.push(format!("fill(&{name}, {name}_reply, r)?;")),
+            Role::Output { .. } => lines.push(format!("take_bytes(&{name}, {name}_reply, r)?;")),
             _ => {}
         }
     }
@@ -352,16 +352,10 @@ fn checks(spec: &Spec, call: &Call, text: &mut Text) {
         })
         .map(|argument| format!("{}.is_null()", argument.name))
         .collect();
-    let mut refuse = |condition: String| {
-        text.line(format!("if {condition} {{"));
+    if !null.is_empty() {
+        text.line(format!("if {} {{", null.join(" || ")));
         text.line(format!("return Err(crate::status::{});", spec.invalid));
         text.line("}");
-    };
-    if !null.is_empty() {
-        refuse(null.join(" || "));
-    }
-    for condition in &call.conditions {
-        refuse(format!("!({condition})"));
     }
 }
 

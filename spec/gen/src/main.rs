@@ -3,6 +3,7 @@
 
 use spec_gen::guest::Surroundings;
 use spec_gen::{Refusal, guest, header, host, parse};
+use std::io::Write;
 use std::process::ExitCode;
 
 const USAGE: &str = "usage: spec-gen guest SPEC EXPORTS | spec-gen host SPEC | spec-gen header DEVICE_RS";
@@ -11,7 +12,8 @@ fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     match run(&arguments) {
         Ok(text) => {
-            print!("{text}");
+            // Whoever reads it may stop early.
+            let _ = std::io::stdout().write_all(text.as_bytes());
             ExitCode::SUCCESS
         }
         Err(what) => {

@@ -224,8 +224,6 @@ pub struct Call {
     pub ptds: Option<Named>,
     /// Further exported names for the same thing; tried on the host too where the name itself is missing.
     pub aliases: Vec<Named>,
-    /// Conditions on its numbers, printed, that the guest checks before it posts: the driver's own answer would come late.
-    pub conditions: Vec<String>,
     /// Arguments in order.
     pub arguments: Vec<Argument>,
 }

@@ -6,9 +6,6 @@ use syn::parse::{Parse, ParseStream};
 use syn::spanned::Spanned;
 use syn::{Attribute, Expr, Ident, LitInt, Token};
 
-/// Attributes that may stand more than once.
-const REPEATED: [&str; 2] = ["alias", "require"];
-
 /// Lines of the documentation among `attributes`.
 pub(super) fn docs(attributes: &[Attribute]) -> Vec<String> {
     attributes
@@ -28,7 +25,7 @@ pub(super) fn named(attributes: &[Attribute]) -> Read<Vec<(String, &Attribute)>>
     let mut found: Vec<(String, &Attribute)> = Vec::new();
     for attribute in attributes.iter().filter(|attribute| !attribute.path().is_ident("doc")) {
         let name = attribute.path().get_ident().ok_or((attribute.span(), "unknown attribute".to_string()))?.to_string();
-        if !REPEATED.contains(&name.as_str()) && found.iter().any(|(other, _)| *other == name) {
+        if name != "alias" && found.iter().any(|(other, _)| *other == name) {
             return Err((attribute.span(), format!("#[{name}] stands here twice")));
         }
         found.push((name, attribute));
@@ -174,34 +171,5 @@ pub(super) fn expression(expr: &Expr, place: &impl Fn(&str) -> Option<String>) -
             Ok(format!("{left}.zip({right}).and_then(|(a, b)| a.{step})"))
         }
         _ => Err((expr.span(), "only numbers, names, +, - and * stand here".to_string())),
-    }
-}
-
-/// A condition on numbers: comparisons and remainders of expressions, joined by `||`. Overflow makes it false.
-pub(super) fn condition(expr: &Expr, place: &impl Fn(&str) -> Option<String>) -> Read<String> {
-    let Expr::Binary(binary) = expr else {
-        return Err((expr.span(), "here stands a comparison, or a remainder and 0".to_string()));
-    };
-    let compare = match binary.op {
-        syn::BinOp::Or(_) => {
-            return Ok(format!("{} || {}", condition(&binary.left, place)?, condition(&binary.right, place)?));
-        }
-        syn::BinOp::Eq(_) => "==",
-        syn::BinOp::Le(_) => "<=",
-        syn::BinOp::Ge(_) => ">=",
-        _ => return Err((expr.span(), "only ==, <=, >= and || stand here".to_string())),
-    };
-    let right = expression(&binary.right, place)?;
-    match &*binary.left {
-        Expr::Binary(syn::ExprBinary { op: syn::BinOp::Rem(_), left, right: by, .. }) => {
-            let (left, by) = (expression(left, place)?, expression(by, place)?);
-            Ok(format!(
-                "{left}.zip({by}).and_then(|(a, b)| a.checked_rem(b)).zip({right}).is_some_and(|(a, b)| a {compare} b)"
-            ))
-        }
-        left => {
-            let left = expression(left, place)?;
-            Ok(format!("{left}.zip({right}).is_some_and(|(a, b)| a {compare} b)"))
-        }
     }
 }

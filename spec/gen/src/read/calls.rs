@@ -52,7 +52,6 @@ fn call(
         ptsz: false,
         ptds: None,
         aliases: Vec::new(),
-        conditions: Vec::new(),
         arguments: Vec::new(),
     };
     for (word, attribute) in attributes {
@@ -61,10 +60,6 @@ fn call(
     // A message of ours is no call of the API: nothing is exported for it.
     call.guest_by_hand |= call.name.starts_with(crate::OWN_PREFIX);
     let inputs = inputs(method)?;
-    for (_, attribute) in attributes.iter().filter(|(word, _)| word == "require") {
-        let expr: syn::Expr = attributes::arguments(attribute)?;
-        call.conditions.push(attributes::condition(&expr, &|name| number_named(name, &inputs, names))?);
-    }
     for input in &inputs {
         let role = role(input, &inputs, names)?;
         call.arguments.push(Argument { name: input.name.clone(), span: input.span, role });
@@ -102,8 +97,6 @@ fn call_attribute(call: &mut Call, word: &str, attribute: &syn::Attribute, spec:
         }
         "since" => call.since = attributes::number(&attributes::arguments::<syn::LitInt>(attribute)?)?,
         "alias" => call.aliases.push(attributes::ident(attribute)?),
-        // Read when the arguments are known.
-        "require" => {}
         "ptds" => call.ptds = Some(attributes::ident(attribute)?),
         "block" | "no_context" | "always" | "ptsz" => {
             attributes::bare(attribute)?;
@@ -118,6 +111,10 @@ fn call_attribute(call: &mut Call, word: &str, attribute: &syn::Attribute, spec:
     }
     Ok(())
 }
+
+/// Names that the printed text has for itself, where arguments are in scope.
+const RESERVED: [&str; 13] =
+    ["c", "w", "r", "call", "status", "session", "from", "reply", "sent", "answer", "ok", "text", "elements"];
 
 /// An argument as it stands in the file.
 struct Input<'a> {
@@ -155,6 +152,12 @@ fn inputs(method: &syn::TraitItemFn) -> Read<Vec<Input<'_>>> {
         let name = pattern.ident.to_string();
         if found.iter().any(|other| other.name == name) {
             return Err((pattern.span(), format!("two arguments are called `{name}`")));
+        }
+        if RESERVED.contains(&name.as_str()) {
+            return Err((
+                pattern.span(),
+                format!("`{name}` is a name of the printed text: call the argument otherwise"),
+            ));
         }
         let attributes = attributes::named(&typed.attrs)?;
         found.push(Input { name, span: pattern.ident.span(), ty: &typed.ty, attributes });
@@ -260,9 +263,15 @@ fn value_role(input: &Input<'_>, inputs: &[Input<'_>], names: &Names) -> Read<Ro
     input.only(&["device", "aligned"])?;
     let aligned = match input.attribute("aligned") {
         None => 1,
+        Some(attribute) if input.attribute("device").is_none() => {
+            return Err((attribute.span(), "#[aligned] goes with #[device]".to_string()));
+        }
         Some(attribute) => {
             let number: syn::LitInt = attributes::arguments(attribute)?;
-            number.base10_parse().map_err(|error| (number.span(), error.to_string()))?
+            match attributes::number::<u64>(&number)? {
+                0 => return Err((number.span(), "an address is a multiple of 1 or more".to_string())),
+                aligned => aligned,
+            }
         }
     };
     let device = match input.attribute("device") {
