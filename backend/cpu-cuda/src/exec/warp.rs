@@ -5,7 +5,7 @@
 //! completes for the lanes that stand at the same instruction once no lane of the warp can go on otherwise.
 
 use crate::jit::context::{DONE, EXCHANGE_A, EXCHANGE_B, EXCHANGE_C, EXCHANGE_MASK, WAITING};
-use crate::jit::unit::Site;
+use crate::jit::unit::{Gathering, Site};
 use crate::ptx::ir::{Collective, Redux, Shfl};
 
 /// Resume points and frames of one warp's threads.
@@ -27,16 +27,20 @@ impl Warp<'_> {
         self.exchange[lane + at as usize / 8] = value;
     }
 
-    /// The collective a lane waits at; `true` if it has no mask.
-    fn waiting(&self, lane: usize) -> Option<(Collective, bool)> {
+    /// The collective a lane waits at.
+    fn waiting(&self, lane: usize) -> Option<Gathering> {
         let state = self.states[lane];
         if state == DONE || state & WAITING == 0 {
             return None;
         }
         match self.sites.get((state & !WAITING) as usize) {
-            Some(Site::Collective(kind, legacy)) => Some((*kind, *legacy)),
+            Some(Site::Collective(gathering)) => Some(*gathering),
             _ => None,
         }
+    }
+
+    fn mask(&self, lane: usize, gathering: Gathering) -> u32 {
+        gathering.mask.unwrap_or_else(|| self.get(lane, EXCHANGE_MASK) as u32)
     }
 
     /// Completes what can be completed; answers whether anything was.
@@ -45,14 +49,10 @@ impl Warp<'_> {
         // Nearly always the whole warp stands at one place.
         let first = self.states[0];
         if self.states.iter().all(|&s| s == first) {
-            let Some((kind, legacy)) = self.waiting(0) else { return false };
+            let Some(gathering) = self.waiting(0) else { return false };
             let all = u32::MAX >> (32 - count);
-            let from = EXCHANGE_MASK as usize / 8;
-            let wanted = u64::from(all);
-            if legacy || self.exchange[from..from + count].iter().all(|&m| m & wanted == wanted) {
-                if !(kind == Collective::WarpSync || self.shuffle_all(kind)) {
-                    self.complete(kind, all);
-                }
+            if gathering.legacy || (0..count).all(|n| self.mask(n, gathering) & all == all) {
+                self.complete(gathering.kind, all, Some(gathering));
                 self.states.fill(first & !WAITING);
                 return true;
             }
@@ -61,17 +61,18 @@ impl Warp<'_> {
         let mut progress = false;
         let alive = (0..count).filter(|&n| self.states[n] != DONE).fold(0u32, |m, n| m | 1 << n);
         for lane in 0..count {
-            let Some((kind, false)) = self.waiting(lane) else { continue };
+            let Some(gathering) = self.waiting(lane).filter(|g| !g.legacy) else { continue };
             if seen >> lane & 1 == 1 {
                 continue;
             }
-            let mask = self.get(lane, EXCHANGE_MASK) as u32;
+            let mask = self.mask(lane, gathering);
             let members = (mask | 1 << lane) & alive;
             let ready = lanes(members).all(|n| {
-                n < count && self.waiting(n) == Some((kind, false)) && self.get(n, EXCHANGE_MASK) as u32 == mask
+                let same = |g: &Gathering| !g.legacy && g.kind == gathering.kind && self.mask(n, *g) == mask;
+                n < count && self.waiting(n).as_ref().is_some_and(same)
             });
             if ready {
-                self.complete(kind, members);
+                self.complete(gathering.kind, members, None);
                 seen |= members;
                 progress = true;
             }
@@ -80,34 +81,36 @@ impl Warp<'_> {
             return progress;
         }
         for lane in 0..count {
-            let Some((kind, true)) = self.waiting(lane) else { continue };
+            let Some(gathering) = self.waiting(lane).filter(|g| g.legacy) else { continue };
             let state = self.states[lane];
             let members = (0..count).filter(|&n| self.states[n] == state).fold(0u32, |m, n| m | 1 << n);
-            self.complete(kind, members);
+            self.complete(gathering.kind, members, Some(gathering));
             progress = true;
         }
         progress
     }
 
-    /// A shuffle of a full warp, if it is one.
-    fn shuffle_all(&mut self, kind: Collective) -> bool {
-        let Collective::Shfl(mode) = kind else { return false };
-        if self.states.len() != 32 {
-            return false;
-        }
+    /// A shuffle of a full warp whose distance and bounds are constants.
+    fn shuffle_all(&mut self, mode: Shfl, b: u32, c: u32) {
         let mut a = [0u64; 32];
         a.copy_from_slice(&self.exchange[..32]);
-        let (b_at, c_at) = (EXCHANGE_B as usize / 8, EXCHANGE_C as usize / 8);
         for lane in 0..32 {
-            let (from, valid) =
-                source(mode, lane as u32, self.exchange[b_at + lane] as u32, self.exchange[c_at + lane] as u32);
+            let (from, valid) = source(mode, lane as u32, b, c);
             self.exchange[lane] = a[from as usize & 31];
-            self.exchange[b_at + lane] = u64::from(valid);
+            self.exchange[EXCHANGE_B as usize / 8 + lane] = u64::from(valid);
         }
-        true
     }
 
-    fn complete(&mut self, kind: Collective, members: u32) {
+    /// Puts the results into the exchange and lets the members go on. `common` is the site they all stand at, if it
+    /// is one.
+    fn complete(&mut self, kind: Collective, members: u32, common: Option<Gathering>) {
+        if let (Collective::Shfl(mode), u32::MAX, Some(Gathering { constants: [Some(b), Some(c)], .. })) =
+            (kind, members, common)
+        {
+            self.shuffle_all(mode, b, c);
+            self.states.iter_mut().for_each(|s| *s &= !WAITING);
+            return;
+        }
         let mut a = [0u64; 32];
         for lane in lanes(members) {
             a[lane] = self.get(lane, EXCHANGE_A);
@@ -121,8 +124,9 @@ impl Warp<'_> {
         for lane in lanes(members) {
             let (value, second) = match kind {
                 Collective::Shfl(mode) => {
-                    let b = self.get(lane, EXCHANGE_B) as u32;
-                    let c = self.get(lane, EXCHANGE_C) as u32;
+                    let [b, c] = self.waiting(lane).map_or([None; 2], |g| g.constants);
+                    let b = b.unwrap_or_else(|| self.get(lane, EXCHANGE_B) as u32);
+                    let c = c.unwrap_or_else(|| self.get(lane, EXCHANGE_C) as u32);
                     let (from, valid) = source(mode, lane as u32, b, c);
                     // What a lane outside the group holds is undefined; the own value does no harm.
                     let from = if members >> from & 1 == 1 { from as usize } else { lane };

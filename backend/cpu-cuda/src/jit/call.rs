@@ -9,7 +9,7 @@ use crate::jit::context::{
     EXCHANGE_A, EXCHANGE_B, EXCHANGE_C, EXCHANGE_COUNT, EXCHANGE_MASK, FunctionSlot, fault,
 };
 use crate::jit::emit::{Emit, field, fixed};
-use crate::jit::unit::Site;
+use crate::jit::unit::{Gathering, Site};
 use crate::jit::{inline, runtime};
 use crate::ptx::ir::{Builtin, CallPart, Callee, Collective, Inst, Op, Signature, Value};
 use crate::ptx::types::{Special, Type};
@@ -189,13 +189,20 @@ impl Emit<'_, '_, '_> {
                     (Collective::MatchAny { bits } | Collective::MatchAll { bits }, _) => *bits,
                     _ => 32,
                 };
+                let constant = |n: usize| match inst.src.get(n) {
+                    Some(Value::Int(v)) => Some(*v as u32),
+                    _ => None,
+                };
                 for (n, at) in [EXCHANGE_A, EXCHANGE_B, EXCHANGE_C].into_iter().enumerate().take(values) {
-                    put(self, inst.src[n], bits(n), at);
+                    if n == 0 || constant(n).is_none() {
+                        put(self, inst.src[n], bits(n), at);
+                    }
                 }
-                if !legacy {
+                let mask = if *legacy { None } else { constant(values) };
+                if !legacy && mask.is_none() {
                     put(self, inst.src[values], 32, EXCHANGE_MASK);
                 }
-                Site::Collective(*kind, *legacy)
+                Site::Collective(Gathering { kind: *kind, legacy: *legacy, constants: [constant(1), constant(2)], mask })
             }
             _ => Site::Yield,
         }

@@ -275,6 +275,7 @@ impl<'f, 'u, 'p> Emit<'f, 'u, 'p> {
         // The way to the next thread.
         self.b.switch_to_block(self.latch);
         let next = self.b.ins().iadd_imm_s(linear, 1);
+        let used = coordinates_used(self.body);
         let one_x = self.b.ins().iadd_imm_s(params[1], 1);
         let wrap_x = self.b.ins().icmp(IntCC::Equal, one_x, nx);
         let none = self.b.ins().iconst(I32, 0);
@@ -285,7 +286,9 @@ impl<'f, 'u, 'p> Emit<'f, 'u, 'p> {
         let y = self.b.ins().select(wrap_y, none, y);
         let one_z = self.b.ins().iadd_imm_s(params[3], 1);
         let z = self.b.ins().select(wrap_y, one_z, params[3]);
-        let args: Vec<BlockArg> = [next, x, y, z].map(BlockArg::Value).to_vec();
+        // Coordinates nobody reads stay as they are.
+        let kept = |n: usize, value| if used[n] { value } else { params[n + 1] };
+        let args: Vec<BlockArg> = [next, kept(0, x), kept(1, y), kept(2, z)].map(BlockArg::Value).to_vec();
         self.b.ins().jump(head, &args);
 
         self.b.switch_to_block(done);
@@ -845,6 +848,23 @@ impl<'f, 'u, 'p> Emit<'f, 'u, 'p> {
             }
         }
     }
+}
+
+/// Which coordinates of the thread the code reads. Those below a used one are needed to step it.
+fn coordinates_used(body: &Body) -> [bool; 3] {
+    let mut used = [false; 3];
+    for inst in &body.insts {
+        // Helpers and callees may ask for all of them.
+        if matches!(inst.op, Op::Invoke(..) | Op::Tex(_) | Op::Query(..) | Op::SurfLoad(_) | Op::SurfStore(_)) {
+            return [true; 3];
+        }
+        for value in &inst.src {
+            if let Value::Special(Special::Tid(n)) = value {
+                used[usize::from((*n).min(2))] = true;
+            }
+        }
+    }
+    [used[0] || used[1] || used[2], used[1] || used[2], used[2]]
 }
 
 /// A thread that spins gives others a turn after this many rounds (a power of two).

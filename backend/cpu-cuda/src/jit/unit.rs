@@ -28,8 +28,21 @@ pub enum Site {
     Yield,
     /// A barrier, with its number where that is a constant.
     Barrier(Barrier, Option<u32>),
-    /// A warp collective; the flag says it has no member mask.
-    Collective(Collective, bool),
+    /// A warp collective.
+    Collective(Gathering),
+}
+
+/// A warp collective and those of its operands that are the same for every lane.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Gathering {
+    /// What is done.
+    pub kind: Collective,
+    /// It has no member mask.
+    pub legacy: bool,
+    /// Second and third operand, where constant.
+    pub constants: [Option<u32>; 2],
+    /// The mask, where constant.
+    pub mask: Option<u32>,
 }
 
 /// A compiled kernel.
@@ -326,9 +339,6 @@ impl Unit<'_> {
         let mut builder_context = FunctionBuilderContext::new();
         let builder = FunctionBuilder::new(&mut context.func, &mut builder_context);
         let emitted = Emit::function(builder, self, body, &flow, number.is_none());
-        if std::env::var_os("CPU_CUDA_DUMP").is_some() {
-            log::info!("{}", context.func.display());
-        }
         self.module.define_function(id, &mut context).map_err(|e| internal(format!("{e:?}")))?;
         Ok((id, emitted))
     }
