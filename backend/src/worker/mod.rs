@@ -1,12 +1,11 @@
 //! `gpuferry-worker`: one process for each guest process, started before it is needed.
 //!
 //! [`main`] makes the process ready: own address layout, library loaded. Then [`control`](self) serves the front from the first
-//! thread, [`ring`](self) takes calls from the guest on a second, and calls that sleep have threads of their own. The process
+//! thread, [`ring`](self) takes calls from the guest on others, so that a call that sleeps holds nobody up. The process
 //! inherits nothing but its control socket, as descriptor 0, and ends when that is closed. Descriptors 1 and 2 are the front's:
 //! what the guest's programs print on the device and the log.
 
 mod api;
-mod blocking;
 mod control;
 pub mod cuda;
 mod lease;

@@ -1,20 +1,31 @@
-//! The ring's thread: takes frames in order, makes their calls or gives them to a blocking thread, and sleeps when there are none.
+//! The ring's threads: one *leads*, takes frames in order and makes their calls; a call that sleeps in the driver holds nobody up.
 //!
-//! While frames come it spins; how long it goes on spinning on an empty ring follows how long it slept before ([`Budget`]).
-//! Parking is exact ([`wire::ring`]): no frame is published without either being seen here or ringing the doorbell.
+//! Such a call is made by the thread that took it, at once, with no hand-over. Before, it lays the lead down: it announces the
+//! parked worker as if it slept, so the guest's next frame rings the doorbell, where another thread, the *sentry*, waits and takes
+//! the lead. A program with one thread publishes nothing while it waits: then nobody is woken, and the caller takes the lead up
+//! again, before it answers, so that the program's next frame finds the worker awake. A thread with nothing to do becomes the
+//! sentry, or rests where there is one.
+//!
+//! What holds: the lead is in [`Post::lead`] or with one thread. It is laid down only after an exact parking ([`wire::ring`]), or,
+//! where there were frames already, with the doorbell rung for the sentry; so no frame waits without somebody on the way to it.
+//!
+//! While frames come the leader spins; how long it goes on spinning on an empty ring follows how long it slept before ([`Budget`]).
 
 use std::os::fd::{AsFd, OwnedFd};
-use std::sync::Arc;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use wire::Malformed;
+use wire::frame::FrameHeader;
 use wire::ring::{Consumer, Taken};
+use wire::window::SLOT_COUNT;
 
-use super::blocking::Blocking;
 use super::serve::{ReplyMemory, Server, reply_memory};
 use crate::death::EXIT_TROUBLE;
 use crate::os::{self, Interest};
 
+/// Most calls that sleep at a time: a waited call has a slot to itself.
+const MAX_BLOCKING: usize = SLOT_COUNT;
 /// Longest spinning on an empty ring: about what a sleep and a wake-up through a virtqueue cost.
 const SPIN_MAX: Duration = Duration::from_micros(200);
 /// First step of the budget above nothing.
@@ -22,8 +33,8 @@ const SPIN_MIN: Duration = Duration::from_micros(20);
 /// Looks at the ring between two looks at the clock.
 const LOOKS: u32 = 64;
 
-/// How long to spin on an empty ring before sleeping. A sleep shorter than [`SPIN_MAX`] would have been worth spinning: the budget doubles.
-/// A longer one was not: it halves.
+/// How long to spin on an empty ring before sleeping. A sleep shorter than [`SPIN_MAX`] would have been worth spinning: the budget
+/// doubles. A longer one was not: it halves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Budget {
     now: Duration,
@@ -47,92 +58,200 @@ impl Budget {
     }
 }
 
-/// The thread's state.
+/// What only the leader uses.
+struct Lead {
+    consumer: Consumer,
+    budget: Budget,
+    /// Since when the ring has been empty, where the lead was laid down for that.
+    idle_since: Option<Instant>,
+}
+
+/// Where the threads meet.
+struct Post {
+    /// The lead, while nobody has it.
+    lead: Option<Lead>,
+    /// Whether a thread waits at the doorbell.
+    sentry: bool,
+    /// Threads that rest.
+    resting: usize,
+    /// Calls that sleep in the driver.
+    blocking: usize,
+}
+
+/// The ring and its threads.
 pub(super) struct Ring {
     server: Arc<Server>,
-    blocking: Blocking,
-    consumer: Consumer,
     doorbell: OwnedFd,
-    budget: Budget,
-    memory: ReplyMemory,
+    post: Mutex<Post>,
+    wanted: Condvar,
 }
 
 impl Ring {
-    pub(super) fn new(server: Arc<Server>, doorbell: OwnedFd) -> Ring {
+    pub(super) fn new(server: Arc<Server>, doorbell: OwnedFd) -> Arc<Ring> {
         let consumer = Consumer::new(server.session.window().ring());
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-        let blocking = Blocking::new(Arc::clone(&server));
-        Ring { server, blocking, consumer, doorbell, budget: Budget::new(cores), memory: reply_memory() }
+        let lead = Lead { consumer, budget: Budget::new(cores), idle_since: None };
+        let post = Post { lead: Some(lead), sentry: false, resting: 0, blocking: 0 };
+        Arc::new(Ring { server, doorbell, post: Mutex::new(post), wanted: Condvar::new() })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Post> {
+        self.post.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Serves the ring until the process ends.
-    pub(super) fn run(mut self) -> ! {
+    pub(super) fn run(self: &Arc<Ring>) -> ! {
+        let lead = self.lock().lead.take();
+        self.serve(lead)
+    }
+
+    fn serve(self: &Arc<Ring>, mut lead: Option<Lead>) -> ! {
+        let mut memory = reply_memory();
         loop {
-            if let Err(malformed) = self.step() {
+            let taken = lead.take().unwrap_or_else(|| self.stand_by());
+            if let Err(malformed) = self.lead(taken, &mut memory) {
                 self.server.session.end_malformed(malformed, None);
             }
         }
     }
 
-    /// Takes all frames there are, then waits for the next.
-    fn step(&mut self) -> Result<(), Malformed> {
-        let server = Arc::clone(&self.server);
+    /// Waits at the doorbell, or rests where another thread does, until the lead is free when the doorbell rings.
+    fn stand_by(&self) -> Lead {
+        let mut post = self.lock();
+        while post.sentry {
+            post.resting += 1;
+            post = self.wanted.wait(post).unwrap_or_else(PoisonError::into_inner);
+            post.resting -= 1;
+        }
+        post.sentry = true;
+        drop(post);
+        loop {
+            self.await_doorbell();
+            let mut post = self.lock();
+            // Where another thread has it, that thread sees what the doorbell was rung for.
+            let Some(mut lead) = post.lead.take() else { continue };
+            post.sentry = false;
+            drop(post);
+            lead.consumer.unpark(&self.server.session.window().words());
+            if let Some(since) = lead.idle_since.take() {
+                lead.budget.slept(since.elapsed());
+            }
+            return lead;
+        }
+    }
+
+    /// Takes frames until there are none or another thread leads.
+    fn lead(self: &Arc<Ring>, mut lead: Lead, memory: &mut ReplyMemory) -> Result<(), Malformed> {
+        let server = &self.server;
         let words = server.session.window().words();
         loop {
-            match self.consumer.take(&words)? {
+            match lead.consumer.take(&words)? {
                 Taken::Frame { header, payload, wake } => {
                     if wake {
                         server.wake_for_room();
                     }
                     server.check_slot(&header)?;
-                    if server.api.blocks(header.call) {
-                        self.blocking.submit(header, payload)?;
-                    } else {
-                        let (status, bytes) = server.call(&header, payload, &mut self.memory);
-                        server.answer(&header, status, self.memory.get(..bytes).unwrap_or_default());
+                    if !server.api.blocks(header.call) {
+                        let (status, bytes) = server.call(&header, payload, memory);
+                        server.answer(&header, status, memory.get(..bytes).unwrap_or_default());
+                        continue;
+                    }
+                    let payload = payload.to_vec();
+                    match self.block(lead, &header, &payload, memory)? {
+                        Some(again) => lead = again,
+                        None => return Ok(()),
                     }
                 }
                 Taken::Empty { wake } => {
                     if wake {
                         server.wake_for_room();
                     }
-                    break;
+                    if self.spin(&lead)? {
+                        continue;
+                    }
+                    if lead.consumer.release_sleepers(&words) {
+                        server.wake_for_room();
+                    }
+                    if lead.consumer.park(&words)? {
+                        lead.idle_since = Some(Instant::now());
+                        self.lock().lead = Some(lead);
+                        return Ok(());
+                    }
                 }
             }
         }
-        if self.spin()? {
-            return Ok(());
+    }
+
+    /// Makes a call that may sleep, with the lead laid down. Returns the lead where nobody took it meanwhile.
+    fn block(
+        self: &Arc<Ring>,
+        lead: Lead,
+        header: &FrameHeader,
+        payload: &[u8],
+        memory: &mut ReplyMemory,
+    ) -> Result<Option<Lead>, Malformed> {
+        let server = &self.server;
+        let words = server.session.window().words();
+        server.begin_blocking(header);
+        let parked = lead.consumer.park(&words)?;
+        let mut post = self.lock();
+        if post.blocking >= MAX_BLOCKING {
+            return Err(Malformed::new("more calls sleep than there are slots"));
         }
-        if self.consumer.release_sleepers(&words) {
-            server.wake_for_room();
+        post.blocking += 1;
+        post.lead = Some(lead);
+        let (sentry, resting) = (post.sentry, post.resting);
+        drop(post);
+        if !sentry && resting != 0 {
+            self.wanted.notify_one();
+        } else if !sentry {
+            self.start_thread();
         }
-        if self.consumer.park(&words)? {
-            let start = Instant::now();
-            self.sleep();
-            self.consumer.unpark(&words);
-            self.budget.slept(start.elapsed());
+        if !parked {
+            os::signal(self.doorbell.as_fd());
         }
-        Ok(())
+
+        let (status, bytes) = server.call(header, payload, memory);
+
+        server.end_blocking(header);
+        let mut post = self.lock();
+        post.blocking -= 1;
+        let lead = post.lead.take();
+        drop(post);
+        if let Some(lead) = &lead {
+            lead.consumer.unpark(&words);
+        }
+        server.answer(header, status, memory.get(..bytes).unwrap_or_default());
+        Ok(lead)
+    }
+
+    fn start_thread(self: &Arc<Ring>) {
+        let ring = Arc::clone(self);
+        let started = std::thread::Builder::new().name("ring".into()).spawn(move || ring.serve(None));
+        if let Err(error) = started {
+            log::error!("cannot start a thread for the ring: {error}");
+            os::exit_now(EXIT_TROUBLE);
+        }
     }
 
     /// Looks at the ring for the budget's time; true where there is a frame.
-    fn spin(&self) -> Result<bool, Malformed> {
+    fn spin(&self, lead: &Lead) -> Result<bool, Malformed> {
         let words = self.server.session.window().words();
         let start = Instant::now();
         loop {
             for _ in 0..LOOKS {
-                if self.consumer.has_frame(&words)? {
+                if lead.consumer.has_frame(&words)? {
                     return Ok(true);
                 }
                 std::hint::spin_loop();
             }
-            if start.elapsed() >= self.budget.now {
+            if start.elapsed() >= lead.budget.now {
                 return Ok(false);
             }
         }
     }
 
-    fn sleep(&self) {
+    fn await_doorbell(&self) {
         if let Err(error) = os::wait([Interest::read(&self.doorbell)], None) {
             log::error!("waiting for the doorbell: {error}");
             os::exit_now(EXIT_TROUBLE);
