@@ -24,6 +24,8 @@ mod functions;
 mod generated;
 mod host_functions;
 mod host_memory;
+#[cfg(test)]
+mod hostile;
 mod image;
 mod launch;
 mod link;

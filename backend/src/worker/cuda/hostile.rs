@@ -1,0 +1,263 @@
+//! Messages that no guest library sends, against a library of fakes that remember how they were called.
+
+use std::ffi::c_void;
+use std::os::fd::AsFd;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, OnceLock};
+
+use wire::Malformed;
+use wire::frame::{FrameHeader, NO_SLOT};
+use wire::handle::Handle;
+use wire::payload::{Buffer, Full, Writer};
+use wire::slot::MAX_REPLY_BYTES;
+use wire::window::WINDOW_BYTES_LOCAL;
+
+use super::generated::{self, Library, kind};
+use super::{Api, Cuda};
+use crate::mapping::{Mapping, Reservation, Source};
+use crate::os;
+use crate::window::Window;
+use crate::worker::lease::Answers;
+use crate::worker::{Memory, Reply, Session};
+
+/// Where the fake library allocates.
+const ALLOCATED: u64 = 0x1000_0000;
+const ALLOCATED_BYTES: usize = 4096;
+
+/// Addresses that the library was given, in order.
+static TOUCHED: Mutex<Vec<u64>> = Mutex::new(Vec::new());
+static LAUNCHES: AtomicU64 = AtomicU64::new(0);
+static TURN: Mutex<()> = Mutex::new(());
+
+fn touch(address: u64) -> i32 {
+    TOUCHED.lock().expect("touched").push(address);
+    0
+}
+
+extern "C" fn set_current(_: *mut c_void) -> i32 {
+    0
+}
+
+extern "C" fn allocate(address: *mut u64, _: usize) -> i32 {
+    // SAFETY: the forwarder gives a live variable.
+    unsafe { *address = ALLOCATED };
+    0
+}
+
+extern "C" fn free(address: u64) -> i32 {
+    touch(address)
+}
+
+extern "C" fn to_device(address: u64, _: *const c_void, _: usize) -> i32 {
+    touch(address)
+}
+
+extern "C" fn from_device(_: *mut c_void, address: u64, _: usize) -> i32 {
+    touch(address)
+}
+
+extern "C" fn copy(to: u64, from: u64, _: usize) -> i32 {
+    touch(to);
+    touch(from)
+}
+
+extern "C" fn set_words(address: u64, _: u32, _: usize) -> i32 {
+    touch(address)
+}
+
+extern "C" fn get_function(made: *mut *mut c_void, _: *mut c_void, _: *const std::ffi::c_char) -> i32 {
+    // SAFETY: the forwarder gives a live variable.
+    unsafe { *made = std::ptr::without_provenance_mut(0x5000) };
+    0
+}
+
+extern "C" fn load(made: *mut *mut c_void, _: *const c_void, _: u32, _: *mut u32, _: *mut *mut c_void) -> i32 {
+    // SAFETY: the forwarder gives a live variable.
+    unsafe { *made = std::ptr::without_provenance_mut(0x4000) };
+    0
+}
+
+/// One parameter of 8 bytes.
+extern "C" fn parameter(_: *mut c_void, index: usize, offset: *mut usize, bytes: *mut usize) -> i32 {
+    // SAFETY: the forwarder gives live variables.
+    unsafe { (*offset, *bytes) = (0, 8) };
+    i32::from(index > 0)
+}
+
+#[allow(clippy::too_many_arguments)]
+extern "C" fn launch(
+    _: *mut c_void,
+    _: u32,
+    _: u32,
+    _: u32,
+    _: u32,
+    _: u32,
+    _: u32,
+    _: u32,
+    _: *mut c_void,
+    _: *mut *mut c_void,
+    _: *mut *mut c_void,
+) -> i32 {
+    LAUNCHES.fetch_add(1, Ordering::Relaxed);
+    0
+}
+
+fn session() -> Arc<Session> {
+    static SESSION: OnceLock<Arc<Session>> = OnceLock::new();
+    let make = || {
+        let file = os::sealed_memory(WINDOW_BYTES_LOCAL as u64).expect("memory");
+        let source = Source { file: file.as_fd(), offset: 0, bytes: WINDOW_BYTES_LOCAL as u64 };
+        let window = Arc::new(Window::new(Mapping::of(source).expect("mapping")).expect("window"));
+        let reservation = Arc::new(Reservation::at(0x5f00_0000_0000, 1 << 20).expect("addresses"));
+        let answers = Arc::new(Answers::new().expect("eventfd"));
+        let memory = Memory::new(Arc::clone(&window), Arc::default(), reservation, answers);
+        Arc::new(Session::new(1, memory, window))
+    };
+    Arc::clone(SESSION.get_or_init(make))
+}
+
+fn cuda() -> Cuda {
+    // SAFETY: nothing is found.
+    let mut library = unsafe { Library::find(|_| None) };
+    library.cuCtxSetCurrent = Some(set_current);
+    library.cuMemAlloc_v2 = Some(allocate);
+    library.cuMemFree_v2 = Some(free);
+    library.cuMemcpyHtoD_v2 = Some(to_device);
+    library.cuMemcpyDtoH_v2 = Some(from_device);
+    library.cuMemcpyDtoD_v2 = Some(copy);
+    library.cuMemcpy = Some(copy);
+    library.cuMemsetD32_v2 = Some(set_words);
+    library.cuModuleLoadDataEx = Some(load);
+    library.cuModuleGetFunction = Some(get_function);
+    library.cuFuncGetParamInfo = Some(parameter);
+    library.cuLaunchKernel = Some(launch);
+    Cuda::new(library, session())
+}
+
+/// Sends a message. Returns the status.
+fn send(
+    cuda: &Cuda,
+    call: u16,
+    slot: u16,
+    fill: impl FnOnce(&mut Writer<'_>) -> Result<(), Full>,
+) -> Result<i32, Malformed> {
+    let mut payload = [0; 1024];
+    let mut writer = Writer::new(&mut payload);
+    fill(&mut writer).expect("room");
+    let bytes = writer.len();
+    let mut memory = [0; MAX_REPLY_BYTES];
+    let mut reply = Reply::new(&mut memory);
+    let from = FrameHeader { call, slot, ..FrameHeader::default() };
+    cuda.call(&from, &payload[..bytes], &mut reply)?;
+    Ok(reply.finish().0)
+}
+
+const ALLOC: u16 = 101;
+const FREE: u16 = 103;
+const SET_WORDS: u16 = 112;
+const COPY_TO: u16 = 130;
+const COPY_FROM: u16 = 132;
+const COPY: u16 = 133;
+const COPY_ANY: u16 = 138;
+const LOAD: u16 = 40;
+const GET_FUNCTION: u16 = 42;
+const LAUNCH: u16 = 90;
+
+#[test]
+fn copies_when_an_address_is_not_the_guests_then_never_reach_the_library() {
+    let _turn = TURN.lock().expect("turn");
+    let cuda = cuda();
+    assert_eq!(send(&cuda, ALLOC, 0, |w| w.u64(ALLOCATED_BYTES as u64)), Ok(0));
+    TOUCHED.lock().expect("touched").clear();
+    let secret = [0u8; 64];
+    let end = ALLOCATED + ALLOCATED_BYTES as u64;
+    for address in [secret.as_ptr() as u64, 0, ALLOCATED - 1, end - 1, end, u64::MAX] {
+        let to = |w: &mut Writer<'_>| w.u64(address).and_then(|()| w.buffer(Buffer::Inline(&[1; 8])));
+        assert_eq!(send(&cuda, COPY_TO, 0, to), Ok(1), "{address:#x}");
+        let from = |w: &mut Writer<'_>| w.buffer(Buffer::Reply { bytes: 8 }).and_then(|()| w.u64(address));
+        assert_eq!(send(&cuda, COPY_FROM, 0, from), Ok(1), "{address:#x}");
+        for (call, slot) in [(COPY, NO_SLOT), (COPY_ANY, 0)] {
+            for (to, from) in [(address, ALLOCATED), (ALLOCATED, address)] {
+                let both = |w: &mut Writer<'_>| w.u64(to).and_then(|()| w.u64(from)).and_then(|()| w.u64(8));
+                assert_eq!(send(&cuda, call, slot, both), Ok(1), "{address:#x}");
+            }
+        }
+        let set = |w: &mut Writer<'_>| w.u64(address).and_then(|()| w.u32(0)).and_then(|()| w.u64(2));
+        assert_eq!(send(&cuda, SET_WORDS, NO_SLOT, set), Ok(1), "{address:#x}");
+        if address != 0 {
+            assert_eq!(send(&cuda, FREE, 0, |w| w.u64(address)), Ok(1), "{address:#x}");
+        }
+    }
+    let huge = |w: &mut Writer<'_>| w.u64(ALLOCATED).and_then(|()| w.u32(0)).and_then(|()| w.u64(u64::MAX / 2));
+    assert_eq!(send(&cuda, SET_WORDS, NO_SLOT, huge), Ok(1), "a length that overflows");
+    assert!(TOUCHED.lock().expect("touched").is_empty());
+
+    let inside = |w: &mut Writer<'_>| w.u64(end - 8).and_then(|()| w.buffer(Buffer::Inline(&[1; 8])));
+    assert_eq!(send(&cuda, COPY_TO, 0, inside), Ok(0));
+    assert_eq!(send(&cuda, FREE, 0, |w| w.u64(ALLOCATED)), Ok(0));
+    assert_eq!(send(&cuda, FREE, 0, |w| w.u64(ALLOCATED)), Ok(1), "freed twice");
+    assert_eq!(*TOUCHED.lock().expect("touched"), [end - 8, ALLOCATED]);
+}
+
+#[test]
+fn launch_when_the_parameters_are_short_then_never_reaches_the_library() {
+    let _turn = TURN.lock().expect("turn");
+    let cuda = cuda();
+    let module = Handle::new(kind::CUmodule.number, 1, 0);
+    let function = Handle::new(kind::CUfunction.number, 1, 0);
+    let image = |w: &mut Writer<'_>| {
+        w.u64(module.0)?;
+        w.buffer(Buffer::Inline(b".version 8.0\n"))?;
+        w.run(&[])
+    };
+    assert_eq!(send(&cuda, LOAD, 0, image), Ok(0));
+    let get = |w: &mut Writer<'_>| w.u64(function.0).and_then(|()| w.u64(module.0)).and_then(|()| w.run(b"f"));
+    assert_eq!(send(&cuda, GET_FUNCTION, 0, get), Ok(0));
+    let launch = |f: Handle, parameters: usize| {
+        send(&cuda, LAUNCH, NO_SLOT, |w| {
+            w.u64(f.0)?;
+            w.u64(0)?;
+            (0..8).try_for_each(|_| w.u32(1))?;
+            w.run(&[])?;
+            w.u32(parameters as u32)?;
+            w.space(16, parameters).map(|_| ())
+        })
+    };
+    LAUNCHES.store(0, Ordering::Relaxed);
+    assert_eq!(launch(function, 7), Ok(1));
+    assert_eq!(launch(function, 0), Ok(1));
+    assert_eq!(launch(module, 8), Ok(400), "no function");
+    assert_eq!(launch(Handle(0x5000), 8), Ok(400), "the driver's own pointer");
+    assert_eq!(LAUNCHES.load(Ordering::Relaxed), 0);
+    // Cooperative by its flag, which needs another function of the library: said by name, not guessed.
+    assert_eq!(launch(function, 8), Ok(801));
+}
+
+#[test]
+fn messages_when_of_random_bytes_then_end_the_session_or_are_answered() {
+    let _turn = TURN.lock().expect("turn");
+    let cuda = cuda();
+    let calls: Vec<u16> = (0..=1024).filter(|call| generated::name(*call).is_some()).collect();
+    assert!(calls.len() > 150);
+    // A generator that is the same in every run (Knuth's constants).
+    let mut state = 1u64;
+    let mut random = move || {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        state >> 33
+    };
+    for round in 0..400u64 {
+        for call in &calls {
+            // Sleeps until a function is due.
+            if generated::name(*call) == Some("gpuferryNextHostFunction") {
+                continue;
+            }
+            let payload: Vec<u8> =
+                (0..random() % 200).map(|_| if random() % 3 == 0 { random() as u8 } else { 0 }).collect();
+            let slot = if round % 2 == 0 { 0 } else { NO_SLOT };
+            let from = FrameHeader { call: *call, slot, capture_mode: random() as u8 % 4, ..FrameHeader::default() };
+            let mut memory = [0; MAX_REPLY_BYTES];
+            // Either way: what matters is that it returns.
+            let _ = cuda.call(&from, &payload, &mut Reply::new(&mut memory));
+        }
+    }
+}
