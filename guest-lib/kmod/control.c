@@ -86,19 +86,15 @@ struct gpuferry_request *gpuferry_request_new(struct gpuferry_session *session, 
 static int gpuferry_request_queue(struct gpuferry_device *device, struct gpuferry_request *request)
 {
 	const struct gpuferry_extents *extents = request->extents;
-	unsigned int left = extents ? extents->count : 0;
-	unsigned int chunks = DIV_ROUND_UP(left, GPUFERRY_CHUNK_EXTENTS);
-	struct scatterlist in, *lists[] = { device->sg, &in };
-	unsigned int i;
+	struct scatterlist in, *out = device->sg, *lists[] = { device->sg, &in };
+	struct gpuferry_chunk *chunk;
 
-	sg_init_table(device->sg, 1 + chunks);
-	sg_set_buf(&device->sg[0], &request->wire, request->bytes);
-	for (i = 0; i < chunks; i++) {
-		unsigned int count = min_t(unsigned int, left, GPUFERRY_CHUNK_EXTENTS);
-
-		sg_set_buf(&device->sg[1 + i], extents->chunk[i],
-			   count * sizeof(struct gpuferry_extent));
-		left -= count;
+	sg_init_table(out, 1 + (extents ? extents->chunk_count : 0));
+	sg_set_buf(out, &request->wire, request->bytes);
+	if (extents) {
+		list_for_each_entry(chunk, &extents->chunks, list)
+			sg_set_buf(++out, chunk->extents,
+				   chunk->used * sizeof(struct gpuferry_extent));
 	}
 	sg_init_one(&in, &request->response, sizeof(request->response));
 	return virtqueue_add_sgs(device->control, lists, 1, 1, request, GFP_ATOMIC);

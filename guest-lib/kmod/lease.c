@@ -29,73 +29,6 @@ MODULE_PARM_DESC(pin_percent, "Percentage of memory up to which leases may excee
 static atomic_long_t gpuferry_leased_pages;
 
 /**
- * gpuferry_extent_at() - an extent of a list
- * @extents: the list
- * @at: which, below the list's count
- *
- * Context: Any.
- * Return: the extent.
- */
-static struct gpuferry_extent *gpuferry_extent_at(struct gpuferry_extents *extents,
-						  unsigned int at)
-{
-	return &extents->chunk[at / GPUFERRY_CHUNK_EXTENTS][at % GPUFERRY_CHUNK_EXTENTS];
-}
-
-/**
- * gpuferry_extents_add() - append pages to a list of extents
- * @extents: the list, its limit set
- * @page: the first page
- * @count: how many, contiguous
- *
- * Context: Process.
- * Return: 0 or -ENOMEM.
- */
-int gpuferry_extents_add(struct gpuferry_extents *extents, struct page *page, unsigned int count)
-{
-	unsigned int at = extents->count % GPUFERRY_CHUNK_EXTENTS;
-	struct gpuferry_extent **chunk, *extent;
-
-	/* Contiguous both as pages and as struct pages, which unpinning relies on. */
-	if (extents->count && page == extents->next &&
-	    page_to_pfn(page) == page_to_pfn(page - 1) + 1) {
-		extent = gpuferry_extent_at(extents, extents->count - 1);
-		le32_add_cpu(&extent->pages, count);
-		extents->next = page + count;
-		return 0;
-	}
-	chunk = &extents->chunk[extents->count / GPUFERRY_CHUNK_EXTENTS];
-	if (!at) {
-		unsigned int size = min_t(unsigned int, extents->limit - extents->count,
-					  GPUFERRY_CHUNK_EXTENTS);
-
-		*chunk = kcalloc(size, sizeof(**chunk), GFP_KERNEL_ACCOUNT);
-		if (!*chunk)
-			return -ENOMEM;
-	}
-	extent = *chunk + at;
-	extent->address = cpu_to_le64(page_to_phys(page));
-	extent->pages = cpu_to_le32(count);
-	extents->count++;
-	extents->next = page + count;
-	return 0;
-}
-
-/**
- * gpuferry_extents_free() - free a list of extents
- * @extents: the list
- *
- * Context: Any.
- */
-void gpuferry_extents_free(struct gpuferry_extents *extents)
-{
-	unsigned int i;
-
-	for (i = 0; i < GPUFERRY_CHUNKS; i++)
-		kfree(extents->chunk[i]);
-}
-
-/**
  * gpuferry_lease_release() - free a lease
  * @ref: its last reference; its pages have been unpinned
  *
@@ -151,15 +84,19 @@ static int gpuferry_lease_account(struct gpuferry_session *session, unsigned lon
  */
 static void gpuferry_lease_end(struct gpuferry_session *session, struct gpuferry_lease *lease)
 {
+	struct gpuferry_chunk *chunk;
 	unsigned int i;
 
-	for (i = 0; i < lease->extents.count; i++) {
-		struct gpuferry_extent *extent = gpuferry_extent_at(&lease->extents, i);
-		unsigned long frame = PHYS_PFN(le64_to_cpu(extent->address));
+	list_for_each_entry(chunk, &lease->extents.chunks, list) {
+		for (i = 0; i < chunk->used; i++) {
+			struct gpuferry_extent *extent = &chunk->extents[i];
+			unsigned long frame = PHYS_PFN(le64_to_cpu(extent->address));
 
-		unpin_user_page_range_dirty_lock(pfn_to_page(frame), le32_to_cpu(extent->pages),
-						 lease->writable);
-		cond_resched();
+			unpin_user_page_range_dirty_lock(pfn_to_page(frame),
+							 le32_to_cpu(extent->pages),
+							 lease->writable);
+			cond_resched();
+		}
 	}
 	atomic64_sub(lease->page_count, &session->mm->pinned_vm);
 	atomic_long_sub(lease->page_count, &gpuferry_leased_pages);
@@ -202,7 +139,6 @@ static int gpuferry_lease_fill(struct gpuferry_lease *lease, unsigned long addre
 
 	if (!pages)
 		return -ENOMEM;
-	lease->extents.limit = count;
 	while (count && !error) {
 		int i, got, want = min(count, PAGE_SIZE / sizeof(*pages));
 
@@ -334,6 +270,7 @@ int gpuferry_lease_pin(struct gpuferry_session *session, struct gpuferry_ioctl_p
 		return -ENOMEM;
 	kref_init(&lease->ref);
 	lease->writable = pin->flags & GPUFERRY_PIN_WRITE;
+	gpuferry_extents_init(&lease->extents, count, session->device->max_chunks);
 	error = gpuferry_lease_account(session, count);
 	if (error) {
 		gpuferry_lease_put(lease);

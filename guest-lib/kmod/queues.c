@@ -69,12 +69,14 @@ int gpuferry_queues_start(struct gpuferry_device *device)
 		return error;
 
 	size = virtqueue_get_vring_size(device->control);
-	if (size < GPUFERRY_CONTROL_DESCRIPTORS) {
-		dev_err(&vdev->dev, "control queue of %u buffers, expected %zu or more\n",
-			size, GPUFERRY_CONTROL_DESCRIPTORS);
+	if (size < GPUFERRY_CONTROL_MIN) {
+		dev_err(&vdev->dev, "control queue of %u buffers, expected %u or more\n", size,
+			GPUFERRY_CONTROL_MIN);
 		error = -EINVAL;
 		goto stop;
 	}
+	/* Without indirect descriptors each piece of a request takes a place in the queue. */
+	device->max_chunks = min_t(unsigned int, size, GPUFERRY_DESCRIPTORS) - 2;
 	size = virtqueue_get_vring_size(device->doorbell);
 	device->max_sessions = min(device->max_sessions, size);
 	gpuferry_bells_reset(device);

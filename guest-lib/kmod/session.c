@@ -122,7 +122,6 @@ static int gpuferry_session_fill(struct gpuferry_session *session, unsigned int 
 {
 	unsigned int order = GPUFERRY_WINDOW_ORDER;
 
-	session->extents.limit = count;
 	session->pages = kvcalloc(count, sizeof(*session->pages), GFP_KERNEL_ACCOUNT);
 	if (!session->pages)
 		return -ENOMEM;
@@ -252,6 +251,8 @@ struct gpuferry_session *gpuferry_session_open(struct gpuferry_device *device)
 	mutex_init(&session->lock);
 	xa_init_flags(&session->leases, XA_FLAGS_ALLOC);
 	INIT_WORK(&session->teardown, gpuferry_session_teardown);
+	gpuferry_extents_init(&session->extents, device->window_bytes >> PAGE_SHIFT,
+			      device->max_chunks);
 
 	error = gpuferry_session_fill(session, device->window_bytes >> PAGE_SHIFT);
 	if (!error)

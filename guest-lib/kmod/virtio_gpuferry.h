@@ -3,9 +3,9 @@
  * virtio_gpuferry: /dev/gpuferry, the guest's end of the gpuferry device
  *
  * Read in this order: driver.c (probe, remove, suspend), file.c (what a process
- * calls), session.c (window, OPEN and CLOSE), wait.c, lease.c (PIN and UNPIN), then
- * the virtqueues: queues.c (setting up), control.c, event.c, doorbell.c. What crosses
- * them is spec/device.md.
+ * calls), session.c (window, OPEN and CLOSE), wait.c, lease.c (PIN and UNPIN),
+ * extents.c (lists of pages), then the virtqueues: queues.c (setting up), control.c,
+ * event.c, doorbell.c. What crosses them is spec/device.md.
  *
  * Who keeps what alive:
  *  - A device is held by its driver binding, by each open file and by each
@@ -45,26 +45,43 @@
 
 /* Largest window accepted from the configuration space, in bytes. */
 #define GPUFERRY_WINDOW_MAX (64U << 20)
-/* Extents lie in pieces of 128 KiB: enough for the longest list within a queue of 256. */
-#define GPUFERRY_CHUNK_EXTENTS ((128U << 10) / sizeof(struct gpuferry_extent))
-#define GPUFERRY_CHUNKS (GPUFERRY_MAX_PIN_PAGES / GPUFERRY_CHUNK_EXTENTS)
-/* Descriptors of the longest request: the request, its extents, the response. */
-#define GPUFERRY_CONTROL_DESCRIPTORS (1 + GPUFERRY_CHUNKS + 1)
+/* Most descriptors of a request: the request, its extents in chunks, the response. */
+#define GPUFERRY_DESCRIPTORS 256
+/* Smallest control queue; then the longest lists of extents may not fit. */
+#define GPUFERRY_CONTROL_MIN 64
 /* Buffers kept in the event queue, unless it is smaller. */
 #define GPUFERRY_EVENTS 64
 
 /**
+ * struct gpuferry_chunk - a piece of a list of extents
+ * @list: in gpuferry_extents.chunks
+ * @used: extents in use
+ * @room: extents there are
+ * @extents: the extents, as the device reads them
+ */
+struct gpuferry_chunk {
+	struct list_head list;
+	unsigned int used;
+	unsigned int room;
+	struct gpuferry_extent extents[];
+};
+
+/**
  * struct gpuferry_extents - guest-physical pages in the order of their addresses
- * @count: extents in use
+ * @chunks: of struct gpuferry_chunk, each longer than the one before
+ * @chunk_count: number of @chunks
+ * @chunk_limit: most chunks that fit the control queue
+ * @count: number of extents
  * @limit: most extents that will be needed
  * @next: page that would lengthen the last extent
- * @chunk: the extents, GPUFERRY_CHUNK_EXTENTS to a chunk
  */
 struct gpuferry_extents {
+	struct list_head chunks;
+	unsigned int chunk_count;
+	unsigned int chunk_limit;
 	unsigned int count;
 	unsigned int limit;
 	struct page *next;
-	struct gpuferry_extent *chunk[GPUFERRY_CHUNKS];
 };
 
 /**
@@ -110,6 +127,7 @@ struct gpuferry_event_buffer {
  * @max_sessions: session numbers in use by this driver
  * @window_bytes: size of each window
  * @max_pin_pages: most pages of one lease
+ * @max_chunks: most chunks of extents of a request, from the size of @control
  * @lock: protects everything below
  * @stopped: the virtqueues are gone or going, and the device is or will be reset
  * @control: requests
@@ -132,6 +150,7 @@ struct gpuferry_device {
 	u32 max_sessions;
 	u32 window_bytes;
 	u32 max_pin_pages;
+	u32 max_chunks;
 
 	spinlock_t lock; /* see @lock above */
 	bool stopped;
@@ -139,7 +158,7 @@ struct gpuferry_device {
 	struct virtqueue *event;
 	struct virtqueue *doorbell;
 	struct list_head backlog;
-	struct scatterlist sg[GPUFERRY_CONTROL_DESCRIPTORS];
+	struct scatterlist sg[GPUFERRY_DESCRIPTORS];
 	struct gpuferry_session *sessions[GPUFERRY_MAX_SESSIONS];
 	struct gpuferry_bell bells[GPUFERRY_MAX_SESSIONS];
 	unsigned int again;
@@ -284,9 +303,13 @@ int gpuferry_session_map(struct gpuferry_session *session, struct vm_area_struct
 /* wait.c */
 int gpuferry_session_wait(struct gpuferry_session *session, u32 offset, u32 value, u64 timeout_ns);
 
-/* lease.c */
+/* extents.c */
+void gpuferry_extents_init(struct gpuferry_extents *extents, unsigned int limit,
+			   unsigned int chunk_limit);
 int gpuferry_extents_add(struct gpuferry_extents *extents, struct page *page, unsigned int count);
 void gpuferry_extents_free(struct gpuferry_extents *extents);
+
+/* lease.c */
 int gpuferry_lease_pin(struct gpuferry_session *session, struct gpuferry_ioctl_pin *pin);
 int gpuferry_lease_unpin(struct gpuferry_session *session, u32 number);
 void gpuferry_lease_end_all(struct gpuferry_session *session);
