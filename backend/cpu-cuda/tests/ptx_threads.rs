@@ -291,3 +291,44 @@ fn launches_are_checked() {
         assert_eq!(kind(&bad), Err(FaultKind::InvalidLaunch));
     }
 }
+
+#[test]
+fn a_callee_may_end_the_thread() {
+    // Too recursive to be inlined.
+    let host = Host::new();
+    let module = host.load(
+        ".version 7.0\n.target sm_75\n.address_size 64\n\
+         .func down (.param .b32 a) { .reg .b32 %r<3>; .reg .pred %p<2>; ld.param.b32 %r1, [a]; setp.eq.u32 %p1, %r1, 0;\n\
+         @%p1 exit; setp.eq.u32 %p1, %r1, 10; @%p1 ret; sub.u32 %r1, %r1, 1;\n\
+         { .param .b32 x; st.param.b32 [x], %r1; call.uni down, (x); } ret; }\n\
+         .visible .entry k(.param .u64 out) { .reg .b32 %r<3>; .reg .b64 %rd<3>; ld.param.u64 %rd1, [out]; mov.u32 %r1, %tid.x;\n\
+         add.u32 %r2, %r1, 7; { .param .b32 x; st.param.b32 [x], %r2; call.uni down, (x); }\n\
+         mul.wide.u32 %rd2, %r1, 4; add.u64 %rd1, %rd1, %rd2; st.global.u32 [%rd1], 5; ret; }",
+    );
+    let out = host.upload(&[0u32; 6]);
+    host.launch(&module, "k", [1, 1, 1], [6, 1, 1], &[Arg::U64(out)]).unwrap();
+    assert_eq!(host.download::<u32>(out, 6), [0, 0, 0, 5, 5, 5]);
+}
+
+#[test]
+fn the_address_of_a_callees_parameter_can_be_taken() {
+    for size in [3, 600] {
+        // The long one is not inlined.
+        let filler = "add.u32 %r4, %r4, 1;\n".repeat(size);
+        let host = Host::new();
+        let module = host.load(&format!(
+            ".version 7.0\n.target sm_75\n.address_size 64\n\
+             .func (.param .b32 r) pick (.param .align 4 .b8 s[16], .param .b32 n) {{ .reg .b32 %r<9>; .reg .b64 %rd<9>;\n\
+             ld.param.b32 %r1, [n]; mov.u32 %r4, 0; {filler}\n\
+             mov.b64 %rd1, s; mul.wide.u32 %rd2, %r1, 4; add.u64 %rd1, %rd1, %rd2; ld.param.b32 %r2, [%rd1];\n\
+             st.param.b32 [r], %r2; ret; }}\n\
+             .visible .entry k(.param .u64 out) {{ .reg .b32 %r<9>; .reg .b64 %rd<9>; ld.param.u64 %rd1, [out]; mov.u32 %r1, %tid.x;\n\
+             {{ .param .align 4 .b8 x[16]; .param .b32 y; .param .b32 z; st.param.v2.b32 [x], {{10, 11}}; st.param.v2.b32 [x+8], {{12, 13}};\n\
+             st.param.b32 [y], %r1; call.uni (z), pick, (x, y); ld.param.b32 %r2, [z]; }}\n\
+             mul.wide.u32 %rd2, %r1, 4; add.u64 %rd1, %rd1, %rd2; st.global.u32 [%rd1], %r2; ret; }}"
+        ));
+        let out = host.upload(&[0u32; 4]);
+        host.launch(&module, "k", [1, 1, 1], [4, 1, 1], &[Arg::U64(out)]).unwrap();
+        assert_eq!(host.download::<u32>(out, 4), [10, 11, 12, 13]);
+    }
+}

@@ -22,6 +22,8 @@ use block::{Block, Round};
 
 /// Most memory, in bytes, that the threads of one block may need on the host for frames and local memory.
 const MAX_BLOCK_BYTES: u64 = 1 << 30;
+/// Bytes of the workspace of a cooperative launch: its size, the counter of the barrier, and room.
+const WORKSPACE_BYTES: u64 = 64;
 /// Most memory, in bytes, that a cooperative launch may need on the host.
 const MAX_RESIDENT_BYTES: u64 = 8 << 30;
 
@@ -34,6 +36,7 @@ struct Run<'r> {
     kernel: &'r Kernel,
     launch: &'r Launch<'r>,
     memory: &'r dyn Memory,
+    workspace: u64,
     cancel: &'r AtomicBool,
     threads: u32,
     shared_bytes: u32,
@@ -87,10 +90,12 @@ pub fn run(code: &Code, launch: &Launch<'_>, memory: &dyn Memory, cancel: &Atomi
     // A cooperative launch gives each worker its share of the blocks at once.
     let clusters = blocks / cluster_size;
     let group = if together { clusters.div_ceil(workers) * cluster_size } else { cluster_size };
+    let workspace = if launch.cooperative { Workspace::new(memory) } else { Workspace { memory, address: 0 } };
     let run = Run {
         kernel: &kernel,
         launch,
         memory,
+        workspace: workspace.address,
         cancel,
         threads,
         shared_bytes,
@@ -115,6 +120,30 @@ pub fn run(code: &Code, launch: &Launch<'_>, memory: &dyn Memory, cancel: &Atomi
         return Err(refuse(FaultKind::Trap, "a worker failed"));
     }
     Ok(())
+}
+
+/// What `%envreg1` and `%envreg2` of a cooperative launch point at: device memory, zeroed, for as long as it runs.
+struct Workspace<'a> {
+    memory: &'a dyn Memory,
+    address: u64,
+}
+
+impl<'a> Workspace<'a> {
+    /// Without memory for it the address is 0, and a grid barrier traps.
+    fn new(memory: &'a dyn Memory) -> Workspace<'a> {
+        let address = memory.malloc(WORKSPACE_BYTES);
+        if address != 0 {
+            // SAFETY: allocated just now with this size, in the arena, which is mapped.
+            unsafe { std::ptr::write_bytes(address as *mut u8, 0, WORKSPACE_BYTES as usize) };
+        }
+        Workspace { memory, address }
+    }
+}
+
+impl Drop for Workspace<'_> {
+    fn drop(&mut self) {
+        self.memory.free(self.address);
+    }
 }
 
 impl Run<'_> {
@@ -253,6 +282,7 @@ impl Run<'_> {
             nsm_id: pool::processors() as u32,
             dynamic_shared: launch.dynamic_shared_bytes,
             grid_id: launch.grid_id,
+            grid_workspace: self.workspace,
             thread: 0,
             tid: [0; 3],
             thread_local: std::ptr::null_mut(),

@@ -120,7 +120,7 @@ impl Emit<'_, '_, '_> {
             }
         };
         let status = self.b.inst_results(call)[0];
-        self.fault_exit_if(status);
+        self.after_call(status);
     }
 
     /// The code behind a function pointer, or a fault.

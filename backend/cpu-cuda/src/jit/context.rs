@@ -57,6 +57,7 @@ pub struct Context {
     pub nsm_id: u32,
     pub dynamic_shared: u32,
     pub grid_id: u64,
+    pub grid_workspace: u64,
     // The running thread, for callees and helpers.
     pub thread: u32,
     pub tid: [u32; 3],

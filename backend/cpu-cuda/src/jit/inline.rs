@@ -169,6 +169,7 @@ impl Map<'_> {
             Value::NotReg(r) => Value::NotReg(r + self.regs),
             Value::Slot(n, at) => Value::Slot(n + self.slots, at),
             Value::Local(at) => Value::Local(at + self.local),
+            Value::Window(at) => Value::Window(at + self.local),
             // An offset in no parameter reads zeros.
             Value::In(at) => self.frame.map_or(value, |f| Self::place(&f.params, at).unwrap_or(Value::Int(0))),
             Value::Out(at) => self.frame.map_or(value, |f| Self::place(&f.results, at).unwrap_or(Value::Int(0))),
@@ -314,9 +315,11 @@ fn rewrite(mut inst: Inst, plans: &[Plan], program: &Program, out: &mut Vec<Inst
             return;
         }
     }
-    for value in &mut inst.src {
+    let access = matches!(inst.op, Op::Load(_) | Op::Store(_));
+    for (position, value) in inst.src.iter_mut().enumerate() {
         if let Value::Slot(slot, at) = *value {
-            *value = Value::Local(plans[slot as usize].frame + at);
+            let at = plans[slot as usize].frame + at;
+            *value = if access && position == 0 { Value::Local(at) } else { Value::Window(at) };
         }
     }
     if let Op::Load(access) | Op::Store(access) = &mut inst.op
@@ -383,9 +386,11 @@ pub fn keep_parameters(body: &mut Body, program: &Program, index: usize, limits:
         return Err(refuse(0, "the parameters do not fit local memory"));
     }
     for inst in &mut body.insts {
-        for value in &mut inst.src {
+        let access = matches!(inst.op, Op::Load(_) | Op::Store(_));
+        for (position, value) in inst.src.iter_mut().enumerate() {
             if let Value::In(at) = *value {
-                *value = Value::Local(i64::from(base) + at);
+                let at = i64::from(base) + at;
+                *value = if access && position == 0 { Value::Local(at) } else { Value::Window(at) };
             }
         }
         if let Op::Load(access) | Op::Store(access) = &mut inst.op

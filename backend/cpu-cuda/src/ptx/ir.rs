@@ -28,6 +28,8 @@ pub enum Value {
     Shared(u32, i64),
     /// Address, in local space, in the function's frame.
     Local(i64),
+    /// The generic form of the same.
+    Window(i64),
     /// Byte offset in the function's own parameters (of a kernel: also an address in param space).
     In(i64),
     /// Byte offset in the function's own results.
@@ -572,6 +574,7 @@ pub fn offset_value(value: Value, add: i64) -> Option<Value> {
         Value::Shared(n, at) => Value::Shared(n, at.wrapping_add(add)),
         Value::Slot(n, at) => Value::Slot(n, at.wrapping_add(add)),
         Value::Local(at) => Value::Local(at.wrapping_add(add)),
+        Value::Window(at) => Value::Window(at.wrapping_add(add)),
         Value::In(at) => Value::In(at.wrapping_add(add)),
         Value::Out(at) => Value::Out(at.wrapping_add(add)),
         _ => return None,

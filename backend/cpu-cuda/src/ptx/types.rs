@@ -144,6 +144,11 @@ pub enum Special {
     GlobalTimerHi,
     DynamicSmemSize,
     TotalSmemSize,
+    /// `%envreg1` and `%envreg2`: high and low half of the address of the grid's workspace, where cooperative groups keep
+    /// the counter of their grid barrier (at byte 4); 0 unless the launch is cooperative.
+    GridWorkspaceHigh,
+    /// See there.
+    GridWorkspaceLow,
     /// Counters and environment registers nobody sets: 0.
     Zero32,
     /// The same, 64 bits.
@@ -192,6 +197,8 @@ impl Special {
             "%total_smem_size" | "%aggr_smem_size" => TotalSmemSize,
             "%reserved_smem_offset_begin" | "%reserved_smem_offset_end" | "%reserved_smem_offset_cap" => Zero32,
             "%current_graph_exec" => Zero64,
+            "%envreg1" => GridWorkspaceHigh,
+            "%envreg2" => GridWorkspaceLow,
             _ => {
                 let digits = name.strip_prefix("%envreg").or_else(|| name.strip_prefix("%pm"))?;
                 let (digits, wide) = match digits.strip_suffix("_64") {
