@@ -181,6 +181,16 @@ pub fn guard(body: impl FnOnce() -> Result<(), CUresult>) -> CUresult {
     }
 }
 
+/// [`guard`], for a function whose failures the log names (`GPUFERRY_LOG=debug`).
+#[inline]
+pub fn guard_named(name: &'static str, body: impl FnOnce() -> Result<(), CUresult>) -> CUresult {
+    let status = guard(body);
+    if status != CUDA_SUCCESS {
+        crate::counts::failed(name, status);
+    }
+    status
+}
+
 /// Makes the session the process's; to be called once, under the lock of `init`.
 pub(crate) fn set_session(session: &'static Session) {
     INITIALIZED.store(core::ptr::from_ref(session).cast_mut(), Ordering::Release);

@@ -1,4 +1,4 @@
-//! What the library did, for those who ask: `GPUFERRY_LOG=info` writes a line for each thing worth knowing, and at the
+//! What the library did, for those who ask: `GPUFERRY_LOG=info` (or `debug`, with every call that fails) writes a line for each thing worth knowing, and at the
 //! process's end the calls that are not supported with their counts, to standard error or to `GPUFERRY_LOG_FILE`.
 //! `GPUFERRY_STATS=FILE` writes the counts as JSON at the end. Without these variables nothing is written.
 //!
@@ -20,6 +20,7 @@ static UNSUPPORTED: Mutex<BTreeMap<&'static str, u64>> = Mutex::new(BTreeMap::ne
 
 struct Settings {
     log: bool,
+    debug: bool,
     log_file: Option<PathBuf>,
     stats: Option<PathBuf>,
 }
@@ -30,6 +31,7 @@ fn settings() -> &'static Settings {
         let level = std::env::var("GPUFERRY_LOG").unwrap_or_default();
         Settings {
             log: !matches!(level.as_str(), "" | "0" | "off"),
+            debug: level == "debug",
             log_file: std::env::var_os("GPUFERRY_LOG_FILE").map(PathBuf::from),
             stats: std::env::var_os("GPUFERRY_STATS").map(PathBuf::from),
         }
@@ -73,6 +75,14 @@ pub fn log(text: core::fmt::Arguments<'_>) {
             .open(path)
             .and_then(|mut file| file.write_all(line.as_bytes())),
     };
+}
+
+/// Logs a call that fails, for those who look for the reason of something.
+#[cold]
+pub fn failed(name: &str, status: CUresult) {
+    if settings().debug {
+        log(format_args!("{name} answers {status}"));
+    }
 }
 
 /// Counts a call that is not supported, logs it once, and gives its answer.

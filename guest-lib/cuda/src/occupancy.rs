@@ -3,8 +3,8 @@
 use crate::CUresult;
 use crate::caller::{self, Caller};
 use crate::function;
-use crate::generated::{kind, send};
-use crate::handles::{self, Handle};
+use crate::generated::send;
+use crate::handles::Handle;
 use crate::launch_config::{Config, Described};
 use crate::program::{In, Out};
 use crate::status::{CUDA_ERROR_COOPERATIVE_LAUNCH_TOO_LARGE, CUDA_ERROR_INVALID_VALUE};
@@ -26,7 +26,7 @@ fn blocks(caller: &Caller, func: Handle, threads: i32, shared: usize, flags: u32
 /// The block size with most threads on a multiprocessor, the largest of those that tie; and how many blocks fill the device.
 fn best(func: u64, shared_of: SharedOf, shared: usize, limit: i32, flags: u32) -> Result<(i32, i32), CUresult> {
     let caller = caller::enter_context()?;
-    let handle = handles::of_kind(kind::CUfunction, func)?;
+    let handle = function::in_context(func)?;
     let (_, layout, device) = function::layout(func)?;
     let most = layout.threads().min(device.limits.threads) as i32;
     let most = if limit > 0 { most.min(limit) } else { most };
@@ -85,7 +85,7 @@ crate::export! {
     ) {
         let caller = caller::enter_context()?;
         numBlocks.check()?;
-        let func = handles::of_kind(kind::CUfunction, func)?;
+        let func = function::in_context(func)?;
         numBlocks.set(blocks(&caller, func, blockSize, dynamicSMemSize, 0)?)
     }
 
@@ -95,7 +95,7 @@ crate::export! {
     ) {
         let caller = caller::enter_context()?;
         numBlocks.check()?;
-        let func = handles::of_kind(kind::CUfunction, func)?;
+        let func = function::in_context(func)?;
         numBlocks.set(blocks(&caller, func, blockSize, dynamicSMemSize, flags)?)
     }
 
@@ -127,7 +127,7 @@ crate::export! {
     ) {
         let caller = caller::enter_context()?;
         dynamicSmemSize.check()?;
-        let func = handles::of_kind(kind::CUfunction, func)?;
+        let func = function::in_context(func)?;
         if numBlocks <= 0 || blockSize <= 0 {
             return Err(CUDA_ERROR_INVALID_VALUE);
         }

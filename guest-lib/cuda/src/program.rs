@@ -137,7 +137,7 @@ pub fn fill_text(to: Out<c_char>, room: i32, text: &[u8]) -> Result<(), CUresult
     Ok(())
 }
 
-/// Makes exported functions: a body that gives `Result<(), CUresult>`, run under [`crate::caller::guard`].
+/// Makes exported functions: a body that gives `Result<(), CUresult>`, run under [`crate::caller::guard_named`].
 /// `extern "C" fn a | extern "C" fn b(…)` exports the same body under two names; the build finds the names by these words.
 #[macro_export]
 macro_rules! export {
@@ -162,7 +162,7 @@ macro_rules! export {
         #[allow(non_snake_case)]
         #[unsafe(no_mangle)]
         pub unsafe extern "C" fn $name($($arg: $ty),*) -> $crate::CUresult {
-            $crate::caller::guard(move || -> Result<(), $crate::CUresult> { $body })
+            $crate::caller::guard_named(stringify!($name), move || -> Result<(), $crate::CUresult> { $body })
         }
     };
     (@alias $alias:ident $name:ident ($($arg:ident: $ty:ty),* $(,)?)) => {

@@ -6,7 +6,7 @@
 //! `CUDA_ERROR_NOT_FOUND`: software then does without.
 
 use crate::CUresult;
-use crate::caller::{self, guard};
+use crate::caller::{self, guard_named};
 use crate::integrity;
 use crate::program::{In, Out};
 use crate::status::CUDA_ERROR_NOT_FOUND;
@@ -71,7 +71,7 @@ fn find(uuid: u128) -> Option<*const c_void> {
 
 /// 6bd5fb6c [2]: the handle of a device's primary context, not made current.
 extern "C" fn primary_context(out: Out<u64>, device: i32) -> CUresult {
-    guard(|| {
+    guard_named("export table, primary_context", || {
         caller::session()?;
         out.set(crate::primary::handle(device)?.0)
     })
@@ -84,7 +84,7 @@ extern "C" fn no_compilers() -> CUresult {
 
 /// d4082055 [1]: the hash.
 extern "C" fn check_integrity(version: u32, seconds: u64, out: Out<[u64; 2]>) -> CUresult {
-    guard(|| {
+    guard_named("export table, check_integrity", || {
         let question = integrity::Question {
             version,
             driver_version: crate::init::driver_version() as u32,
@@ -124,7 +124,7 @@ extern "C" fn storage_put(
     value: *mut c_void,
     destructor: Option<crate::storage::Destructor>,
 ) -> CUresult {
-    guard(|| {
+    guard_named("export table, storage_put", || {
         caller::session()?;
         context::resolve(ctx)?.storage.put(key as usize, value as usize, destructor)
     })
@@ -132,7 +132,7 @@ extern "C" fn storage_put(
 
 /// c693336e [1].
 extern "C" fn storage_delete(ctx: u64, key: *mut c_void) -> CUresult {
-    guard(|| {
+    guard_named("export table, storage_delete", || {
         caller::session()?;
         context::resolve(ctx)?.storage.delete(key as usize)
     })
@@ -140,7 +140,7 @@ extern "C" fn storage_delete(ctx: u64, key: *mut c_void) -> CUresult {
 
 /// c693336e [2]: called more often than anything else.
 extern "C" fn storage_get(value: Out<usize>, ctx: u64, key: *mut c_void) -> CUresult {
-    guard(|| {
+    guard_named("export table, storage_get", || {
         caller::session()?;
         value.set(context::resolve(ctx)?.storage.get(key as usize)?)
     })
@@ -148,7 +148,7 @@ extern "C" fn storage_get(value: Out<usize>, ctx: u64, key: *mut c_void) -> CUre
 
 /// 42d85a81 [2].
 extern "C" fn current_context(out: Out<u64>) -> CUresult {
-    guard(|| {
+    guard_named("export table, current_context", || {
         caller::session()?;
         out.set(context::current().0)
     })
@@ -167,7 +167,7 @@ extern "C" fn zero() -> u32 {
 
 /// 21318c60 [4].
 extern "C" fn context_id(ctx: u64, out: Out<u64>) -> CUresult {
-    guard(|| {
+    guard_named("export table, context_id", || {
         caller::session()?;
         out.set(context::resolve(ctx)?.id)
     })
@@ -175,7 +175,7 @@ extern "C" fn context_id(ctx: u64, out: Out<u64>) -> CUresult {
 
 /// 21318c60 [51]: an object for a stream, to be given back to [39]: the stream itself, with the null stream told apart from null.
 extern "C" fn stream_object(_ctx: u64, stream: u64, out: Out<u64>) -> CUresult {
-    guard(|| {
+    guard_named("export table, stream_object", || {
         caller::session()?;
         out.set(if stream == 0 { LEGACY } else { stream })
     })
@@ -183,7 +183,7 @@ extern "C" fn stream_object(_ctx: u64, stream: u64, out: Out<u64>) -> CUresult {
 
 /// 21318c60 [39].
 extern "C" fn stream_id(_ctx: u64, object: u64, out: Out<u64>) -> CUresult {
-    guard(|| out.set(stream::id(object)?))
+    guard_named("export table, stream_id", || out.set(stream::id(object)?))
 }
 
 crate::export! {
