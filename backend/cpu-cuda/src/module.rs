@@ -44,7 +44,7 @@ pub struct Module {
     /// The library it was made from.
     pub library: Option<Handle<Library>>,
     variables: BTreeMap<String, Variable>,
-    placed: Vec<u64>,
+    owned: Vec<u64>,
     functions: Mutex<HashMap<usize, Handle<Function>>>,
     references: Mutex<HashMap<usize, Handle<TextureReference>>>,
     loaded: AtomicBool,
@@ -93,6 +93,9 @@ pub struct Library {
     modules: Mutex<HashMap<u64, Arc<Module>>>,
     kernels: Mutex<HashMap<String, Handle<Kernel>>>,
     entries: Vec<FunctionInfo>,
+    /// Managed variables by number: one address in all contexts, given when first asked for.
+    managed: Vec<(usize, engine::GlobalInfo)>,
+    managed_places: Mutex<Option<BTreeMap<usize, u64>>>,
 }
 
 object!(Library, 6);
@@ -147,13 +150,13 @@ pub fn compile_status(kind: CompileErrorKind) -> Status {
 
 impl Module {
     /// Gives a compiled text a place in a context.
-    pub fn create(
-        context: Arc<Context>,
-        code: engine::Module,
-        library: Option<Handle<Library>>,
-    ) -> Answer<Arc<Module>> {
+    pub fn create(context: Arc<Context>, code: engine::Module, library: Option<&Library>) -> Answer<Arc<Module>> {
         context.check()?;
-        let placed = place(&context, &code)?;
+        let shared = library.map_or(Ok(BTreeMap::new()), Library::managed)?;
+        let placed = place(&context, &code, &shared)?;
+        let owned = placed.iter().enumerate().filter(|(index, _)| !shared.contains_key(index));
+        let owned = owned.map(|(_, address)| *address).collect();
+        let library = library.map(|library| library.handle);
         let named = |(info, address): (&engine::GlobalInfo, &u64)| {
             let variable = Variable { address: *address, size: info.size, managed: info.space == Space::Managed };
             info.visible.then(|| (info.name.clone(), variable))
@@ -165,7 +168,7 @@ impl Module {
             code,
             library,
             variables,
-            placed,
+            owned,
             functions: Mutex::default(),
             references: Mutex::default(),
             loaded: AtomicBool::new(true),
@@ -194,7 +197,7 @@ impl Module {
         }
         let _ = self.handle.take();
         if let Ok(arena) = driver::arena() {
-            for address in &self.placed {
+            for address in &self.owned {
                 let _ = arena.free(*address, |_| true);
             }
         }
@@ -252,13 +255,13 @@ impl Module {
     }
 }
 
-/// Allocates the variables, writes their initial bytes, and tells the engine.
-fn place(context: &Arc<Context>, code: &engine::Module) -> Answer<Vec<u64>> {
+/// Allocates variables that have no place yet and writes their initial bytes; all or none.
+fn allocate<'a>(infos: impl Iterator<Item = &'a engine::GlobalInfo>, context: u64) -> Answer<Vec<u64>> {
     let arena = driver::arena()?;
     let mut placed = Vec::new();
-    for info in code.globals() {
+    for info in infos {
         let kind = if info.space == Space::Managed { Kind::ManagedVariable } else { Kind::Variable };
-        match arena.allocate_aligned(info.size, info.align, kind, context.handle.0) {
+        match arena.allocate_aligned(info.size, info.align, kind, context) {
             Ok(address) => placed.push(address),
             Err(status) => {
                 for address in placed {
@@ -267,17 +270,30 @@ fn place(context: &Arc<Context>, code: &engine::Module) -> Answer<Vec<u64>> {
                 return Err(status);
             }
         }
-    }
-    for (index, info) in code.globals().iter().enumerate() {
-        let Some(&address) = placed.get(index) else { continue };
+        let Some(address) = placed.last() else { continue };
         let size = info.size as usize;
         // SAFETY: allocated above with this size; nothing else knows the address yet.
-        let bytes = unsafe { std::slice::from_raw_parts_mut(address as *mut u8, size) };
+        let bytes = unsafe { std::slice::from_raw_parts_mut(*address as *mut u8, size) };
         bytes.fill(0);
         let given = info.initial.len().min(size);
         if let (Some(to), Some(from)) = (bytes.get_mut(..given), info.initial.get(..given)) {
             to.copy_from_slice(from);
         }
+    }
+    Ok(placed)
+}
+
+/// Gives the variables their places, those in `shared` the ones they have already, and tells the engine.
+fn place(context: &Arc<Context>, code: &engine::Module, shared: &BTreeMap<usize, u64>) -> Answer<Vec<u64>> {
+    let own = code.globals().iter().enumerate().filter(|(index, _)| !shared.contains_key(index));
+    let mut own = allocate(own.map(|(_, info)| info), context.handle.0)?.into_iter();
+    let all = 0..code.globals().len();
+    let placed: Vec<u64> = all.filter_map(|index| shared.get(&index).copied().or_else(|| own.next())).collect();
+    for (index, info) in code.globals().iter().enumerate() {
+        let Some(&address) = placed.get(index) else { continue };
+        // SAFETY: allocated with this size; what may run meanwhile are kernels of other contexts on managed variables,
+        // whose addresses inside do not change.
+        let bytes = unsafe { std::slice::from_raw_parts_mut(address as *mut u8, info.size as usize) };
         for relocation in &info.relocations {
             let base = match &relocation.target {
                 Target::Global(other) => placed.get(*other).copied().unwrap_or(0),
@@ -321,6 +337,8 @@ impl Library {
     /// Loads a library from checked text.
     pub fn create(text: Vec<u8>, code: engine::Module) -> Answer<Handle<Library>> {
         let entries = code.functions().iter().filter(|info| info.is_entry).cloned().collect();
+        let managed = code.globals().iter().enumerate().filter(|(_, info)| info.space == Space::Managed);
+        let managed = managed.map(|(index, info)| (index, info.clone())).collect();
         let (handle, _) = Library::table().insert(|handle| Library {
             handle,
             text,
@@ -328,6 +346,8 @@ impl Library {
             modules: Mutex::default(),
             kernels: Mutex::default(),
             entries,
+            managed,
+            managed_places: Mutex::default(),
         })?;
         Ok(handle)
     }
@@ -347,9 +367,28 @@ impl Library {
             Some(code) => code,
             None => compile(std::slice::from_ref(&self.text), &mut String::new())?.1,
         };
-        let module = Module::create(context.clone(), code, Some(self.handle))?;
+        let module = Module::create(context.clone(), code, Some(self))?;
         modules.insert(context.id, module.clone());
         Ok(module)
+    }
+
+    /// Places of the managed variables, by number.
+    fn managed(&self) -> Answer<BTreeMap<usize, u64>> {
+        let mut places = lock(&self.managed_places);
+        if let Some(places) = &*places {
+            return Ok(places.clone());
+        }
+        let addresses = allocate(self.managed.iter().map(|(_, info)| info), 0)?;
+        let made: BTreeMap<usize, u64> = self.managed.iter().map(|(index, _)| *index).zip(addresses).collect();
+        Ok(places.insert(made).clone())
+    }
+
+    /// The managed variable of this name; it needs no context.
+    pub fn managed_variable(&self, name: &str) -> Answer<Variable> {
+        let found = self.managed.iter().find(|(_, info)| info.visible && info.name == name);
+        let (index, info) = found.ok_or(Status::NOT_FOUND)?;
+        let address = self.managed()?.get(index).copied().ok_or(Status::NOT_FOUND)?;
+        Ok(Variable { address, size: info.size, managed: true })
     }
 
     /// The kernel of this name.
@@ -379,6 +418,9 @@ impl Library {
             // Its kernels may run still; their variables must outlast them.
             let _ = module.context.synchronize();
             module.unload();
+        }
+        for address in lock(&library.managed_places).take().unwrap_or_default().into_values() {
+            let _ = driver::arena()?.free(address, |_| true);
         }
         Ok(())
     }

@@ -77,10 +77,7 @@ cuda! {
 
     fn cuLibraryGetManaged(address: Out<u64>, bytes: Out<u64>, library: Handle<Library>, name: Text) {
         let name = name.read()?;
-        let variable = library.get()?.module(&context::usable()?)?.variable(&name)?;
-        if !variable.managed {
-            return Err(Status::NOT_FOUND);
-        }
+        let variable = library.get()?.managed_variable(&name)?;
         address.set_if_wanted(variable.address);
         bytes.set_if_wanted(variable.size);
         Ok(())
