@@ -513,8 +513,8 @@ impl<'f, 'u, 'p> Emit<'f, 'u, 'p> {
                 if self.is_kernel {
                     self.end_thread();
                 } else {
-                    // A callee cannot end its caller's thread by returning normally.
-                    self.fault(fault::ILLEGAL_INSTRUCTION);
+                    let ended = self.iconst(32, u64::from(ENDED));
+                    self.b.ins().return_(&[ended]);
                 }
                 false
             }
@@ -723,6 +723,10 @@ impl<'f, 'u, 'p> Emit<'f, 'u, 'p> {
                 self.iconst(64, offset)
             }
             Value::Local(at) => self.b.ins().iadd_imm_s(self.thread.frame_offset, at),
+            Value::Window(at) => {
+                let base = self.iconst(64, crate::engine::LOCAL_WINDOW.wrapping_add(at as u64));
+                self.b.ins().iadd(base, self.thread.frame_offset)
+            }
             Value::In(at) => self.iconst(64, crate::engine::PARAM_WINDOW.wrapping_add(at as u64)),
             Value::Function(n) => self.iconst(64, crate::engine::FUNCTION_WINDOW + 16 * u64::from(n)),
             Value::Texture(n) => self.binding(self.unit.texture_cell(n)),
@@ -791,6 +795,26 @@ impl<'f, 'u, 'p> Emit<'f, 'u, 'p> {
     pub fn fault_exit_if(&mut self, status: ir::Value) {
         let good = self.b.create_block();
         self.b.ins().brif(status, self.fault_block, &[], good, &[]);
+        self.b.switch_to_block(good);
+    }
+
+    /// Goes where a callee's answer says: on, to the fault exit, or to the thread's end.
+    pub fn after_call(&mut self, status: ir::Value) {
+        let bad = self.b.create_block();
+        let end = self.b.create_block();
+        self.b.set_cold_block(bad);
+        self.b.set_cold_block(end);
+        let good = self.b.create_block();
+        self.b.ins().brif(status, bad, &[], good, &[]);
+        self.b.switch_to_block(bad);
+        let ended = self.b.ins().icmp_imm_u(IntCC::Equal, status, i64::from(ENDED));
+        self.b.ins().brif(ended, end, &[], self.fault_block, &[]);
+        self.b.switch_to_block(end);
+        if self.is_kernel {
+            self.end_thread();
+        } else {
+            self.b.ins().return_(&[status]);
+        }
         self.b.switch_to_block(good);
     }
 
@@ -868,6 +892,9 @@ fn coordinates_used(body: &Body) -> [bool; 3] {
     }
     [used[0] || used[1] || used[2], used[1] || used[2], used[2]]
 }
+
+/// A callee's answer when the thread ended in it; 0 is a return, 1 a fault.
+const ENDED: u32 = 2;
 
 /// A thread that spins gives others a turn after this many rounds (a power of two).
 const YIELD_EVERY: u32 = 256;
