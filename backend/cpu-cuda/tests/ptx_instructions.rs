@@ -214,6 +214,10 @@ fn halves() {
     assert_eq!(op32("fma.rn.bf16x2 %r0, %r1, %r2, %r3;", 0x3f80_4000, 0x4000_4000, 0x3f80_3f80), 0x4040_40a0);
     assert_eq!(op32("cvt.rn.f16x2.f32 %r0, %f1, %f2;", 2f32.to_bits(), 1f32.to_bits(), 0), 0x4000_3c00);
     assert!(pred("setp.lt.f16 %p1, %h1, %h2;", [0xbc00, 0x3c00, 0]));
+    assert!(pred("setp.lt.f16x2 %p2|%p1, %r1, %r2;", [0xbc00_3c00, 0x3c00_3c00, 0]));
+    assert!(!pred("setp.lt.f16x2 %p1|%p2, %r1, %r2;", [0xbc00_3c00, 0x3c00_3c00, 0]));
+    assert_eq!(op32("set.gt.f16x2.f16x2 %r0, %r1, %r2;", 0xbc00_4000, 0x3c00_3c00, 0), 0x0000_3c00);
+    assert_eq!(op32("set.eq.u32.bf16x2 %r0, %r1, %r2;", 0x3f80_4000, 0x3f80_3f80, 0), 0xffff_0000);
 }
 
 #[test]

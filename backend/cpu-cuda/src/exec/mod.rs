@@ -10,6 +10,7 @@ mod warp;
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use crate::engine::{
     Fault, FaultKind, Launch, MAX_BLOCK_THREADS, MAX_SHARED_BYTES, Memory,
@@ -26,6 +27,9 @@ const MAX_BLOCK_BYTES: u64 = 1 << 30;
 const WORKSPACE_BYTES: u64 = 64;
 /// Most memory, in bytes, that a cooperative launch may need on the host.
 const MAX_RESIDENT_BYTES: u64 = 8 << 30;
+
+/// Work left after which other threads are asked to help.
+const WORTH_WAKING: Duration = Duration::from_micros(40);
 
 fn refuse(kind: FaultKind, message: impl Into<String>) -> Fault {
     Fault { kind, block: [0; 3], thread: [0; 3], address: 0, line: 0, message: message.into() }
@@ -108,8 +112,17 @@ pub fn run(code: &Code, launch: &Launch<'_>, memory: &dyn Memory, cancel: &Atomi
         fault: Mutex::new(None),
     };
     let here = !kernel.large_stack;
-    let helpers = workers.min(run.groups) as usize - usize::from(here);
-    pool::lend(helpers, here, &|| run.work(blocks, cluster));
+    let mut helpers = workers.min(run.groups) as usize - usize::from(here);
+    if here && !together && helpers > 0 {
+        // Waking others costs more than a small launch: see how long the first blocks take.
+        let start = Instant::now();
+        run.work(blocks, cluster, 1);
+        let left = start.elapsed().saturating_mul(u32::try_from(run.groups - 1).unwrap_or(u32::MAX));
+        if left < WORTH_WAKING {
+            helpers = 0;
+        }
+    }
+    pool::lend(helpers, here, &|| run.work(blocks, cluster, u64::MAX));
     if let Some(fault) = run.fault.into_inner().unwrap_or_else(PoisonError::into_inner) {
         return Err(fault);
     }
@@ -147,13 +160,13 @@ impl Drop for Workspace<'_> {
 }
 
 impl Run<'_> {
-    /// One thread's share: groups of blocks until there are none.
-    fn work(&self, blocks: u64, cluster: [u32; 3]) {
+    /// One thread's share: groups of blocks until there are none, or it has done `most`.
+    fn work(&self, blocks: u64, cluster: [u32; 3], most: u64) {
         let host = Host { memory: self.memory, arrivals: Default::default() };
         let mut context = self.context(&host, cluster);
         let mut pool: Vec<Block> = Vec::new();
         let mut pointers: Vec<*mut u8> = Vec::new();
-        loop {
+        for _ in 0..most {
             if self.stop.load(Ordering::Relaxed) || self.cancel.load(Ordering::Relaxed) {
                 return;
             }

@@ -283,6 +283,18 @@ impl Emit<'_, '_, '_> {
         self.b.ins().fcmp(float_condition(compare), a, b)
     }
 
+    /// The comparison of one half of packed sources.
+    pub fn compare_half(&mut self, compare: Compare, ty: Type, half: u32, src: &[Value]) -> V {
+        let ty = if ty == Type::F16x2 { Type::F16 } else { Type::Bf16 };
+        let [a, b] = [src[0], src[1]].map(|value| {
+            let both = self.int(value, 32);
+            let moved = self.b.ins().ushr_imm_u(both, i64::from(16 * half));
+            let part = self.b.ins().ireduce(I16, moved);
+            self.widen(part, ty)
+        });
+        self.b.ins().fcmp(float_condition(compare), a, b)
+    }
+
     /// `testp`.
     pub fn testp(&mut self, test: Testp, ty: Type, dst: Option<u32>, src: Value) {
         let k = kind(ty);

@@ -28,6 +28,14 @@ impl Emit<'_, '_, '_> {
             Op::Testp(test, ty) => self.testp(*test, *ty, dst, src[0]),
             Op::Cvt(cvt) => self.convert(*cvt, dst, src[0]),
             Op::CvtPair(cvt) => self.convert_pair(*cvt, dst, src),
+            Op::Setp(compare, logic, ty, _) if packed(*ty) => {
+                // Low half to the first predicate, high half to the second.
+                for (n, &dst) in inst.dst.iter().enumerate() {
+                    let truth = self.compare_half(*compare, *ty, n as u32, src);
+                    let truth = self.combine(*logic, truth, src);
+                    self.write_truth(dst, truth);
+                }
+            }
             Op::Setp(compare, logic, ty, ftz) => {
                 let truth = self.compare(*compare, *ty, *ftz, src);
                 let first = self.combine(*logic, truth, src);
@@ -40,15 +48,21 @@ impl Emit<'_, '_, '_> {
                     self.write_truth(inst.dst[1], other);
                 }
             }
+            Op::Set(compare, logic, to, ty, _) if packed(*ty) => {
+                let mut halves = [0u32, 1].map(|n| {
+                    let truth = self.compare_half(*compare, *ty, n, src);
+                    let truth = self.combine(*logic, truth, src);
+                    let yes = self.iconst(16, set_value(*to));
+                    let no = self.iconst(16, 0);
+                    self.b.ins().select(truth, yes, no)
+                });
+                halves[0] = self.join(halves[0], halves[1]);
+                self.write(dst, halves[0]);
+            }
             Op::Set(compare, logic, to, ty, ftz) => {
                 let truth = self.compare(*compare, *ty, *ftz, src);
                 let truth = self.combine(*logic, truth, src);
-                let (yes, no) = match to {
-                    Type::F32 => (u64::from(1f32.to_bits()), 0),
-                    Type::F16 => (0x3c00, 0),
-                    Type::Bf16 => (0x3f80, 0),
-                    _ => (u64::MAX, 0),
-                };
+                let (yes, no) = (set_value(*to), 0);
                 let yes = self.iconst(to.bits(), yes);
                 let no = self.iconst(to.bits(), no);
                 let value = self.b.ins().select(truth, yes, no);
@@ -730,6 +744,20 @@ impl Emit<'_, '_, '_> {
         let k = self.b.func.dfg.value_type(value);
         let to = if k == I64 { F64 } else { kind(Type::F32) };
         self.b.ins().bitcast(to, MemFlagsData::new(), value)
+    }
+}
+
+fn packed(ty: Type) -> bool {
+    matches!(ty, Type::F16x2 | Type::Bf16x2)
+}
+
+/// What `set` writes for true, in each element.
+fn set_value(to: Type) -> u64 {
+    match to {
+        Type::F32 => u64::from(1f32.to_bits()),
+        Type::F16 | Type::F16x2 => 0x3c00,
+        Type::Bf16 | Type::Bf16x2 => 0x3f80,
+        _ => u64::MAX,
     }
 }
 

@@ -460,7 +460,9 @@ fn set(p: &mut BodyParser<'_, '_, '_>, mut m: Mods<'_>, ops: &[Raw]) -> Result<(
     let (Some(compare), logic, ftz) = compare_and_logic(&mut m) else { return p.unsupported(&m) };
     let Some(ty) = m.ty().filter(|&t| comparable(compare, t)) else { return p.unsupported(&m) };
     let Some(to) = m.ty() else { return p.unsupported(&m) };
-    if !matches!(to.bits(), 16 | 32) {
+    let packed = |t: Type| matches!(t, Type::F16x2 | Type::Bf16x2);
+    let good = if packed(ty) { to.bits() == 32 && to != Type::F32 } else { matches!(to.bits(), 16 | 32) && !packed(to) };
+    if !good {
         return p.unsupported(&m);
     }
     p.need(&m, ops, 3 + usize::from(logic.is_some()))?;
