@@ -6,8 +6,9 @@
  * before the device has let go of them: PIN was refused, UNPIN was answered, or the
  * session is being torn down. A thread killed in between leaves the lease there.
  *
- * Leased pages are counted in mm->pinned_vm (VmPin in /proc/PID/status). A process may
- * lease RLIMIT_MEMLOCK, and more than that while all leases of all devices together
+ * Leased pages are counted by session, which is one address space's. (mm->pinned_vm is
+ * left alone: where the headers are not those of the kernel to the last field, as User-Mode
+ * Linux's are not, it would be another field.) A session may lease RLIMIT_MEMLOCK, and more than that while all leases of all devices together
  * stay under pin_percent of the memory: GPU programs pin as a matter of course, and
  * on a machine with a GPU of its own they do so without any limit.
  */
@@ -63,14 +64,14 @@ void gpuferry_lease_put(struct gpuferry_lease *lease)
  */
 static int gpuferry_lease_account(struct gpuferry_session *session, unsigned long count)
 {
-	u64 own = atomic64_add_return(count, &session->mm->pinned_vm);
+	u64 own = atomic64_add_return(count, &session->leased_pages);
 	u64 all = atomic_long_add_return(count, &gpuferry_leased_pages);
 
 	if (own <= rlimit(RLIMIT_MEMLOCK) >> PAGE_SHIFT ||
 	    all <= (u64)totalram_pages() * min(READ_ONCE(pin_percent), 100U) / 100 ||
 	    capable(CAP_IPC_LOCK))
 		return 0;
-	atomic64_sub(count, &session->mm->pinned_vm);
+	atomic64_sub(count, &session->leased_pages);
 	atomic_long_sub(count, &gpuferry_leased_pages);
 	return -ENOMEM;
 }
@@ -98,7 +99,7 @@ static void gpuferry_lease_end(struct gpuferry_session *session, struct gpuferry
 			cond_resched();
 		}
 	}
-	atomic64_sub(lease->page_count, &session->mm->pinned_vm);
+	atomic64_sub(lease->page_count, &session->leased_pages);
 	atomic_long_sub(lease->page_count, &gpuferry_leased_pages);
 	gpuferry_lease_put(lease);
 }

@@ -171,6 +171,7 @@ struct gpuferry_device {
  * @device: held
  * @number: index in @device->sessions
  * @mm: the address space that set the session up (mmgrab'ed, may be empty by now)
+ * @leased_pages: pages of its leases
  * @pages: the window
  * @page_count: number of @pages
  * @extents: @pages as the device is told of them
@@ -192,6 +193,7 @@ struct gpuferry_session {
 	struct gpuferry_device *device;
 	u32 number;
 	struct mm_struct *mm;
+	atomic64_t leased_pages;
 	struct page **pages;
 	unsigned int page_count;
 	struct gpuferry_extents extents;
