@@ -71,21 +71,26 @@ fn wrapped(address: u64, capability: u32) -> Answer<Vec<Vec<u8>>> {
     let wrapper = copy_readable(address, 24)?;
     let version = u32_at(&wrapper, 4).ok_or(Status::INVALID_IMAGE)?;
     let first = u64_at(&wrapper, 8).ok_or(Status::INVALID_IMAGE)?;
-    let mut parts = vec![from_fat(&fat_at(first)?, capability)?];
     let more = u64_at(&wrapper, 16).ok_or(Status::INVALID_IMAGE)?;
-    if version == 2 && more != 0 {
-        // Version 2: a list of fat binaries that were compiled apart, up to a null pointer, to be linked now.
-        parts.clear();
-        for index in 0..MOST_PARTS as u64 {
-            let slot = more.checked_add(index * 8).ok_or(Status::INVALID_IMAGE)?;
-            let pointer = u64_at(&copy_readable(slot, 8)?, 0).ok_or(Status::INVALID_IMAGE)?;
-            if pointer == 0 {
-                break;
-            }
-            parts.push(from_fat(&fat_at(pointer)?, capability)?);
+    if version != 2 || more == 0 {
+        return Ok(vec![from_fat(&fat_at(first)?, capability)?]);
+    }
+    // Version 2: beside a fat binary that may be empty, a list of those that were compiled apart, up to a null pointer,
+    // to be linked now. Parts without PTX are left out (the device runtime library is one, in every such list); what is
+    // missing because of that is found by linking.
+    let mut parts = Vec::new();
+    for index in 0..MOST_PARTS as u64 {
+        let slot = more.checked_add(index * 8).ok_or(Status::INVALID_IMAGE)?;
+        let pointer = u64_at(&copy_readable(slot, 8)?, 0).ok_or(Status::INVALID_IMAGE)?;
+        if pointer == 0 {
+            break;
+        }
+        match from_fat(&fat_at(pointer)?, capability) {
+            Err(Status::NO_BINARY_FOR_GPU) => {}
+            part => parts.push(part?),
         }
     }
-    Ok(parts)
+    if parts.is_empty() { Ok(vec![from_fat(&fat_at(first)?, capability)?]) } else { Ok(parts) }
 }
 
 /// A whole fat binary, by the length in its header.
@@ -241,6 +246,21 @@ mod tests {
         let wrapper = [u64::from(WRAPPER_MAGIC) | 1 << 32, image.as_ptr() as u64, 0];
         assert_eq!(at_address(wrapper.as_ptr() as u64, 75, true).expect("ptx"), [b"new"]);
         assert_eq!(at_address(wrapper.as_ptr() as u64, 75, false), Err(Status::INVALID_IMAGE));
+    }
+
+    #[test]
+    fn wrapper_when_parts_are_listed_then_all_of_them() {
+        let (empty, one, two) = (fat(&[]), fat(&[entry(1, 75, 0, 0, b"one")]), fat(&[entry(1, 75, 0, 0, b"two")]));
+        let list = [one.as_ptr() as u64, two.as_ptr() as u64, 0];
+        let wrapper = [u64::from(WRAPPER_MAGIC) | 2 << 32, empty.as_ptr() as u64, list.as_ptr() as u64];
+        assert_eq!(at_address(wrapper.as_ptr() as u64, 75, true).expect("ptx"), [b"one", b"two"]);
+        let cubin = fat(&[entry(2, 75, 0, 0, b"elf")]);
+        let list = [one.as_ptr() as u64, cubin.as_ptr() as u64, 0];
+        let wrapper = [u64::from(WRAPPER_MAGIC) | 2 << 32, empty.as_ptr() as u64, list.as_ptr() as u64];
+        assert_eq!(at_address(wrapper.as_ptr() as u64, 75, true).expect("ptx"), [b"one"]);
+        let list = [cubin.as_ptr() as u64, 0];
+        let wrapper = [u64::from(WRAPPER_MAGIC) | 2 << 32, empty.as_ptr() as u64, list.as_ptr() as u64];
+        assert_eq!(at_address(wrapper.as_ptr() as u64, 75, true), Err(Status::NO_BINARY_FOR_GPU));
     }
 
     #[test]
