@@ -109,7 +109,11 @@ macro_rules! driver {
             pub fn load() -> Result<Driver, String> {
                 // SAFETY: a CUDA library's initialisers run when it is loaded, as in every CUDA program.
                 let library = unsafe { libloading::Library::new("libcuda.so.1") }
-                    .map_err(|error| format!("no CUDA driver library: {error}"))?;
+                    .map_err(|error| {
+                        // The loader's own words are the cause; they name the file.
+                        let cause = std::error::Error::source(&error).map(ToString::to_string);
+                        format!("no CUDA driver library: {}", cause.unwrap_or_else(|| error.to_string()))
+                    })?;
                 Ok(Driver {
                     $(
                         // SAFETY: the type is that of the CUDA Driver API for this name.
