@@ -3,16 +3,17 @@
 //! A texture object, or what a texture reference is bound to, is a [`Texture`]: levels of texels and how to sample them.
 //! Kernels name it by its handle, which is checked on every fetch. Sampling itself is in [`sample`].
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use crate::array::{Array, Format, Mipmap};
+use crate::context;
 use crate::engine::{Boundary, Geometry, SurfaceAccess, TextureFetch, TextureQuery};
 use crate::handle::{Handle, Object, object};
 use crate::module::Module;
 use crate::status::Answer;
 use crate::types::{ResourceDescriptor, TextureDescriptor, ViewDescriptor};
-use crate::work::lock;
+use crate::work::{Work, lock};
 
 mod sample;
 
@@ -74,6 +75,8 @@ pub struct Texture {
     pub sampler: Sampler,
     /// As the program gave them.
     pub described: (ResourceDescriptor, TextureDescriptor, Option<ViewDescriptor>),
+    /// Whether the program has destroyed it.
+    pub ended: AtomicBool,
 }
 
 object!(Texture, 10);
@@ -84,6 +87,8 @@ pub struct Surface {
     pub array: Arc<Array>,
     /// As the program gave it.
     pub described: ResourceDescriptor,
+    /// Whether the program has destroyed it.
+    pub ended: AtomicBool,
 }
 
 object!(Surface, 11);
@@ -129,13 +134,18 @@ impl TextureReference {
         change(&mut state)?;
         let Some(texels) = state.texels.clone() else { return Ok(()) };
         let sampler = state.sampler;
-        let (handle, _) = Texture::table().insert(|_| Texture { texels, sampler, described: Default::default() })?;
+        let (handle, _) = Texture::table().insert(|_| Texture {
+            texels,
+            sampler,
+            described: Default::default(),
+            ended: AtomicBool::new(false),
+        })?;
         if let Some((module, index)) = &self.place {
             module.code.bind_texture(*index, handle.0);
         }
         let before = self.bound.swap(handle.0, Ordering::AcqRel);
         if before != 0 {
-            let _ = Handle::<Texture>::from_raw(before).take();
+            let _ = destroy(Handle::<Texture>::from_raw(before));
         }
         Ok(())
     }
@@ -166,6 +176,43 @@ impl Texels {
         let level = Level { address, extent: [extent[0], extent[1], 1], pitch, slice: 0 };
         Texels { levels: vec![level], format, linear, arrays: Vec::new() }
     }
+}
+
+/// What a program may destroy while kernels that it has launched still read through it.
+pub trait Sampled: Object {
+    /// Whether the program has destroyed it.
+    fn ended(&self) -> &AtomicBool;
+}
+
+impl Sampled for Texture {
+    fn ended(&self) -> &AtomicBool {
+        &self.ended
+    }
+}
+
+impl Sampled for Surface {
+    fn ended(&self) -> &AtomicBool {
+        &self.ended
+    }
+}
+
+/// The object of a handle that the program has not destroyed.
+pub fn of_program<T: Sampled>(handle: Handle<T>) -> Answer<Arc<T>> {
+    let object = handle.get()?;
+    if object.ended().load(Ordering::Acquire) { Err(T::REFUSAL) } else { Ok(object) }
+}
+
+/// Destroys for the program at once, for kernels when the work that was there has finished.
+pub fn destroy<T: Sampled>(handle: Handle<T>) -> Answer {
+    if handle.get()?.ended().swap(true, Ordering::AcqRel) {
+        return Err(T::REFUSAL);
+    }
+    let before = context::top().map(|context| context.all_unfinished()).unwrap_or_default();
+    if before.is_empty() {
+        return handle.take().map(drop);
+    }
+    Work::start(Some(Box::new(move || drop(handle.take()))), &before);
+    Ok(())
 }
 
 /// A texture fetch of a kernel.

@@ -11,13 +11,18 @@ use std::time::Duration;
 
 use common::*;
 use cpu_cuda::api::contexts::*;
+use cpu_cuda::api::copies::*;
 use cpu_cuda::api::events::*;
 use cpu_cuda::api::execution::*;
+use cpu_cuda::api::modules::*;
 use cpu_cuda::api::streams::*;
+use cpu_cuda::api::textures::*;
 use cpu_cuda::event::Event;
+use cpu_cuda::foreign::In;
 use cpu_cuda::handle::Handle;
 use cpu_cuda::status::Status;
 use cpu_cuda::stream::Stream;
+use cpu_cuda::types::{ResourceDescriptor, TextureDescriptor};
 
 /// What host functions of a test note, in the order in which they ran.
 struct Notes(Mutex<Vec<u32>>);
@@ -248,4 +253,49 @@ fn primary_context_when_retained_and_released_then_same_handle() {
     ok(unsafe { cuDevicePrimaryCtxRelease_v2(0) });
     assert_eq!(unsafe { cuDevicePrimaryCtxRelease_v2(0) }, Status::INVALID_CONTEXT.0);
     assert_eq!(unsafe { cuCtxDestroy_v2(first) }, Status::INVALID_CONTEXT.0);
+}
+
+const FETCH: &std::ffi::CStr = c"
+.version 6.4
+.target sm_50
+.address_size 64
+.visible .entry fetch(.param .u64 texture, .param .u64 to)
+{
+    .reg .b32 %r<5>;
+    .reg .b64 %rd<3>;
+    ld.param.u64 %rd1, [texture];
+    ld.param.u64 %rd2, [to];
+    mov.u32 %r0, 1;
+    tex.1d.v4.u32.s32 {%r1, %r2, %r3, %r4}, [%rd1, {%r0}];
+    st.global.u32 [%rd2], %r1;
+    ret;
+}
+";
+
+#[test]
+fn texture_when_destroyed_after_the_launch_then_the_kernel_still_reads_it() {
+    let _context = context();
+    let (texels, to, stream) = (alloc(8), alloc(4), stream(1));
+    let colours = [5u32, 6];
+    ok(unsafe { cuMemcpyHtoD_v2(texels, colours.as_ptr() as u64, 8) });
+    let mut resource = ResourceDescriptor { kind: 2, ..Default::default() };
+    // Linear memory of one unsigned 32-bit channel.
+    resource.words[..3].copy_from_slice(&[texels, 3 | 1 << 32, 8]);
+    let sampler = TextureDescriptor { flags: 1, ..Default::default() };
+    let texture = made(|out| unsafe { cuTexObjectCreate(out, In(&resource), In(&sampler), In(std::ptr::null())) });
+    let module = made(|out| unsafe { cuModuleLoadData(out, FETCH.as_ptr() as u64) });
+    let fetch = function(module, "fetch");
+
+    let notes = Notes::new();
+    let busy = notes.note(1, 30);
+    put(stream, &busy);
+    let params = [&raw const texture as u64, &raw const to as u64];
+    ok(unsafe { cuLaunchKernel(fetch.0, 1, 1, 1, 1, 1, 1, 0, stream, In(params.as_ptr()), In(std::ptr::null())) });
+    ok(unsafe { cuTexObjectDestroy(texture) });
+    assert_eq!(unsafe { cuTexObjectDestroy(texture) }, Status::INVALID_HANDLE.0);
+    ok(unsafe { cuStreamSynchronize(stream) });
+
+    let mut found = 0u32;
+    ok(unsafe { cuMemcpyDtoH_v2((&raw mut found) as u64, to, 4) });
+    assert_eq!(found, 6);
 }

@@ -1,5 +1,7 @@
 //! Texture objects, surface objects, and texture references.
 
+use std::sync::atomic::AtomicBool;
+
 use crate::array::{Array, Format, Mipmap};
 use crate::context;
 use crate::copy::device_side;
@@ -8,7 +10,7 @@ use crate::export::cuda;
 use crate::foreign::{In, Out};
 use crate::handle::{Handle, Object};
 use crate::status::{Answer, Status};
-use crate::texture::{Sampler, Surface, Texels, Texture, TextureReference};
+use crate::texture::{Sampler, Surface, Texels, Texture, TextureReference, destroy, of_program};
 use crate::types::{ArrayDescriptor, ResourceDescriptor, TextureDescriptor, ViewDescriptor};
 use crate::work::lock;
 
@@ -105,7 +107,7 @@ fn surface(described: &ResourceDescriptor) -> Answer<Handle<Surface>> {
     }
     let array = Handle::<Array>::from_raw(described.words[0]).get()?;
     let described = *described;
-    Ok(Surface::table().insert(|_| Surface { array, described })?.0)
+    Ok(Surface::table().insert(|_| Surface { array, described, ended: AtomicBool::new(false) })?.0)
 }
 
 type Reference = Handle<TextureReference>;
@@ -130,23 +132,25 @@ cuda! {
             None => plain,
         };
         let sampler = sampler(&texture)?;
-        out.set(Texture::table().insert(|_| Texture { texels, sampler, described: (resource, texture, view) })?.0)
+        let described = (resource, texture, view);
+        let make = |_| Texture { texels, sampler, described, ended: AtomicBool::new(false) };
+        out.set(Texture::table().insert(make)?.0)
     }
 
     fn cuTexObjectDestroy(texture: Handle<Texture>) {
-        texture.take().map(drop)
+        destroy(texture)
     }
 
     fn cuTexObjectGetResourceDesc(described: Out<ResourceDescriptor>, texture: Handle<Texture>) {
-        described.set(texture.get()?.described.0)
+        described.set(of_program(texture)?.described.0)
     }
 
     fn cuTexObjectGetTextureDesc(described: Out<TextureDescriptor>, texture: Handle<Texture>) {
-        described.set(texture.get()?.described.1)
+        described.set(of_program(texture)?.described.1)
     }
 
     fn cuTexObjectGetResourceViewDesc(described: Out<ViewDescriptor>, texture: Handle<Texture>) {
-        described.set(texture.get()?.described.2.ok_or(Status::INVALID_VALUE)?)
+        described.set(of_program(texture)?.described.2.ok_or(Status::INVALID_VALUE)?)
     }
 
     fn cuSurfObjectCreate(out: Out<Handle<Surface>>, resource: In<ResourceDescriptor>) {
@@ -156,11 +160,11 @@ cuda! {
     }
 
     fn cuSurfObjectDestroy(surface: Handle<Surface>) {
-        surface.take().map(drop)
+        destroy(surface)
     }
 
     fn cuSurfObjectGetResourceDesc(described: Out<ResourceDescriptor>, surface: Handle<Surface>) {
-        described.set(surface.get()?.described)
+        described.set(of_program(surface)?.described)
     }
 
     fn cuTexRefCreate(out: Out<Reference>) {
