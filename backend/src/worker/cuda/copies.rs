@@ -1,7 +1,7 @@
 //! Copies between the guest's memory and the device.
 //!
-//! The guest's pages are read and written in place where they are few enough and large enough; else they pass through a private
-//! buffer, because a driver call for each page would cost more than the copy.
+//! The guest's pages are read and written in place where they are few enough and large enough; else they pass through a stage,
+//! because a driver call for each page would cost more than the copy.
 
 use std::ffi::c_void;
 use std::sync::atomic::Ordering;
@@ -13,14 +13,13 @@ use wire::payload::Buffer;
 use super::Cuda;
 use super::answer::{Failure, ok};
 use super::generated::CUDA_ERROR_INVALID_VALUE;
+use super::stage::STAGE;
 use crate::worker::{Piece, Pieces};
 
 /// `CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED`.
 const CAPTURE_UNSUPPORTED: i32 = 900;
 /// Pieces of this many bytes on average are copied each by itself.
 const LARGE: usize = 128 * 1024;
-/// Bytes of the private buffer.
-const STAGE: usize = 4 << 20;
 
 /// One driver call a piece: address on the device, address here, bytes.
 type Step<'a> = dyn Fn(u64, *mut c_void, usize) -> Result<(), Failure> + 'a;
@@ -30,7 +29,7 @@ impl Cuda {
     pub(super) fn cuMemcpyHtoD_v2(&self, _from: &FrameHeader, to: u64, source: Buffer<'_>) -> Result<(), Failure> {
         let call = self.library.cuMemcpyHtoD_v2.ok_or_else(|| self.missing("cuMemcpyHtoD_v2"))?;
         // SAFETY: the device's range and the piece were checked; see `read_guest`.
-        self.read_guest(to, source, &|to, from, bytes| ok(unsafe { call(to, from.cast_const(), bytes) }))
+        self.read_guest(to, source, &|to, from, bytes| ok(unsafe { call(to, from.cast_const(), bytes) }), &|| Ok(()))
     }
 
     /// `gpuferryMemcpyHtoD`: small and in the message.
@@ -56,7 +55,8 @@ impl Cuda {
         self.not_recording(stream)?;
         let call = self.library.cuMemcpyHtoDAsync_v2.ok_or_else(|| self.missing("cuMemcpyHtoDAsync_v2"))?;
         // SAFETY: the stream lives; the device's range and the piece were checked; see `read_guest`.
-        self.read_guest(to, source, &|to, from, bytes| ok(unsafe { call(to, from.cast_const(), bytes, stream) }))
+        let step = |to, from: *mut c_void, bytes| ok(unsafe { call(to, from.cast_const(), bytes, stream) });
+        self.read_guest(to, source, &step, &|| Ok(()))
     }
 
     /// `gpuferryMemcpyHtoDAsync`: the guest's pages are free again when this returns.
@@ -69,12 +69,9 @@ impl Cuda {
     ) -> Result<(), Failure> {
         self.not_recording(stream)?;
         let call = self.library.cuMemcpyHtoDAsync_v2.ok_or_else(|| self.missing("cuMemcpyHtoDAsync_v2"))?;
-        let copied =
-            // SAFETY: the stream lives; the device's range and the piece were checked; see `read_guest`.
-            self.read_guest(to, source, &|to, from, bytes| ok(unsafe { call(to, from.cast_const(), bytes, stream) }));
-        // Also after an error: earlier pieces may be under way.
-        let finished = self.finish_stream(stream);
-        copied.and(finished)
+        // SAFETY: the stream lives; the device's range and the piece were checked; see `read_guest`.
+        let step = |to, from: *mut c_void, bytes| ok(unsafe { call(to, from.cast_const(), bytes, stream) });
+        self.read_guest(to, source, &step, &|| self.finish_stream(stream))
     }
 
     /// `cuMemcpyDtoH`, to anywhere.
@@ -125,31 +122,39 @@ impl Cuda {
         if state == 0 { Ok(()) } else { Err(Failure::Status(CAPTURE_UNSUPPORTED)) }
     }
 
-    /// Copies a buffer to the device by `step`, which has read its bytes, or staged them, when it returns.
-    fn read_guest(&self, to: u64, source: Buffer<'_>, step: &Step<'_>) -> Result<(), Failure> {
+    /// Copies a buffer to the device by `step`; after `finish` its bytes are no longer needed.
+    fn read_guest(
+        &self,
+        to: u64,
+        source: Buffer<'_>,
+        step: &Step<'_>,
+        finish: &dyn Fn() -> Result<(), Failure>,
+    ) -> Result<(), Failure> {
         self.device(to, Some(source.bytes()))?;
         match source {
-            Buffer::Null => Ok(()),
-            Buffer::Inline(data) => step(to, data.as_ptr().cast_mut().cast(), data.len()),
+            Buffer::Null => finish(),
+            Buffer::Inline(data) => step(to, data.as_ptr().cast_mut().cast(), data.len()).and(finish()),
             Buffer::Reply { .. } => Err(Malformed::new("an input that lies in the reply").into()),
             Buffer::Staging { .. } | Buffer::Lease { .. } => {
                 let pieces = self.session.memory().resolve(&source, false)?;
                 if is_direct(&pieces) {
-                    return each(&pieces, to, step);
+                    // Also after an error: earlier pieces may be under way, and the pages are the guest's again afterwards.
+                    return each(&pieces, to, step).and(finish());
                 }
-                let mut stage = vec![0u8; STAGE.min(total(&pieces))];
-                for (at, group) in groups(&pieces, STAGE) {
-                    let mut filled = 0;
-                    for piece in &group {
-                        // SAFETY: `groups` fits the stage; the piece is mapped as long as the pieces live.
-                        unsafe {
-                            std::ptr::copy_nonoverlapping(piece.pointer, stage.as_mut_ptr().add(filled), piece.bytes);
+                self.with_stage(|stage| {
+                    groups(&pieces, STAGE).iter().try_for_each(|(at, group)| {
+                        let mut filled = 0;
+                        for piece in group {
+                            // SAFETY: `groups` fits the stage; the piece is mapped as long as the pieces live.
+                            unsafe {
+                                std::ptr::copy_nonoverlapping(piece.pointer, stage.pointer().add(filled), piece.bytes);
+                            }
+                            filled += piece.bytes;
                         }
-                        filled += piece.bytes;
-                    }
-                    step(to + at as u64, stage.as_mut_ptr().cast(), filled)?;
-                }
-                Ok(())
+                        // The stage is used again: the device must be done with it.
+                        step(to + *at as u64, stage.pointer().cast(), filled).and(finish())
+                    })
+                })
             }
         }
     }
@@ -167,33 +172,27 @@ impl Cuda {
         match target {
             Buffer::Null => finish(),
             Buffer::Inline(_) => Err(Malformed::new("an output that lies in the frame").into()),
-            Buffer::Reply { .. } => {
-                let copied = step(from, reply.as_mut_ptr().cast(), reply.len());
-                copied.and(finish())
-            }
+            Buffer::Reply { .. } => step(from, reply.as_mut_ptr().cast(), reply.len()).and(finish()),
             Buffer::Staging { .. } | Buffer::Lease { .. } => {
                 let pieces = self.session.memory().resolve(&target, true)?;
                 if is_direct(&pieces) {
-                    let copied = each(&pieces, from, step);
-                    // Also after an error: earlier pieces may be under way, and the pages are the guest's again afterwards.
-                    let finished = finish();
-                    return copied.and(finished);
+                    return each(&pieces, from, step).and(finish());
                 }
-                let mut stage = vec![0u8; STAGE.min(total(&pieces))];
-                for (at, group) in groups(&pieces, STAGE) {
-                    let bytes = group.iter().map(|piece| piece.bytes).sum();
-                    let copied = step(from + at as u64, stage.as_mut_ptr().cast(), bytes);
-                    copied.and(finish())?;
-                    let mut taken = 0;
-                    for piece in &group {
-                        // SAFETY: `groups` fits the stage; the piece is mapped and writable as long as the pieces live.
-                        unsafe {
-                            std::ptr::copy_nonoverlapping(stage.as_ptr().add(taken), piece.pointer, piece.bytes);
+                self.with_stage(|stage| {
+                    groups(&pieces, STAGE).iter().try_for_each(|(at, group)| {
+                        let bytes = group.iter().map(|piece| piece.bytes).sum();
+                        step(from + *at as u64, stage.pointer().cast(), bytes).and(finish())?;
+                        let mut taken = 0;
+                        for piece in group {
+                            // SAFETY: `groups` fits the stage; the piece is mapped and writable as long as the pieces live.
+                            unsafe {
+                                std::ptr::copy_nonoverlapping(stage.pointer().add(taken), piece.pointer, piece.bytes);
+                            }
+                            taken += piece.bytes;
                         }
-                        taken += piece.bytes;
-                    }
-                }
-                Ok(())
+                        Ok(())
+                    })
+                })
             }
         }
     }

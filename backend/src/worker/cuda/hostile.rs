@@ -6,6 +6,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 
 use wire::Malformed;
+use wire::control::{Piece, REGION_ATTACHED};
+use wire::device::{PIN_READ, PIN_WRITE};
 use wire::frame::{FrameHeader, NO_SLOT};
 use wire::handle::Handle;
 use wire::payload::{Buffer, Full, Writer};
@@ -17,12 +19,15 @@ use super::{Api, Cuda};
 use crate::mapping::{Mapping, Reservation, Source};
 use crate::os;
 use crate::window::Window;
-use crate::worker::lease::Answers;
+use crate::worker::lease::{Answers, Lent};
 use crate::worker::{Memory, Reply, Session};
 
 /// Where the fake library allocates.
 const ALLOCATED: u64 = 0x1000_0000;
-const ALLOCATED_BYTES: usize = 4096;
+const ALLOCATED_BYTES: usize = 65536;
+
+/// What lies there.
+static MEMORY: Mutex<[u8; ALLOCATED_BYTES]> = Mutex::new([0; ALLOCATED_BYTES]);
 
 /// Addresses that the library was given, in order.
 static TOUCHED: Mutex<Vec<u64>> = Mutex::new(Vec::new());
@@ -48,11 +53,19 @@ extern "C" fn free(address: u64) -> i32 {
     touch(address)
 }
 
-extern "C" fn to_device(address: u64, _: *const c_void, _: usize) -> i32 {
+extern "C" fn to_device(address: u64, from: *const c_void, bytes: usize) -> i32 {
+    // SAFETY: the forwarder says that so many bytes are there.
+    let from = unsafe { std::slice::from_raw_parts(from.cast::<u8>(), bytes) };
+    let start = (address - ALLOCATED) as usize;
+    MEMORY.lock().expect("memory")[start..start + bytes].copy_from_slice(from);
     touch(address)
 }
 
-extern "C" fn from_device(_: *mut c_void, address: u64, _: usize) -> i32 {
+extern "C" fn from_device(to: *mut c_void, address: u64, bytes: usize) -> i32 {
+    // SAFETY: the forwarder says that there is so much room.
+    let to = unsafe { std::slice::from_raw_parts_mut(to.cast::<u8>(), bytes) };
+    let start = (address - ALLOCATED) as usize;
+    to.copy_from_slice(&MEMORY.lock().expect("memory")[start..start + bytes]);
     touch(address)
 }
 
@@ -197,6 +210,53 @@ fn copies_when_an_address_is_not_the_guests_then_never_reach_the_library() {
     assert_eq!(send(&cuda, FREE, 0, |w| w.u64(ALLOCATED)), Ok(0));
     assert_eq!(send(&cuda, FREE, 0, |w| w.u64(ALLOCATED)), Ok(1), "freed twice");
     assert_eq!(*TOUCHED.lock().expect("touched"), [end - 8, ALLOCATED]);
+}
+
+/// Lends pages of a file in the order of `pages`, without the first 100 bytes. Returns the file.
+fn lend(lease: u32, pages: &[u64], bytes: u64) -> std::fs::File {
+    let file = os::sealed_memory(1 << 20).expect("memory");
+    let kept = file.try_clone().expect("descriptor");
+    let lent = Lent { lease, flags: PIN_READ | PIN_WRITE, address: 0x7000_0000 + 100, bytes };
+    let piece = |page: &u64| Piece { region: REGION_ATTACHED, offset: page * 4096, bytes: 4096 };
+    let pieces: Vec<Piece> = pages.iter().map(piece).collect();
+    session().memory().pin(lent, &pieces, Some(file)).expect("lease");
+    std::fs::File::from(kept)
+}
+
+#[test]
+fn copies_when_the_guests_pages_are_scattered_then_bytes_keep_their_order() {
+    use std::os::unix::fs::FileExt;
+    let _turn = TURN.lock().expect("turn");
+    let cuda = cuda();
+    assert_eq!(send(&cuda, ALLOC, 0, |w| w.u64(ALLOCATED_BYTES as u64)), Ok(0));
+    let pages = [9, 3, 4, 7, 1, 0, 12];
+    let bytes = 7 * 4096 - 100 - 33;
+    let file = lend(1, &pages, bytes);
+    for (place, page) in (0u8..).zip(pages) {
+        file.write_all_at(&[place + 1; 4096], page * 4096).expect("write");
+    }
+    let whole = Buffer::Lease { lease: 1, offset: 0, bytes };
+    assert_eq!(send(&cuda, COPY_TO, 0, |w| w.u64(ALLOCATED).and_then(|()| w.buffer(whole))), Ok(0));
+    let expected: Vec<u8> = (100..100 + bytes).map(|at| (at / 4096) as u8 + 1).collect();
+    assert_eq!(MEMORY.lock().expect("memory")[..bytes as usize], expected[..]);
+
+    MEMORY.lock().expect("memory").fill(77);
+    let middle = Buffer::Lease { lease: 1, offset: 4096, bytes: 8192 };
+    assert_eq!(send(&cuda, COPY_FROM, 0, |w| w.buffer(middle).and_then(|()| w.u64(ALLOCATED))), Ok(0));
+    let mut page = [0; 4096];
+    for (place, page_number) in (0u64..).zip(pages) {
+        file.read_exact_at(&mut page, page_number * 4096).expect("read");
+        let right = (0..4096).all(|at| {
+            let offset = place * 4096 + at;
+            let inside = (4096 + 100..4096 + 100 + 8192).contains(&offset);
+            page[at as usize] == if inside { 77 } else { place as u8 + 1 }
+        });
+        assert!(right, "page {place} of the lease");
+    }
+    let outside = Buffer::Lease { lease: 1, offset: 1, bytes };
+    assert!(send(&cuda, COPY_TO, 0, |w| w.u64(ALLOCATED).and_then(|()| w.buffer(outside))).is_err());
+    let none = Buffer::Lease { lease: 2, offset: 0, bytes: 1 };
+    assert!(send(&cuda, COPY_TO, 0, |w| w.u64(ALLOCATED).and_then(|()| w.buffer(none))).is_err());
 }
 
 #[test]

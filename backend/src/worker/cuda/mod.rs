@@ -36,6 +36,7 @@ mod objects;
 mod options;
 mod pools;
 mod ranges;
+mod stage;
 mod streams;
 mod thread;
 
@@ -69,6 +70,7 @@ pub struct Cuda {
     layouts: RwLock<HashMap<Handle, Arc<Layout>>>,
     links: Mutex<HashMap<usize, link::Link>>,
     host_functions: Arc<HostFunctions>,
+    stages: stage::Stages,
     textures: Mutex<HashSet<u64>>,
     surfaces: Mutex<HashSet<u64>>,
     missing: Mutex<BTreeSet<&'static str>>,
@@ -109,6 +111,7 @@ impl Cuda {
             layouts: RwLock::default(),
             links: Mutex::default(),
             host_functions: Arc::default(),
+            stages: stage::Stages::default(),
             textures: Mutex::default(),
             surfaces: Mutex::default(),
             missing: Mutex::default(),

@@ -1,0 +1,83 @@
+//! Buffers through which the guest's scattered pages pass on their way to and from the device.
+//!
+//! A stage is registered with the driver, so that the device reads and writes it at full speed; where that fails, or the context
+//! that registered it ends, it is ordinary memory and the driver stages once more: slower, and as right.
+
+use std::alloc::{Layout, alloc_zeroed, handle_alloc_error};
+use std::ffi::c_void;
+use std::ptr::NonNull;
+use std::sync::Mutex;
+
+use super::{Cuda, lock};
+
+/// Bytes of a stage: few enough to stay in the processor's cache between the two halves of a copy.
+pub const STAGE: usize = 2 << 20;
+/// Stages that are kept for the next copy.
+const MOST_KEPT: usize = 4;
+/// `CU_MEMHOSTREGISTER_PORTABLE`: for every context.
+const PORTABLE: u32 = 1;
+
+/// Page-aligned memory of [`STAGE`] bytes. Never given back once it is registered: the driver may still know it.
+pub struct Stage {
+    memory: NonNull<u8>,
+}
+
+// SAFETY: the memory belongs to the value alone.
+unsafe impl Send for Stage {}
+
+impl Stage {
+    fn new() -> Stage {
+        let Ok(layout) = Layout::from_size_align(STAGE, 4096) else { unreachable!("a constant layout") };
+        // SAFETY: the layout is not of zero size.
+        let memory = unsafe { alloc_zeroed(layout) };
+        let Some(memory) = NonNull::new(memory) else { handle_alloc_error(layout) };
+        Stage { memory }
+    }
+
+    /// First byte.
+    pub fn pointer(&self) -> *mut u8 {
+        self.memory.as_ptr()
+    }
+}
+
+/// Stages that nobody uses.
+#[derive(Default)]
+pub struct Stages(Mutex<Vec<Stage>>);
+
+impl Cuda {
+    /// Runs `copy` with a stage.
+    pub(super) fn with_stage<T>(&self, copy: impl FnOnce(&Stage) -> T) -> T {
+        // Taken out under the lock, used without it.
+        let kept = lock(&self.stages.0).pop();
+        let stage = kept.unwrap_or_else(|| self.make_stage());
+        let result = copy(&stage);
+        let mut kept = lock(&self.stages.0);
+        if kept.len() < MOST_KEPT {
+            kept.push(stage);
+        } else {
+            drop(kept);
+            self.end_stage(stage);
+        }
+        result
+    }
+
+    fn make_stage(&self) -> Stage {
+        let stage = Stage::new();
+        if let Some(register) = self.library.cuMemHostRegister_v2 {
+            // SAFETY: memory of that many bytes, which outlives its registration. Failure only costs speed.
+            unsafe { register(stage.pointer().cast::<c_void>(), STAGE, PORTABLE) };
+        }
+        stage
+    }
+
+    fn end_stage(&self, stage: Stage) {
+        let Some(unregister) = self.library.cuMemHostUnregister else { return };
+        // SAFETY: registered in `make_stage`, or refused by the driver.
+        if unsafe { unregister(stage.pointer().cast()) } == 0
+            && let Ok(layout) = Layout::from_size_align(STAGE, 4096)
+        {
+            // SAFETY: allocated with this layout; the driver has let it go, and the value ends here.
+            unsafe { std::alloc::dealloc(stage.pointer(), layout) };
+        }
+    }
+}
