@@ -164,6 +164,26 @@ struct CUDA_RESOURCE_VIEW_DESC {
     reserved: [u32; 16],
 }
 
+/// A tensor map (`CUtensorMap`): the driver's own 128 bytes, which kernels get as they are.
+struct CUtensorMap {
+    opaque: [u64; 16],
+}
+
+/// What a tiled tensor map describes (`cuTensorMapEncodeTiled`); arrays count as far as the rank says.
+struct TensorTiles {
+    globalAddress: u64,
+    globalDim: [u64; 5],
+    globalStrides: [u64; 5],
+    boxDim: [u32; 5],
+    elementStrides: [u32; 5],
+    tensorDataType: u32,
+    tensorRank: u32,
+    interleave: u32,
+    swizzle: u32,
+    l2Promotion: u32,
+    oobFill: u32,
+}
+
 /// What a launch is besides its parameters.
 struct Launch {
     gridDimX: u32,
@@ -903,6 +923,9 @@ trait Arrays {
     /// Ends a texture.
     #[call(281, post)] #[by_hand(both)]
     fn cuTexObjectDestroy(texObject: CUtexObject);
+    /// Makes a tensor map.
+    #[call(284, wait)] #[no_context] #[by_hand(both)]
+    fn gpuferryTensorMapEncodeTiled(#[out] tensorMap: CUtensorMap, tiles: &TensorTiles);
     /// Makes a surface.
     #[call(282, wait)] #[by_hand(both)]
     fn gpuferrySurfObjectCreate(#[out] surfObject: CUsurfObject, array: Handle);
@@ -1146,6 +1169,21 @@ trait Driver {
         pResDesc: *const c_void,
         pTexDesc: *const CUDA_TEXTURE_DESC,
         pResViewDesc: *const CUDA_RESOURCE_VIEW_DESC,
+    );
+    #[driver] #[since(12000)]
+    fn cuTensorMapEncodeTiled(
+        tensorMap: *mut c_void,
+        tensorDataType: u32,
+        tensorRank: u32,
+        globalAddress: *mut c_void,
+        globalDim: *const u64,
+        globalStrides: *const u64,
+        boxDim: *const u32,
+        elementStrides: *const u32,
+        interleave: u32,
+        swizzle: u32,
+        l2Promotion: u32,
+        oobFill: u32,
     );
     #[driver]
     fn cuTexObjectDestroy(texObject: CUtexObject);

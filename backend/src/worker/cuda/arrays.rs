@@ -1,4 +1,4 @@
-//! Textures and surfaces. Kernels know them by the driver's own numbers, so these travel as they are; the worker knows which
+//! Textures, surfaces and tensor maps. Kernels know them by the driver's own numbers, so these travel as they are; the worker knows which
 //! ones it gave out.
 
 use std::ffi::c_void;
@@ -8,7 +8,8 @@ use wire::handle::Handle;
 
 use super::answer::{Failure, ok};
 use super::generated::{
-    CUDA_ERROR_INVALID_HANDLE, CUDA_ERROR_INVALID_VALUE, CUDA_RESOURCE_VIEW_DESC, CUDA_TEXTURE_DESC, Resource, kind,
+    CUDA_ERROR_INVALID_HANDLE, CUDA_ERROR_INVALID_VALUE, CUDA_RESOURCE_VIEW_DESC, CUDA_TEXTURE_DESC, CUtensorMap,
+    Resource, TensorTiles, kind,
 };
 use super::{Cuda, lock};
 
@@ -17,6 +18,13 @@ const ARRAY: u32 = 0;
 const MIPMAPPED_ARRAY: u32 = 1;
 const LINEAR: u32 = 2;
 const PITCH_2D: u32 = 3;
+
+/// Largest rank of a tensor map.
+const MAX_RANK: u32 = 5;
+
+/// A tensor map as the driver wants it to lie.
+#[repr(C, align(128))]
+struct AlignedMap([u64; 16]);
 
 /// `CUDA_RESOURCE_DESC`: its union is 128 bytes, `int reserved[32]`.
 #[repr(C)]
@@ -85,6 +93,39 @@ impl Cuda {
         }
         // SAFETY: the driver gave the object out, and it was not ended before.
         ok(unsafe { call(object) })
+    }
+
+    /// `gpuferryTensorMapEncodeTiled`. The address in it is the device's to follow, as one in a kernel's parameters is.
+    pub(super) fn gpuferryTensorMapEncodeTiled(
+        &self,
+        _from: &FrameHeader,
+        map: &mut CUtensorMap,
+        tiles: &TensorTiles,
+    ) -> Result<(), Failure> {
+        let call = self.library.cuTensorMapEncodeTiled.ok_or_else(|| self.missing("cuTensorMapEncodeTiled"))?;
+        if tiles.tensorRank == 0 || tiles.tensorRank > MAX_RANK {
+            return Err(Failure::Status(CUDA_ERROR_INVALID_VALUE));
+        }
+        let mut made = AlignedMap([0; 16]);
+        // SAFETY: the map is aligned as the call asks; the arrays have as many entries as the largest rank needs.
+        ok(unsafe {
+            call(
+                (&raw mut made).cast(),
+                tiles.tensorDataType,
+                tiles.tensorRank,
+                std::ptr::without_provenance_mut(tiles.globalAddress as usize),
+                tiles.globalDim.as_ptr(),
+                tiles.globalStrides.as_ptr(),
+                tiles.boxDim.as_ptr(),
+                tiles.elementStrides.as_ptr(),
+                tiles.interleave,
+                tiles.swizzle,
+                tiles.l2Promotion,
+                tiles.oobFill,
+            )
+        })?;
+        map.opaque = made.0;
+        Ok(())
     }
 
     fn description(&self, resource: &Resource, array: Handle) -> Result<Description, Failure> {

@@ -9,7 +9,7 @@ use super::ranges::{Range, Sort};
 use super::thread::context_of;
 
 /// Memory that ends with the caller's context.
-fn allocated(from: &FrameHeader, bytes: u64) -> Range {
+pub fn allocated(from: &FrameHeader, bytes: u64) -> Range {
     Range { bytes, sort: Sort::Allocated, owner: context_of(from) }
 }
 

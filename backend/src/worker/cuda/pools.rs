@@ -10,6 +10,7 @@ use super::answer::{Failure, ok};
 use super::generated::{
     CUDA_ERROR_INVALID_VALUE, CUDA_ERROR_NOT_SUPPORTED, CUmemAllocationProp, CUmemLocation, CUmemPoolProps,
 };
+use super::memory::allocated;
 use super::ranges::{Range, Sort};
 
 /// `CUmemLocationType` device: the only place where a guest's pools and physical memory may lie. Memory of the host's own, and of
@@ -28,7 +29,7 @@ impl Cuda {
     /// `cuMemAllocAsync`.
     pub(super) fn cuMemAllocAsync(
         &self,
-        _from: &FrameHeader,
+        from: &FrameHeader,
         dptr: &mut u64,
         bytesize: usize,
         stream: *mut c_void,
@@ -36,14 +37,14 @@ impl Cuda {
         let call = self.library.cuMemAllocAsync.ok_or_else(|| self.missing("cuMemAllocAsync"))?;
         // SAFETY: the stream lives, the pointer is to a live variable.
         ok(unsafe { call(dptr, bytesize, stream) })?;
-        self.range_made(*dptr, Range { bytes: bytesize as u64, sort: Sort::Allocated, owner: Handle::NULL });
+        self.range_made(*dptr, allocated(from, bytesize as u64));
         Ok(())
     }
 
     /// `cuMemAllocFromPoolAsync`.
     pub(super) fn cuMemAllocFromPoolAsync(
         &self,
-        _from: &FrameHeader,
+        from: &FrameHeader,
         dptr: &mut u64,
         bytesize: usize,
         pool: *mut c_void,
@@ -52,7 +53,7 @@ impl Cuda {
         let call = self.library.cuMemAllocFromPoolAsync.ok_or_else(|| self.missing("cuMemAllocFromPoolAsync"))?;
         // SAFETY: stream and pool live, the pointer is to a live variable.
         ok(unsafe { call(dptr, bytesize, pool, stream) })?;
-        self.range_made(*dptr, Range { bytes: bytesize as u64, sort: Sort::Allocated, owner: Handle::NULL });
+        self.range_made(*dptr, allocated(from, bytesize as u64));
         Ok(())
     }
 
