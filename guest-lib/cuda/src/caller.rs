@@ -181,12 +181,13 @@ pub fn guard(body: impl FnOnce() -> Result<(), CUresult>) -> CUresult {
     }
 }
 
-/// [`guard`], for a function whose failures the log names (`GPUFERRY_LOG=debug`).
+/// [`guard`], for a function that the log names when it fails or takes long (`GPUFERRY_LOG=debug`).
 #[inline]
 pub fn guard_named(name: &'static str, body: impl FnOnce() -> Result<(), CUresult>) -> CUresult {
+    let begun = crate::counts::begin();
     let status = guard(body);
-    if status != CUDA_SUCCESS {
-        crate::counts::failed(name, status);
+    if status != CUDA_SUCCESS || begun.is_some() {
+        crate::counts::end(name, status, begun);
     }
     status
 }

@@ -135,14 +135,15 @@ fn set_current(context: Option<&'static Context>) {
 
 fn push(context: &'static Context) {
     if let Some(under) = CURRENT.get() {
-        BELOW.with_borrow_mut(|below| below.push(under));
+        // A thread that is ending has no stack any more: what was current is forgotten.
+        let _ = BELOW.try_with(|below| below.borrow_mut().push(under));
     }
     set_current(Some(context));
 }
 
 fn pop() -> Option<&'static Context> {
     let top = CURRENT.get()?;
-    set_current(BELOW.with_borrow_mut(Vec::pop));
+    set_current(BELOW.try_with(|below| below.borrow_mut().pop()).ok().flatten());
     Some(top)
 }
 

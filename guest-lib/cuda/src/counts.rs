@@ -1,4 +1,4 @@
-//! What the library did, for those who ask: `GPUFERRY_LOG=info` (or `debug`, with every call that fails) writes a line for each thing worth knowing, and at the
+//! What the library did, for those who ask: `GPUFERRY_LOG=info` (or `debug`, with calls that fail or take long) writes a line for each thing worth knowing, and at the
 //! process's end the calls that are not supported with their counts, to standard error or to `GPUFERRY_LOG_FILE`.
 //! `GPUFERRY_STATS=FILE` writes the counts as JSON at the end. Without these variables nothing is written.
 //!
@@ -12,10 +12,14 @@ use std::fmt::Write as _;
 use std::io::Write as _;
 use std::path::PathBuf;
 use std::sync::{Mutex, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
 
 /// Calls of any kind, counted only for `GPUFERRY_STATS`.
 static CALLS: AtomicU64 = AtomicU64::new(0);
 static COUNTING: AtomicBool = AtomicBool::new(false);
+static DEBUG: AtomicBool = AtomicBool::new(false);
+/// A call that takes this long is in the log of `debug`.
+const SLOW: Duration = Duration::from_micros(500);
 static UNSUPPORTED: Mutex<BTreeMap<&'static str, u64>> = Mutex::new(BTreeMap::new());
 
 struct Settings {
@@ -44,6 +48,7 @@ pub fn start() {
     STARTED.get_or_init(|| {
         let settings = settings();
         COUNTING.store(settings.stats.is_some(), Ordering::Relaxed);
+        DEBUG.store(settings.debug, Ordering::Relaxed);
         if settings.stats.is_some() || settings.log {
             // SAFETY: the function takes no arguments and never unwinds; the library is never unloaded (`-z nodelete`).
             unsafe { libc::atexit(at_exit) };
@@ -77,11 +82,22 @@ pub fn log(text: core::fmt::Arguments<'_>) {
     };
 }
 
-/// Logs a call that fails, for those who look for the reason of something.
+/// When a call begins, where the log wants to know; one load where it does not.
+#[inline]
+pub fn begin() -> Option<Instant> {
+    if DEBUG.load(Ordering::Relaxed) { Some(Instant::now()) } else { None }
+}
+
+/// Logs a call that failed or took long, for those who look for the reason of something.
 #[cold]
-pub fn failed(name: &str, status: CUresult) {
-    if settings().debug {
+pub fn end(name: &str, status: CUresult, begun: Option<Instant>) {
+    let Some(begun) = begun else { return };
+    let took = begun.elapsed();
+    if status != 0 {
         log(format_args!("{name} answers {status}"));
+    }
+    if took >= SLOW {
+        log(format_args!("{name} took {} µs", took.as_micros()));
     }
 }
 

@@ -178,6 +178,26 @@ fn add_kernel(caller: &Caller, of: (Handle, &Library), name: &CStr) -> Result<Ha
     Ok(of.1.kernels.add(name.to_owned(), kernel))
 }
 
+/// The functions of a module, at most so many.
+///
+/// # Errors
+/// `CUDA_ERROR_INVALID_HANDLE`, and the host's answers.
+pub fn functions(raw: u64, most: u32) -> Result<Vec<Handle>, CUresult> {
+    let caller = caller::enter_context()?;
+    let of = module(raw)?;
+    let mut count = 0;
+    caller::answer(send::cuModuleGetFunctionCount(&caller, &mut count, of.0))?;
+    let one = |number| {
+        let mut name = Vec::new();
+        let send = |handle| send::gpuferryModuleFunction(&caller, handle, of.0, number, &mut name);
+        let function = named(kind::CUfunction, send)?;
+        let name = CString::new(name).map_err(|_| CUDA_ERROR_INVALID_VALUE)?;
+        handles::set_facts(function, Function::new(of.0, name.clone())?);
+        Ok(of.1.functions.add(name, function))
+    };
+    (0..count.min(most)).map(one).collect()
+}
+
 /// Gives out a variable, and remembers its address.
 fn variable(dptr: Out<u64>, bytes: Out<usize>, found: (u64, usize)) -> Result<(), CUresult> {
     if dptr.0.is_null() && bytes.0.is_null() {
@@ -231,18 +251,9 @@ crate::export! {
 
     /// CUDA Driver API, cuModuleEnumerateFunctions.
     extern "C" fn cuModuleEnumerateFunctions(functions: Out<u64>, numFunctions: u32, r#mod: u64) {
-        let caller = caller::enter_context()?;
         functions.check()?;
-        let of = module(r#mod)?;
-        let mut count = 0;
-        caller::answer(send::cuModuleGetFunctionCount(&caller, &mut count, of.0))?;
-        for number in 0..count.min(numFunctions) {
-            let mut name = Vec::new();
-            let function =
-                named(kind::CUfunction, |handle| send::gpuferryModuleFunction(&caller, handle, of.0, number, &mut name))?;
-            let name = CString::new(name).map_err(|_| CUDA_ERROR_INVALID_VALUE)?;
-            handles::set_facts(function, Function::new(of.0, name.clone())?);
-            functions.at(number as usize).set(of.1.functions.add(name, function).0)?;
+        for (index, function) in self::functions(r#mod, numFunctions)?.into_iter().enumerate() {
+            functions.at(index).set(function.0)?;
         }
         Ok(())
     }

@@ -51,7 +51,8 @@ fn own() -> Result<Handle, CUresult> {
         handles::discard(stream);
         return Err(status);
     }
-    OWN.with(|own| own.0.borrow_mut().push((context, stream)));
+    // It was there just now.
+    let _ = OWN.try_with(|own| own.0.borrow_mut().push((context, stream)));
     Ok(stream)
 }
 

@@ -7,12 +7,14 @@
 
 use crate::CUresult;
 use crate::caller::{self, guard_named};
+use crate::function::Function;
+use crate::handles;
 use crate::integrity;
 use crate::program::{In, Out};
 use crate::status::CUDA_ERROR_NOT_FOUND;
 use crate::stream::{self, LEGACY};
 use crate::{context, device};
-use core::ffi::c_void;
+use core::ffi::{c_char, c_void};
 
 /// One word of a table: its size, a function, or zero.
 #[repr(transparent)]
@@ -49,7 +51,7 @@ static CURRENT: [Word; 3] = sized(&[(2, current_context as *const c_void)]);
 static CHECKS: [Word; 15] = sized(&[(2, context_check as *const c_void), (3, zero as *const c_void)]);
 static IDS: [Word; 93] =
     sized(&[(4, context_id as *const c_void), (39, stream_id as *const c_void), (51, stream_object as *const c_void)]);
-static MODULES: [Word; 99] = sized(&[]);
+static MODULES: [Word; 99] = sized(&[(7, module_functions as *const c_void)]);
 static MATMUL: [Word; 17] = sized(&[]);
 
 /// The UUIDs, as the bytes that callers pass.
@@ -144,6 +146,26 @@ extern "C" fn storage_get(value: Out<usize>, ctx: u64, key: *mut c_void) -> CUre
         caller::session()?;
         value.set(context::resolve(ctx)?.storage.get(key as usize)?)
     })
+}
+
+/// Is told a function and its name, with what the asker handed in.
+type OneFunction = unsafe extern "C" fn(*mut c_void, u64, *const c_char) -> CUresult;
+
+/// 6e163fbe [7]: tells of each function of a module; returns their number.
+extern "C" fn module_functions(_ctx: u64, module: u64, tell: Option<OneFunction>, opaque: *mut c_void) -> u32 {
+    let mut count = 0;
+    guard_named("export table, module_functions", || {
+        for function in crate::module::functions(module, u32::MAX)? {
+            let facts = handles::facts::<Function>(function).ok_or(CUDA_ERROR_NOT_FOUND)?;
+            if let Some(tell) = tell {
+                // SAFETY: the asker's own function, with its own pointer; the name lives as long as the process.
+                unsafe { tell(opaque, function.0, facts.name.as_ptr()) };
+            }
+            count += 1;
+        }
+        Ok(())
+    });
+    count
 }
 
 /// 42d85a81 [2].
