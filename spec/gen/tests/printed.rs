@@ -2,7 +2,12 @@
 //! bytes of a frame. What the two files need around them is made up here, as small as it can be.
 
 // Stands in for two programs and a C library: what those promise each other is plain from the few lines that each takes.
-#![allow(missing_docs, clippy::undocumented_unsafe_blocks, clippy::not_unsafe_ptr_arg_deref, clippy::new_without_default)]
+#![allow(
+    missing_docs,
+    clippy::undocumented_unsafe_blocks,
+    clippy::not_unsafe_ptr_arg_deref,
+    clippy::new_without_default
+)]
 
 use std::sync::Mutex;
 
@@ -156,7 +161,15 @@ pub extern "C" fn thingCount() -> i32 {
 }
 
 pub mod guest {
-    #![allow(dead_code, non_camel_case_types, non_snake_case, non_upper_case_globals, unused_imports, unused_mut, clippy::all)]
+    #![allow(
+        dead_code,
+        non_camel_case_types,
+        non_snake_case,
+        non_upper_case_globals,
+        unused_imports,
+        unused_mut,
+        clippy::all
+    )]
     include!("golden/sample.guest.rs");
 }
 
@@ -274,7 +287,14 @@ pub mod host {
             fill(&mut reply.writer).map_err(|_| Malformed::new("reply"))
         }
         #[allow(non_snake_case)]
-        pub fn gpuferryAsk(&self, _: &FrameHeader, any: Handle, words: &[u8], block: &[u8], answer: &mut Vec<u8>) -> Done {
+        pub fn gpuferryAsk(
+            &self,
+            _: &FrameHeader,
+            any: Handle,
+            words: &[u8],
+            block: &[u8],
+            answer: &mut Vec<u8>,
+        ) -> Done {
             answer.extend_from_slice(words);
             answer.extend_from_slice(block);
             Err(any.index() as i32)
@@ -282,7 +302,15 @@ pub mod host {
     }
 
     pub mod printed {
-        #![allow(dead_code, non_camel_case_types, non_snake_case, non_upper_case_globals, unused_variables, unused_mut, clippy::all)]
+        #![allow(
+            dead_code,
+            non_camel_case_types,
+            non_snake_case,
+            non_upper_case_globals,
+            unused_variables,
+            unused_mut,
+            clippy::all
+        )]
         use super::{Kind, Reply, Session};
         use std::ffi::{CStr, CString, c_char, c_void};
         use std::ptr::NonNull;
@@ -462,11 +490,13 @@ fn exports_when_nobody_serves_them_then_say_so() {
 fn messages_when_cut_or_too_long_then_are_malformed() {
     let _turn = TURN.lock().expect("turn");
     let session = host::Session::new();
-    let whole: [(u16, u16, &[u8]); 4] = [(4, 0xffff, &[0; 8]), (11, 0xffff, &[0; 32]), (2, 0xffff, &[0; 24]), (5, 0, &[0; 8])];
+    let whole: [(u16, u16, &[u8]); 4] =
+        [(4, 0xffff, &[0; 8]), (11, 0xffff, &[0; 32]), (2, 0xffff, &[0; 24]), (5, 0, &[0; 8])];
     for (call, slot, payload) in whole {
         let from = wire::frame::FrameHeader { call, slot, ..Default::default() };
         let mut room = [0; 4032];
-        let mut send = |payload: &[u8]| host::printed::dispatch(&session, &from, payload, &mut host::Reply::new(&mut room));
+        let mut send =
+            |payload: &[u8]| host::printed::dispatch(&session, &from, payload, &mut host::Reply::new(&mut room));
         for cut in 0..payload.len() {
             assert!(send(&payload[..cut]).is_err(), "call {call} cut to {cut}");
         }

@@ -1,8 +1,8 @@
 //! The CUDA part of the worker: every message of `spec/api/cuda.rs`, made on the host's `libcuda` or the CPU device.
 //!
-//! A call is followed in this order: [`Api::call`] hands the message to the printed dispatcher ([`generated`]), which decodes the
-//! whole of it, asks [`Cuda`] for the objects that its handles stand for ([`objects`]), whether the device memory it names is the
-//! guest's ([`ranges`]) and for its thread's context ([`thread`]), and calls the library. What is more than that stands by hand in
+//! A call is followed in this order: [`Api::call`] hands the message to the printed dispatcher (`generated`), which decodes the
+//! whole of it, asks [`Cuda`] for the objects that its handles stand for (`objects`), whether the device memory it names is the
+//! guest's (`ranges`) and for its thread's context (`thread`), and calls the library. What is more than that stands by hand in
 //! the file of its subject.
 //!
 //! What holds: a number from the guest is a handle that was checked, an address inside an allocation that this guest made, or a

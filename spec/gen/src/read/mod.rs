@@ -1,7 +1,7 @@
 //! From the text of a spec file to the [`Spec`], or to the first [`Refusal`].
 //!
-//! Two passes: first every type, then every call, so that calls may name types that stand below them. [`types`] reads
-//! numbers, kinds and structs, [`calls`] reads methods, [`whole`] checks what only the whole file shows.
+//! Two passes: first every type, then every call, so that calls may name types that stand below them. `types` reads
+//! numbers, kinds and structs, `calls` reads methods, `whole` checks what only the whole file shows.
 
 mod attributes;
 mod calls;
