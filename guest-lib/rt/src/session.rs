@@ -2,6 +2,7 @@
 
 use std::cell::Cell;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 use wire::Malformed;
 use wire::frame::{FrameHeader, NO_SLOT};
@@ -18,10 +19,10 @@ use crate::local::LocalLink;
 use crate::virtio::VirtioLink;
 use crate::window::Window;
 
-/// Turns of the spin loop that every waiting thread gives the worker before it sleeps.
-const SPIN_MIN: u32 = 64;
-/// Turns at most, where replies have been coming within the spin: some tens of microseconds.
-const SPIN_MAX: u32 = 4096;
+/// Time that every waiting thread gives the worker before it sleeps: what a sleep and a wake-up cost at least.
+const SPIN_MIN: Duration = Duration::from_micros(20);
+/// Time at most, where replies have been coming within the spin.
+const SPIN_MAX: Duration = Duration::from_micros(100);
 
 /// The session is dead: its worker, the front or the device is gone. Every later call fails the same way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,7 +66,8 @@ pub struct Session {
     producers: Producers,
     free_slots: FreeSlots,
     sequences: [AtomicU32; SLOT_COUNT],
-    /// Turns of the spin loop that are worth it at present.
+    /// Turns of the spin loop in [`SPIN_MIN`] on this machine, and those that are worth it at present.
+    spin_min: u32,
     spin: AtomicU32,
     dead: AtomicU32,
     pub(crate) chunks: Chunks,
@@ -88,6 +90,7 @@ impl Session {
             Carrier::Virtio(path) => VirtioLink::open(path).map(|(link, window)| (Link::Virtio(link), window))?,
             Carrier::Local(path) => LocalLink::open(path).map(|(link, window)| (Link::Local(link), window))?,
         };
+        let spin_min = spin_turns(SPIN_MIN);
         let session = Session {
             chunks: Chunks::new(window.staging_bytes()),
             window,
@@ -95,7 +98,8 @@ impl Session {
             producers: Producers::new(RING_BYTES as u64),
             free_slots: FreeSlots::new(),
             sequences: [const { AtomicU32::new(0) }; SLOT_COUNT],
-            spin: AtomicU32::new(SPIN_MIN),
+            spin_min,
+            spin: AtomicU32::new(spin_min),
             dead: AtomicU32::new(0),
             counters: Counters::default(),
         };
@@ -225,7 +229,7 @@ impl Session {
     #[cold]
     fn await_room(&self, span: u64) -> Result<(), Gone> {
         let words = self.window.words();
-        for _ in 0..SPIN_MAX {
+        for _ in 0..self.spin_min {
             std::hint::spin_loop();
         }
         if let Some(epoch) = self.producers.park_full(&words, span) {
@@ -251,14 +255,15 @@ impl Session {
         for _ in 0..spin {
             if is_ready(slot, sequence) {
                 // Replies come within the spin: be ready to wait a little longer next time.
-                if spin < SPIN_MAX {
-                    self.spin.store(spin + spin / 8 + 1, Ordering::Relaxed);
+                let most = self.spin_min.saturating_mul((SPIN_MAX.as_micros() / SPIN_MIN.as_micros()) as u32);
+                if spin < most {
+                    self.spin.store((spin + spin / 8).min(most), Ordering::Relaxed);
                 }
                 return Ok(());
             }
             std::hint::spin_loop();
         }
-        self.spin.store((spin - spin / 4).max(SPIN_MIN), Ordering::Relaxed);
+        self.spin.store((spin - spin / 4).max(self.spin_min), Ordering::Relaxed);
         while let Some(value) = park(slot, sequence) {
             if let Err(gone) = self.sleep(&slot.ready, slot_offset(index), value) {
                 unpark(slot);
@@ -268,6 +273,17 @@ impl Session {
         unpark(slot);
         Ok(())
     }
+}
+
+/// Turns of the spin loop that take about `time` on this machine, of which one turn is very different from another's.
+fn spin_turns(time: Duration) -> u32 {
+    const PROBE: u32 = 256;
+    let start = Instant::now();
+    for _ in 0..PROBE {
+        std::hint::spin_loop();
+    }
+    let nanos = start.elapsed().as_nanos().max(1);
+    u32::try_from(time.as_nanos() * u128::from(PROBE) / nanos).unwrap_or(u32::MAX).clamp(64, 1 << 16)
 }
 
 fn header(from: Origin) -> FrameHeader {
