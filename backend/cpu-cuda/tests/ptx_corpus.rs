@@ -57,8 +57,14 @@ fn blur_shares_a_tile() {
     let module = host.load(KERNELS);
     let input = floats(1000);
     let out = host.upload(&vec![0f32; 1000]);
-    host.launch(&module, "blur", [16, 1, 1], [64, 1, 1], &[Arg::U64(host.upload(&input)), Arg::U64(out), Arg::U32(1000)])
-        .unwrap();
+    host.launch(
+        &module,
+        "blur",
+        [16, 1, 1],
+        [64, 1, 1],
+        &[Arg::U64(host.upload(&input)), Arg::U64(out), Arg::U32(1000)],
+    )
+    .unwrap();
     let got: Vec<f32> = host.download(out, 1000);
     let at = |i: i32| if (0..1000).contains(&i) { input[i as usize] } else { 0.0 };
     for i in 0..1000 {
@@ -72,8 +78,14 @@ fn histogram_counts_with_atomics() {
     let module = host.load(KERNELS);
     let input: Vec<u8> = noise(20000).into_iter().map(|v| (v >> 7) as u8).collect();
     let bins = host.upload(&[0u32; 256]);
-    host.launch(&module, "histogram", [7, 1, 1], [128, 1, 1], &[Arg::U64(host.upload(&input)), Arg::U64(bins), Arg::U32(20000)])
-        .unwrap();
+    host.launch(
+        &module,
+        "histogram",
+        [7, 1, 1],
+        [128, 1, 1],
+        &[Arg::U64(host.upload(&input)), Arg::U64(bins), Arg::U32(20000)],
+    )
+    .unwrap();
     let mut want = [0u32; 256];
     input.iter().for_each(|&b| want[b as usize] += 1);
     assert_eq!(host.download::<u32>(bins, 256), want);
@@ -85,8 +97,14 @@ fn reduce_sums_in_a_tree() {
     let module = host.load(KERNELS);
     let input: Vec<f32> = noise(10000).into_iter().map(|v| (v & 255) as f32).collect();
     let out = host.upload(&[0f32; 4]);
-    host.launch(&module, "reduce", [4, 1, 1], [256, 1, 1], &[Arg::U64(host.upload(&input)), Arg::U64(out), Arg::U32(10000)])
-        .unwrap();
+    host.launch(
+        &module,
+        "reduce",
+        [4, 1, 1],
+        [256, 1, 1],
+        &[Arg::U64(host.upload(&input)), Arg::U64(out), Arg::U32(10000)],
+    )
+    .unwrap();
     let got: Vec<f32> = host.download(out, 4);
     assert_eq!(got.iter().sum::<f32>(), input.iter().sum::<f32>());
 }
@@ -213,8 +231,14 @@ fn integer_operations_agree() {
     let a: Vec<i32> = noise(65).into_iter().map(|v| v as i32).collect();
     let b: Vec<u64> = noise(130).chunks(2).map(|c| u64::from(c[0]) << 32 | u64::from(c[1])).collect();
     let out = host.upload(&vec![0u64; 8 * 64]);
-    host.launch(&module, "integers", [1, 1, 1], [64, 1, 1], &[Arg::U64(host.upload(&a)), Arg::U64(host.upload(&b)), Arg::U64(out)])
-        .unwrap();
+    host.launch(
+        &module,
+        "integers",
+        [1, 1, 1],
+        [64, 1, 1],
+        &[Arg::U64(host.upload(&a)), Arg::U64(host.upload(&b)), Arg::U64(out)],
+    )
+    .unwrap();
     let got = host.download::<u64>(out, 8 * 64);
     for i in 0..64 {
         let (x, y, p, q) = (a[i], a[i + 1], b[i], b[i + 1]);
@@ -222,7 +246,9 @@ fn integer_operations_agree() {
         let want = [
             u64::from((x / (y | 1)) as u32) + p % (q | 1),
             (((i64::from(x) * i64::from(y)) >> 32) as u64).wrapping_add(high(p, q)),
-            u64::from(p.count_ones()) + u64::from((x | 1).leading_zeros()) * 100 + u64::from((q | 1).trailing_zeros()) * 10000,
+            u64::from(p.count_ones())
+                + u64::from((x | 1).leading_zeros()) * 100
+                + u64::from((q | 1).trailing_zeros()) * 10000,
             p >> (q & 63) ^ p << (x & 63),
             ((p as i64 >> (y & 63)) as u64).wrapping_add(x.min(y) as u64),
             (x as i16 as u64).wrapping_mul(y as u8 as u64),

@@ -23,9 +23,46 @@ impl Noise {
 
 /// Words to put where they may hurt.
 const WORDS: [&str; 40] = [
-    "{", "}", "(", ")", "[", "]", ";", ",", ":", "@", "!", "|", "+", "-", "<", ">", "%r1", "%p1", "%rd1", "%f1", "_", "0",
-    "4294967295", "-1", "0x8000000000000000", "18446744073709551615", ".reg", ".param", ".global", ".v4", ".b128", ".f16x2",
-    ".pred", "bar.sync", "shfl.sync.idx.b32", "call", "ret", "$L__BB0_1", "\0", "\u{e9}",
+    "{",
+    "}",
+    "(",
+    ")",
+    "[",
+    "]",
+    ";",
+    ",",
+    ":",
+    "@",
+    "!",
+    "|",
+    "+",
+    "-",
+    "<",
+    ">",
+    "%r1",
+    "%p1",
+    "%rd1",
+    "%f1",
+    "_",
+    "0",
+    "4294967295",
+    "-1",
+    "0x8000000000000000",
+    "18446744073709551615",
+    ".reg",
+    ".param",
+    ".global",
+    ".v4",
+    ".b128",
+    ".f16x2",
+    ".pred",
+    "bar.sync",
+    "shfl.sync.idx.b32",
+    "call",
+    "ret",
+    "$L__BB0_1",
+    "\0",
+    "\u{e9}",
 ];
 
 fn mutate(text: &str, noise: &mut Noise) -> String {
@@ -46,7 +83,8 @@ fn mutate(text: &str, noise: &mut Noise) -> String {
                 // One token for another of the text's own.
                 let from = lines[noise.next(lines.len())].clone();
                 let words: Vec<&str> = from.split_inclusive([' ', '\t', ',', '.']).collect();
-                let mut own: Vec<String> = lines[at].split_inclusive([' ', '\t', ',', '.']).map(str::to_owned).collect();
+                let mut own: Vec<String> =
+                    lines[at].split_inclusive([' ', '\t', ',', '.']).map(str::to_owned).collect();
                 if !own.is_empty() && !words.is_empty() {
                     let n = noise.next(own.len());
                     own[n] = words[noise.next(words.len())].to_owned();
@@ -76,10 +114,22 @@ fn mutate(text: &str, noise: &mut Noise) -> String {
 /// The kernels of the corpus, each as a text of its own.
 fn single_kernels() -> Vec<String> {
     let (head, rest) = KERNELS.split_at(KERNELS.find("\t// .globl\tvadd").unwrap());
-    rest.split("\t// .globl\t").filter(|k| k.contains(".entry") && !k.contains("fib")).map(|k| {
-        let head: String = head.lines().filter(|l| !l.starts_with('.') || l.starts_with(".version") || l.starts_with(".target") || l.starts_with(".address")).collect::<Vec<_>>().join("\n");
-        format!("{head}\n//{k}")
-    }).collect()
+    rest.split("\t// .globl\t")
+        .filter(|k| k.contains(".entry") && !k.contains("fib"))
+        .map(|k| {
+            let head: String = head
+                .lines()
+                .filter(|l| {
+                    !l.starts_with('.')
+                        || l.starts_with(".version")
+                        || l.starts_with(".target")
+                        || l.starts_with(".address")
+                })
+                .collect::<Vec<_>>()
+                .join("\n");
+            format!("{head}\n//{k}")
+        })
+        .collect()
 }
 
 #[test]
@@ -166,7 +216,11 @@ fn limits_are_named() {
     };
     let kernel = |body: &str| format!("{HEAD}.visible .entry k() {{ {body} }}");
     over(HEAD, Limits { max_source_bytes: 10, ..d }, "max_source_bytes");
-    over(&kernel(".reg .b32 %r<9>; mov.u32 %r1, 1; mov.u32 %r2, %r1;"), Limits { max_registers: 1, ..d }, "max_registers");
+    over(
+        &kernel(".reg .b32 %r<9>; mov.u32 %r1, 1; mov.u32 %r2, %r1;"),
+        Limits { max_registers: 1, ..d },
+        "max_registers",
+    );
     over(&kernel(&"{".repeat(100)), d, "max_nesting");
     over(&format!("{HEAD}.global .u32 x = {}1{};", "(".repeat(100), ")".repeat(100)), d, "max_nesting");
     over(&format!("{HEAD}.global .u32 x = {}1{};", "{".repeat(100), "}".repeat(100)), d, "max_nesting");
@@ -187,7 +241,9 @@ fn errors_say_what_and_where() {
         assert_eq!((error.line, error.kind), (line, CompileErrorKind::InvalidPtx), "{error}");
         assert!(error.message.contains(word), "{error}");
     };
-    let kernel = |line: &str| format!("{HEAD}.visible .entry k() {{\n.reg .b32 %r<9>; .reg .pred %p<3>; .reg .f64 %d<3>;\n{line}\n}}");
+    let kernel = |line: &str| {
+        format!("{HEAD}.visible .entry k() {{\n.reg .b32 %r<9>; .reg .pred %p<3>; .reg .f64 %d<3>;\n{line}\n}}")
+    };
     fails(&kernel("wgmma.mma_async.sync %r1, %r2;"), 6, "wgmma");
     fails(&kernel("add.s32.cool %r1, %r2, %r3;"), 6, "cool");
     fails(&kernel("add.s32 %r1, %r2;"), 6, "operands");
@@ -199,7 +255,10 @@ fn errors_say_what_and_where() {
     fails("nonsense", 1, "directive");
     assert_eq!(kind(".version 99.0\n", Limits::default()).0, CompileErrorKind::UnsupportedPtxVersion);
     assert_eq!(kind(".version 8.0\n.target sm_999\n", Limits::default()).0, CompileErrorKind::NoKernelImage);
-    assert_eq!(kind(".version 8.0\n.target sm_75\n.address_size 32\n", Limits::default()).0, CompileErrorKind::NoKernelImage);
+    assert_eq!(
+        kind(".version 8.0\n.target sm_75\n.address_size 32\n", Limits::default()).0,
+        CompileErrorKind::NoKernelImage
+    );
 }
 
 #[test]

@@ -164,7 +164,10 @@ fn bytes_are_permuted() {
     assert_eq!(op32("prmt.b32.rc8 %r0, %r1, %r2, 2;", 0x4433_2211, 0, 0), 0x3333_3333);
     assert_eq!(op32("dp4a.s32.s32 %r0, %r1, %r2, %r3;", 0xff02_0304, 0x0102_0304, 100), 100 - 1 + 4 + 9 + 16);
     assert_eq!(op32("dp2a.lo.u32.u32 %r0, %r1, %r2, %r3;", 0x0002_0003, 0x0000_0504, 1), 1 + 12 + 10);
-    assert_eq!(run("mov.b64 {%r4, %r5}, %rd1; mov.b64 %rd0, {%r5, %r4};", [0x1111_2222_3333_4444, 0, 0]), 0x3333_4444_1111_2222);
+    assert_eq!(
+        run("mov.b64 {%r4, %r5}, %rd1; mov.b64 %rd0, {%r5, %r4};", [0x1111_2222_3333_4444, 0, 0]),
+        0x3333_4444_1111_2222
+    );
 }
 
 #[test]
@@ -238,7 +241,9 @@ fn single_precision() {
     assert_eq!(opf("mul.f32 %f0, %f1, %f2;", 1e-40, 1.0, 0.0), 1e-40);
     assert_eq!(opf("add.sat.f32 %f0, %f1, %f2;", 1.0, 1.0, 0.0), 1.0);
     assert_eq!(opf("copysign.f32 %f0, %f1, %f2;", -1.0, 5.0, 0.0), -5.0);
-    for (op, want) in [("ex2", 8.0), ("lg2", 3f32.log2()), ("sin", 3f32.sin()), ("cos", 3f32.cos()), ("tanh", 3f32.tanh())] {
+    for (op, want) in
+        [("ex2", 8.0), ("lg2", 3f32.log2()), ("sin", 3f32.sin()), ("cos", 3f32.cos()), ("tanh", 3f32.tanh())]
+    {
         let got = opf(&format!("{op}.approx.f32 %f0, %f1;"), 3.0, 0.0, 0.0);
         assert!((got - want).abs() < 1e-5, "{op} gave {got}");
     }
@@ -259,14 +264,33 @@ fn double_precision() {
 
 #[test]
 fn memory_spaces() {
-    assert_eq!(run("st.shared.u64 [sh+8], %rd1; ld.shared.v2.u32 {%r4, %r5}, [sh+8]; mov.b64 %rd0, {%r5, %r4};", [0x1_0000_0002, 0, 0]), 0x2_0000_0001);
-    assert_eq!(run("mov.u64 %rd4, sh; cvta.shared.u64 %rd4, %rd4; st.u32 [%rd4+4], %r1; ld.shared.u32 %r0, [sh+4]; cvt.u64.u32 %rd0, %r0;", [42, 0, 0]), 42);
-    assert_eq!(run("mov.u64 %rd4, lo; cvta.local.u64 %rd4, %rd4; st.u16 [%rd4+6], %h1; ld.local.u64 %rd0, [lo];", [42, 0, 0]) >> 48, 42);
+    assert_eq!(
+        run(
+            "st.shared.u64 [sh+8], %rd1; ld.shared.v2.u32 {%r4, %r5}, [sh+8]; mov.b64 %rd0, {%r5, %r4};",
+            [0x1_0000_0002, 0, 0]
+        ),
+        0x2_0000_0001
+    );
+    assert_eq!(
+        run(
+            "mov.u64 %rd4, sh; cvta.shared.u64 %rd4, %rd4; st.u32 [%rd4+4], %r1; ld.shared.u32 %r0, [sh+4]; cvt.u64.u32 %rd0, %r0;",
+            [42, 0, 0]
+        ),
+        42
+    );
+    assert_eq!(
+        run("mov.u64 %rd4, lo; cvta.local.u64 %rd4, %rd4; st.u16 [%rd4+6], %h1; ld.local.u64 %rd0, [lo];", [42, 0, 0])
+            >> 48,
+        42
+    );
     assert_eq!(run("mov.b64 %rd4, a; cvta.param.u64 %rd4, %rd4; ld.u64 %rd0, [%rd4];", [43, 0, 0]), 43);
     assert!(pred("mov.u64 %rd4, sh; cvta.shared.u64 %rd4, %rd4; isspacep.shared %p1, %rd4;", [0; 3]));
     assert!(pred("isspacep.global %p1, %rd9;", [0; 3]));
     assert_eq!(run("st.global.u8 [%rd9+64], %r1; ld.global.s8 %rd0, [%rd9+64];", [0x80, 0, 0]), 0xffff_ffff_ffff_ff80);
-    assert_eq!(run("st.global.v4.u32 [%rd9+16], {%r1, %r2, %r3, %r1}; ld.global.u64 %rd0, [%rd9+24];", [1, 2, 3]), 1 << 32 | 3);
+    assert_eq!(
+        run("st.global.v4.u32 [%rd9+16], {%r1, %r2, %r3, %r1}; ld.global.u64 %rd0, [%rd9+24];", [1, 2, 3]),
+        1 << 32 | 3
+    );
 }
 
 #[test]
@@ -340,11 +364,22 @@ fn atomics() {
 
 #[test]
 fn control_flow() {
-    assert_eq!(op32("setp.eq.s32 %p1, %r1, 3; mov.u32 %r0, 1; @%p1 mov.u32 %r0, 2; @!%p1 add.u32 %r0, %r0, 9;", 3, 0, 0), 2);
+    assert_eq!(
+        op32("setp.eq.s32 %p1, %r1, 3; mov.u32 %r0, 1; @%p1 mov.u32 %r0, 2; @!%p1 add.u32 %r0, %r0, 9;", 3, 0, 0),
+        2
+    );
     let switch = "mov.u32 %r0, 0;\nts: .branchtargets A, B, C;\nbrx.idx %r1, ts;\nA: add.u32 %r0, %r0, 1;\nB: add.u32 %r0, %r0, 10;\nC: add.u32 %r0, %r0, 100;";
     assert_eq!(op32(switch, 0, 0, 0), 111);
     assert_eq!(op32(switch, 2, 0, 0), 100);
-    assert_eq!(op32("mov.u32 %r0, 0; { L: add.u32 %r0, %r0, 2; setp.lt.u32 %p1, %r0, %r1; @%p1 bra L; }\n{ L: add.u32 %r0, %r0, 1; }", 9, 0, 0), 11);
+    assert_eq!(
+        op32(
+            "mov.u32 %r0, 0; { L: add.u32 %r0, %r0, 2; setp.lt.u32 %p1, %r0, %r1; @%p1 bra L; }\n{ L: add.u32 %r0, %r0, 1; }",
+            9,
+            0,
+            0
+        ),
+        11
+    );
 }
 
 #[test]
@@ -358,10 +393,14 @@ fn special_registers() {
 #[test]
 fn textures_and_surfaces_ask_the_context() {
     let handle = [77, 5, 6];
-    assert_eq!(op32("tex.2d.v4.u32.s32 {%r4, %r5, %r6, %r7}, [%rd1, {%r2, %r3}]; mad.lo.u32 %r0, %r4, 100, %r5;", 77, 5, 6), 506);
+    assert_eq!(
+        op32("tex.2d.v4.u32.s32 {%r4, %r5, %r6, %r7}, [%rd1, {%r2, %r3}]; mad.lo.u32 %r0, %r4, 100, %r5;", 77, 5, 6),
+        506
+    );
     assert_eq!(op32("txq.width.b32 %r0, [%rd1];", 77, 0, 0), 640);
     assert_eq!(op32("suld.b.2d.b32.trap %r0, [%rd1, {%r2, %r3}];", 77, 5, 6), 0x0505_0505);
     assert_eq!(run("sust.b.2d.v2.b32.clamp [%rd1, {%r2, %r3}], {%r2, %r3}; mov.u64 %rd0, 1;", handle), 1);
-    let fault = try_run("tex.1d.v4.f32.s32 {%f4, %f5, %f6, %f7}, [%rd1, {%r2}]; mov.u64 %rd0, 0;", [78, 0, 0]).unwrap_err();
+    let fault =
+        try_run("tex.1d.v4.f32.s32 {%f4, %f5, %f6, %f7}, [%rd1, {%r2}]; mov.u64 %rd0, 0;", [78, 0, 0]).unwrap_err();
     assert_eq!(fault.kind, FaultKind::IllegalAddress);
 }

@@ -55,9 +55,12 @@ fn bfe_u(a: u32, pos: u32, len: u32) -> u32 {
 
 fn bfi(a: u32, b: u32, pos: u32, len: u32) -> u32 {
     let (pos, len) = (pos & 255, len & 255);
-    (0..len.min(32)).fold(b, |sum, i| {
-        if pos + i > 31 { sum } else { sum & !(1 << (pos + i)) | (a >> i & 1) << (pos + i) }
-    })
+    (0..len.min(32)).fold(
+        b,
+        |sum, i| {
+            if pos + i > 31 { sum } else { sum & !(1 << (pos + i)) | (a >> i & 1) << (pos + i) }
+        },
+    )
 }
 
 fn prmt(a: u32, b: u32, s: u32) -> u32 {
@@ -123,7 +126,17 @@ const FLOATS: [(&str, usize, Opf); 9] = [
     ("sqrt.rn.f32", 1, |a, _, _| a.sqrt()),
     ("neg.f32", 1, |a, _, _| -a),
     ("abs.f32", 1, |a, _, _| a.abs()),
-    ("max.f32", 2, |a, b, _| if a.is_nan() { b } else if b.is_nan() || a > b { a } else if a == b { if a.is_sign_positive() { a } else { b } } else { b }),
+    ("max.f32", 2, |a, b, _| {
+        if a.is_nan() {
+            b
+        } else if b.is_nan() || a > b {
+            a
+        } else if a == b {
+            if a.is_sign_positive() { a } else { b }
+        } else {
+            b
+        }
+    }),
 ];
 
 /// One step: its text, and its effect on a thread's registers.
@@ -145,40 +158,53 @@ fn step(noise: &mut Noise) -> (String, Step) {
         6 => {
             let table = noise.below(256) as u32;
             let text = format!("lop3.b32 %r{d}, %r{a}, {second}, %r{c}, {table};");
-            (text, Box::new(move |r| {
-                let (x, y, z) = (r[a], pick(r), r[c]);
-                r[d] = (0..32).fold(0, |s, n| {
-                    let index = (x >> n & 1) << 2 | (y >> n & 1) << 1 | (z >> n & 1);
-                    s | (table >> index & 1) << n
-                });
-            }))
+            (
+                text,
+                Box::new(move |r| {
+                    let (x, y, z) = (r[a], pick(r), r[c]);
+                    r[d] = (0..32).fold(0, |s, n| {
+                        let index = (x >> n & 1) << 2 | (y >> n & 1) << 1 | (z >> n & 1);
+                        s | (table >> index & 1) << n
+                    });
+                }),
+            )
         }
         7 => {
             let text = format!("setp.le.s32 %p1, %r{a}, {second}; @%p1 bfi.b32 %r{d}, %r{c}, %r{d}, %r{a}, %r{b};");
-            (text, Box::new(move |r| {
-                if r[a] as i32 <= pick(r) as i32 {
-                    r[d] = bfi(r[c], r[d], r[a], r[b]);
-                }
-            }))
+            (
+                text,
+                Box::new(move |r| {
+                    if r[a] as i32 <= pick(r) as i32 {
+                        r[d] = bfi(r[c], r[d], r[a], r[b]);
+                    }
+                }),
+            )
         }
         8 => {
             let text = format!(
                 "mad.wide.u32 %rd1, %r{a}, {second}, 77; cvt.s32.s8 %r{d}, %r{c}; {{ .reg .b32 t; mov.b64 {{t, %r{d}}}, %rd1; xor.b32 %r{d}, %r{d}, t; }}"
             );
-            (text, Box::new(move |r| {
-                let wide = u64::from(r[a]) * u64::from(pick(r)) + 77;
-                r[d] = wide as u32 ^ (wide >> 32) as u32;
-            }))
+            (
+                text,
+                Box::new(move |r| {
+                    let wide = u64::from(r[a]) * u64::from(pick(r)) + 77;
+                    r[d] = wide as u32 ^ (wide >> 32) as u32;
+                }),
+            )
         }
         _ => {
             let (name, inputs, op) = FLOATS[noise.below(FLOATS.len())];
             let sources = [format!(", %r{a}"), format!(", %r{b}"), format!(", %r{c}")][..inputs].concat();
             // NaN has many bit patterns; one stands for all.
-            let text = format!("{name} %r{d}{sources}; testp.notanumber.f32 %p1, %r{d}; @%p1 mov.b32 %r{d}, 0x7fffffff;");
-            (text, Box::new(move |r| {
-                let value = op(f32::from_bits(r[a]), f32::from_bits(r[b]), f32::from_bits(r[c]));
-                r[d] = if value.is_nan() { 0x7fff_ffff } else { value.to_bits() };
-            }))
+            let text =
+                format!("{name} %r{d}{sources}; testp.notanumber.f32 %p1, %r{d}; @%p1 mov.b32 %r{d}, 0x7fffffff;");
+            (
+                text,
+                Box::new(move |r| {
+                    let value = op(f32::from_bits(r[a]), f32::from_bits(r[b]), f32::from_bits(r[c]));
+                    r[d] = if value.is_nan() { 0x7fff_ffff } else { value.to_bits() };
+                }),
+            )
         }
     }
 }

@@ -50,7 +50,10 @@ fn words(values: &[u64]) -> Vec<u8> {
 }
 
 fn report(name: &str, (ours, compile): (f64, f64), native: f64) {
-    println!("{name:12} {ours:9.2} ms   native {native:9.2} ms   ratio {:5.2}   compile {compile:6.2} ms", ours / native);
+    println!(
+        "{name:12} {ours:9.2} ms   native {native:9.2} ms   ratio {:5.2}   compile {compile:6.2} ms",
+        ours / native
+    );
 }
 
 #[test]
@@ -63,7 +66,11 @@ fn speed() {
     let got = launch(&host, "vadd", [(n / 256) as u32, 1, 1], [256, 1, 1], &words(&[a, b, c, n as u64])[..28]);
     let (x, y) = (vec![1f32; n], vec![2f32; n]);
     let mut z = vec![0f32; n];
-    report("vadd", got, time(|| std::hint::black_box(&mut z).iter_mut().zip(x.iter().zip(&y)).for_each(|(z, (x, y))| *z = x + y)));
+    report(
+        "vadd",
+        got,
+        time(|| std::hint::black_box(&mut z).iter_mut().zip(x.iter().zip(&y)).for_each(|(z, (x, y))| *z = x + y)),
+    );
 
     let (w, h, limit) = (512u32, 512u32, 256u32);
     let out = host.upload(&vec![0u32; (w * h) as usize]);
@@ -136,9 +143,13 @@ fn speed() {
     });
     report("blur", got, native);
     let got = launch(&host, "reduce", [(n / 256) as u32, 1, 1], [256, 1, 1], &words(&[from, to, n as u64])[..20]);
-    report("reduce", got, time(|| {
-        std::hint::black_box(input.iter().sum::<f32>());
-    }));
+    report(
+        "reduce",
+        got,
+        time(|| {
+            std::hint::black_box(input.iter().sum::<f32>());
+        }),
+    );
     let bytes: Vec<u8> = (0..n).map(|i| (i * 31) as u8).collect();
     let (data, bins) = (host.upload(&bytes), host.upload(&[0u32; 256]));
     let got = launch(&host, "histogram", [16, 1, 1], [256, 1, 1], &words(&[data, bins, n as u64])[..20]);
@@ -151,7 +162,11 @@ fn speed() {
     let ints: Vec<i32> = (0..n as i32).collect();
     let (data, sums) = (host.upload(&ints), host.upload(&vec![0i32; n / 32]));
     let got = launch(&host, "warp_sum", [(n / 256) as u32, 1, 1], [256, 1, 1], &words(&[data, sums]));
-    report("warp_sum", got, time(|| {
-        std::hint::black_box(ints.chunks(32).map(|c| c.iter().sum::<i32>()).max());
-    }));
+    report(
+        "warp_sum",
+        got,
+        time(|| {
+            std::hint::black_box(ints.chunks(32).map(|c| c.iter().sum::<i32>()).max());
+        }),
+    );
 }

@@ -80,7 +80,16 @@ fn votes_matches_and_reductions() {
     each(threads(&format!("{odd} vote.sync.ballot.b32 %r0, %p1, -1;"), 32), |_| 0xaaaa_aaaa);
     each(threads(&format!("{odd} vote.sync.any.pred %p2, %p1, -1; selp.u32 %r0, 1, 0, %p2;"), 32), |_| 1);
     each(threads(&format!("{odd} vote.sync.all.pred %p2, !%p1, -1; selp.u32 %r0, 1, 0, %p2;"), 32), |_| 0);
-    each(threads("match.any.sync.b32 %r0, %r4, -1;".replace("%r4", "%r3").replace("match", "and.b32 %r3, %r1, 3; match").as_str(), 32), |n| 0x1111_1111 << (n & 3));
+    each(
+        threads(
+            "match.any.sync.b32 %r0, %r4, -1;"
+                .replace("%r4", "%r3")
+                .replace("match", "and.b32 %r3, %r1, 3; match")
+                .as_str(),
+            32,
+        ),
+        |n| 0x1111_1111 << (n & 3),
+    );
     each(threads("mov.u32 %r3, 7; match.all.sync.b32 %r0|%p1, %r3, -1; @!%p1 mov.u32 %r0, 5;", 32), |_| u32::MAX);
     each(threads("redux.sync.add.u32 %r0, %r1, -1;", 32), |_| 31 * 16);
     each(threads("redux.sync.max.s32 %r0, %r1, -1;", 20), |_| 19);
@@ -95,9 +104,15 @@ fn diverged_lanes_meet_by_their_masks() {
                 E: bar.warp.sync -1;";
     each(threads(code, 64), |n| if n & 31 < 16 { 0xffff } else { 20 });
     // Lanes that have ended are not waited for.
-    each(threads("setp.gt.u32 %p1, %r2, 9; @%p1 exit; setp.eq.u32 %p2, %r2, %r2; vote.sync.ballot.b32 %r0, %p2, -1;", 32), |n| {
-        if n > 9 { 0 } else { 0x3ff }
-    });
+    each(
+        threads(
+            "setp.gt.u32 %p1, %r2, 9; @%p1 exit; setp.eq.u32 %p2, %r2, %r2; vote.sync.ballot.b32 %r0, %p2, -1;",
+            32,
+        ),
+        |n| {
+            if n > 9 { 0 } else { 0x3ff }
+        },
+    );
 }
 
 #[test]
@@ -113,7 +128,10 @@ fn barriers_count_reduce_and_are_numbered() {
                 A: bar.sync 2, 128; ld.shared.u32 %r0, [%rd4+256];\nE: bar.sync 0;";
     each(threads(code, 128), |n| if n < 64 { n + 64 } else { 0 });
     // Threads that have ended do not hold up a barrier.
-    each(threads("setp.gt.u32 %p1, %r1, 40; @%p1 ret; bar.sync 0; mov.u32 %r0, 3;", 64), |n| if n > 40 { 0 } else { 3 });
+    each(
+        threads("setp.gt.u32 %p1, %r1, 40; @%p1 ret; bar.sync 0; mov.u32 %r0, 3;", 64),
+        |n| if n > 40 { 0 } else { 3 },
+    );
 }
 
 #[test]
@@ -190,8 +208,9 @@ fn blocks_of_a_cluster_see_each_others_shared_memory() {
 
 #[test]
 fn dynamic_shared_memory_follows_the_static() {
-    let text = text("st.shared.u32 [dyn+60], %r1; mov.u32 %r0, %dynamic_smem_size; mov.u32 %r3, dyn; add.u32 %r0, %r0, %r3;")
-        .replace(".visible .entry", ".extern .shared .align 16 .b8 dyn[];\n.visible .entry");
+    let text =
+        text("st.shared.u32 [dyn+60], %r1; mov.u32 %r0, %dynamic_smem_size; mov.u32 %r3, dyn; add.u32 %r0, %r0, %r3;")
+            .replace(".visible .entry", ".extern .shared .align 16 .b8 dyn[];\n.visible .entry");
     let host = Host::new();
     let module = host.load(&text);
     let out = host.upload(&[0u32]);
@@ -258,7 +277,8 @@ fn recursion_without_end_overflows_the_stack() {
 
 #[test]
 fn a_function_that_waits_is_inlined() {
-    let code = "{ .param .b32 a; .param .b32 r; st.param.b32 [a], %r1; call.uni (r), sum, (a); ld.param.b32 %r0, [r]; }";
+    let code =
+        "{ .param .b32 a; .param .b32 r; st.param.b32 [a], %r1; call.uni (r), sum, (a); ld.param.b32 %r0, [r]; }";
     let text = text(code).replace(
         ".visible .entry",
         ".func (.param .b32 r) sum (.param .b32 a) { .reg .b32 %r<9>; .reg .pred %p<2>; ld.param.b32 %r1, [a]; mov.u32 %r3, 1;\n\

@@ -2,9 +2,7 @@
 
 use crate::engine::WARP_SIZE;
 use crate::exec::warp::Warp;
-use crate::jit::context::{
-    Context, DONE, EXCHANGE_A, EXCHANGE_COUNT, EXCHANGE_MASK, EXCHANGE_WORDS, WAITING,
-};
+use crate::jit::context::{Context, DONE, EXCHANGE_A, EXCHANGE_COUNT, EXCHANGE_MASK, EXCHANGE_WORDS, WAITING};
 use crate::jit::runtime::Host;
 use crate::jit::unit::{Kernel, Site};
 use crate::ptx::ir::BarrierReduce;

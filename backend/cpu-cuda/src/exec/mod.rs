@@ -12,9 +12,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::engine::{
-    Fault, FaultKind, Launch, MAX_BLOCK_THREADS, MAX_SHARED_BYTES, Memory,
-};
+use crate::engine::{Fault, FaultKind, Launch, MAX_BLOCK_THREADS, MAX_SHARED_BYTES, Memory};
 use crate::jit::Code;
 use crate::jit::context::{Context, fault};
 use crate::jit::runtime::Host;

@@ -56,7 +56,8 @@ fn queue() -> &'static Queue {
         let queue: &'static Queue = Box::leak(Box::default());
         for _ in 0..processors() {
             // Without the thread the others do the work; `lend` makes sure there is one.
-            let _ = std::thread::Builder::new().name("cpu-cuda".into()).stack_size(STACK_BYTES).spawn(move || serve(queue));
+            let _ =
+                std::thread::Builder::new().name("cpu-cuda".into()).stack_size(STACK_BYTES).spawn(move || serve(queue));
         }
         queue
     })

@@ -89,9 +89,7 @@ pub fn format(
                 let address = take(8)?;
                 string(&spec, text(address)?)
             }
-            b'f' | b'F' | b'e' | b'E' | b'g' | b'G' | b'a' | b'A' => {
-                float(&spec, conversion, f64::from_bits(take(8)?))
-            }
+            b'f' | b'F' | b'e' | b'E' | b'g' | b'G' | b'a' | b'A' => float(&spec, conversion, f64::from_bits(take(8)?)),
             // No conversion: printed as it stands.
             _ => {
                 count -= 1;

@@ -30,11 +30,8 @@ impl Emit<'_, '_, '_> {
             self.b.ins().store(MemFlagsData::trusted(), new, place.base, place.offset);
             return self.write(dst, old);
         }
-        let address = if place.offset == 0 {
-            place.base
-        } else {
-            self.b.ins().iadd_imm_s(place.base, i64::from(place.offset))
-        };
+        let address =
+            if place.offset == 0 { place.base } else { self.b.ins().iadd_imm_s(place.base, i64::from(place.offset)) };
         let flags = MemFlagsData::trusted();
         if op == AtomicOp::Cas {
             let new = self.int(src[2], bits);

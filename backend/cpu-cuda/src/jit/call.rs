@@ -5,12 +5,10 @@ use cranelift_codegen::ir::types::{I8, I32, I64};
 use cranelift_codegen::ir::{self, InstBuilder, MemFlagsData, StackSlotData, StackSlotKind};
 
 use crate::engine::FUNCTION_WINDOW;
-use crate::jit::context::{
-    EXCHANGE_A, EXCHANGE_B, EXCHANGE_C, EXCHANGE_COUNT, EXCHANGE_MASK, FunctionSlot, fault,
-};
+use crate::jit::context::{EXCHANGE_A, EXCHANGE_B, EXCHANGE_C, EXCHANGE_COUNT, EXCHANGE_MASK, FunctionSlot, fault};
 use crate::jit::emit::{Emit, field, fixed};
 use crate::jit::unit::{Gathering, Site};
-use crate::jit::{inline, runtime};
+use crate::jit::{inline, runtime, runtime_host};
 use crate::ptx::ir::{Builtin, CallPart, Callee, Collective, Inst, Op, Signature, Value};
 use crate::ptx::types::{Special, Type};
 
@@ -146,10 +144,10 @@ impl Emit<'_, '_, '_> {
 
     fn builtin(&mut self, builtin: Builtin, params: V, results: V) {
         let function = match builtin {
-            Builtin::Vprintf => runtime::vprintf as *const (),
-            Builtin::Assertfail => runtime::assert_fail as *const (),
-            Builtin::Malloc => runtime::malloc as *const (),
-            Builtin::Free => runtime::free as *const (),
+            Builtin::Vprintf => runtime_host::vprintf as *const (),
+            Builtin::Assertfail => runtime_host::assert_fail as *const (),
+            Builtin::Malloc => runtime_host::malloc as *const (),
+            Builtin::Free => runtime_host::free as *const (),
         };
         let line = self.iconst(32, u64::from(self.line));
         if let Some(status) = self.helper(function, &[self.context, params, results, line], Some(I32)) {
@@ -202,7 +200,12 @@ impl Emit<'_, '_, '_> {
                 if !legacy && mask.is_none() {
                     put(self, inst.src[values], 32, EXCHANGE_MASK);
                 }
-                Site::Collective(Gathering { kind: *kind, legacy: *legacy, constants: [constant(1), constant(2)], mask })
+                Site::Collective(Gathering {
+                    kind: *kind,
+                    legacy: *legacy,
+                    constants: [constant(1), constant(2)],
+                    mask,
+                })
             }
             _ => Site::Yield,
         }

@@ -71,11 +71,8 @@ impl Emit<'_, '_, '_> {
         let exact = from.bits() <= 32 && cvt.to == Type::F64;
         if matches!(cvt.to, Type::F32 | Type::F64) && (cvt.round == Rounding::Nearest || exact) {
             let k = kind(cvt.to);
-            let converted = if signed {
-                self.b.ins().fcvt_from_sint(k, wide)
-            } else {
-                self.b.ins().fcvt_from_uint(k, wide)
-            };
+            let converted =
+                if signed { self.b.ins().fcvt_from_sint(k, wide) } else { self.b.ins().fcvt_from_uint(k, wide) };
             return Some(self.saturate(converted, cvt));
         }
         let all = self.coerce(wide, I64, signed);

@@ -14,10 +14,10 @@ use cranelift_codegen::ir::types::{F32, F64, I8, I16, I32, I64, I128};
 use cranelift_codegen::ir::{self, BlockArg, InstBuilder, MemFlagsData};
 use cranelift_frontend::{FunctionBuilder, Variable};
 
-use crate::jit::context::{DONE, WAITING, fault};
+use crate::jit::context::{DONE, fault};
 use crate::jit::flow::{Constancy, Flow, constancy, pure};
 use crate::jit::unit::{Site, Unit};
-use crate::ptx::ir::{Body, Inst, Op, Reg, Value};
+use crate::ptx::ir::{Body, Inst, Op, Value};
 use crate::ptx::types::{Special, Type};
 
 /// Offset of a field of the context.
@@ -65,7 +65,7 @@ pub struct Emit<'f, 'u, 'p> {
     pub unit: &'u mut Unit<'p>,
     /// What is compiled.
     pub body: &'u Body,
-    flow: &'u Flow,
+    pub(super) flow: &'u Flow,
     /// It is a kernel.
     pub is_kernel: bool,
     /// The context.
@@ -76,25 +76,25 @@ pub struct Emit<'f, 'u, 'p> {
     pub thread: Thread,
     /// Line of the instruction being compiled.
     pub line: u32,
-    kinds: Vec<ir::Type>,
-    variables: Vec<Option<Variable>>,
-    known: Vec<Option<ir::Value>>,
+    pub(super) kinds: Vec<ir::Type>,
+    pub(super) variables: Vec<Option<Variable>>,
+    pub(super) known: Vec<Option<ir::Value>>,
     /// Results go to `known`, not to variables.
-    hoisting: bool,
+    pub(super) hoisting: bool,
     /// Results are kept only where this holds.
-    select: Option<ir::Value>,
-    blocks: Vec<ir::Block>,
+    pub(super) select: Option<ir::Value>,
+    pub(super) blocks: Vec<ir::Block>,
     /// Where a thread's end goes.
-    latch: ir::Block,
+    pub(super) latch: ir::Block,
     /// Where a fault goes, its fields written.
-    fault_block: ir::Block,
+    pub(super) fault_block: ir::Block,
     /// A thread waits somewhere in this function.
-    waits: bool,
-    offsets: Vec<u32>,
-    frame_bytes: u32,
+    pub(super) waits: bool,
+    pub(super) offsets: Vec<u32>,
+    pub(super) frame_bytes: u32,
     /// Points where threads wait.
     pub sites: Vec<Site>,
-    resumes: Vec<ir::Block>,
+    pub(super) resumes: Vec<ir::Block>,
 }
 
 /// What the executor must know of a compiled kernel.
@@ -193,8 +193,8 @@ impl<'f, 'u, 'p> Emit<'f, 'u, 'p> {
             results: if is_kernel { context } else { args[4] },
             ntid: [0, 4, 8].map(|n| load(&mut b, I32, field!(ntid) + n)),
         };
-        let waits =
-            is_kernel && flow.blocks.iter().any(|k| k.reachable && body.insts[k.start..k.end].iter().any(Inst::suspends));
+        let waits = is_kernel
+            && flow.blocks.iter().any(|k| k.reachable && body.insts[k.start..k.end].iter().any(Inst::suspends));
         let zero = b.ins().iconst(I32, 0);
         let thread = Thread { linear: zero, tid: [zero; 3], local: context, frame_offset: context };
         let mut emit = Emit {
@@ -222,7 +222,11 @@ impl<'f, 'u, 'p> Emit<'f, 'u, 'p> {
             resumes: Vec::new(),
         };
         let constant = constancy(body, is_kernel, waits);
-        if is_kernel { emit.kernel(&args, &constant) } else { emit.device_function(&args) }
+        if is_kernel {
+            emit.kernel(&args, &constant)
+        } else {
+            emit.device_function(&args)
+        }
         let frame_bytes = if waits { emit.frame_bytes.max(1).next_multiple_of(16) } else { 0 };
         let sites = std::mem::take(&mut emit.sites);
         emit.b.seal_all_blocks();
@@ -347,61 +351,6 @@ impl<'f, 'u, 'p> Emit<'f, 'u, 'p> {
             }
         }
         self.hoisting = false;
-    }
-
-    /// The code in front of a thread's turn: is it its turn, and where was it?
-    fn dispatch_head(&mut self, _body_start: ir::Block) -> (ir::Block, ir::Value) {
-        let states = self.b.ins().load(I64, fixed(), self.context, field!(states));
-        let at = self.state_address(states);
-        let state = self.b.ins().load(I32, MemFlagsData::trusted(), at, 0);
-        let table = self.b.create_block();
-        let skip = self.b.ins().icmp_imm_s(IntCC::SignedLessThan, state, 0);
-        self.b.ins().brif(skip, self.latch, &[], table, &[]);
-        (table, state)
-    }
-
-    fn dispatch_table(&mut self, state: ir::Value, body_start: ir::Block) {
-        let resumes = std::mem::take(&mut self.resumes);
-        let data = {
-            let pool = &mut self.b.func.dfg.value_lists;
-            let mut call = |block| ir::BlockCall::new(block, std::iter::empty(), pool);
-            let start = call(body_start);
-            let mut targets = vec![start];
-            targets.extend(resumes.iter().map(|&r| call(r)));
-            ir::JumpTableData::new(start, &targets)
-        };
-        let table = self.b.create_jump_table(data);
-        self.b.ins().br_table(state, table);
-    }
-
-    fn state_address(&mut self, states: ir::Value) -> ir::Value {
-        let wide = self.b.ins().uextend(I64, self.thread.linear);
-        let skip = self.b.ins().ishl_imm_u(wide, 2);
-        self.b.ins().iadd(states, skip)
-    }
-
-    fn set_state(&mut self, state: u32) {
-        let states = self.b.ins().load(I64, fixed(), self.context, field!(states));
-        let at = self.state_address(states);
-        let value = self.iconst(32, u64::from(state));
-        self.b.ins().store(MemFlagsData::trusted(), value, at, 0);
-    }
-
-    /// The running thread's frame.
-    pub fn frame(&mut self) -> ir::Value {
-        let frames = self.b.ins().load(I64, fixed(), self.context, field!(frames));
-        let wide = self.b.ins().uextend(I64, self.thread.linear);
-        let stride = self.b.ins().load(I64, fixed(), self.context, field!(frame_stride));
-        let skip = self.b.ins().imul(wide, stride);
-        self.b.ins().iadd(frames, skip)
-    }
-
-    /// The running thread's words of the exchange.
-    fn exchange(&mut self) -> ir::Value {
-        let words = self.b.ins().load(I64, fixed(), self.context, field!(exchange));
-        let wide = self.b.ins().uextend(I64, self.thread.linear);
-        let skip = self.b.ins().ishl_imm_u(wide, 3);
-        self.b.ins().iadd(words, skip)
     }
 
     fn body_blocks(&mut self) {
@@ -533,237 +482,16 @@ impl<'f, 'u, 'p> Emit<'f, 'u, 'p> {
         }
     }
 
-    fn label(&self, label: u32) -> ir::Block {
+    pub(super) fn label(&self, label: u32) -> ir::Block {
         let at = self.body.labels[label as usize] as usize;
         self.blocks[self.flow.block_at[at] as usize]
     }
 
-    fn end_thread(&mut self) {
+    pub(super) fn end_thread(&mut self) {
         if self.waits {
             self.set_state(DONE);
         }
         self.b.ins().jump(self.latch, &[]);
-    }
-
-    /// Leaves the thread at `inst` until it is resumed behind it.
-    fn suspend(&mut self, inst: &Inst, index: usize) {
-        let behind = index + 1;
-        let next = self.blocks[behind];
-        if !self.is_kernel {
-            // Only yields get here: functions that wait are inlined.
-            self.b.ins().jump(next, &[]);
-            return;
-        }
-        if matches!(inst.op, Op::Yield) {
-            // Mostly the thread keeps its turn.
-            let fuel = self.b.ins().load(I32, MemFlagsData::trusted(), self.context, field!(yielded));
-            let more = self.b.ins().iadd_imm_s(fuel, 1);
-            self.b.ins().store(MemFlagsData::trusted(), more, self.context, field!(yielded));
-            let low = self.b.ins().band_imm_u(more, i64::from(YIELD_EVERY - 1));
-            let give = self.b.create_block();
-            self.b.ins().brif(low, next, &[], give, &[]);
-            self.b.switch_to_block(give);
-        }
-        let number = self.sites.len() as u32;
-        let frame = self.frame();
-        let exchange = self.exchange();
-        let site = self.leave_operands(inst, exchange);
-        let waits = !matches!(site, Site::Yield);
-        self.sites.push(site);
-        let flow = self.flow;
-        let results: Vec<Reg> = if inst.guard.is_none() { inst.defs().collect() } else { Vec::new() };
-        let alive: Vec<Reg> = flow.live_in[behind]
-            .iter()
-            .filter(|&r| self.known[r as usize].is_none() && !results.contains(&r))
-            .collect();
-        for &reg in &alive {
-            let value = self.read(reg);
-            let at = self.slot(reg);
-            self.b.ins().store(MemFlagsData::trusted(), value, frame, at);
-        }
-        self.set_state(if waits { number | WAITING } else { number });
-        self.b.ins().jump(self.latch, &[]);
-        let resume = self.b.create_block();
-        self.resumes.push(resume);
-        self.b.switch_to_block(resume);
-        let frame = self.frame();
-        for &reg in &alive {
-            let at = self.slot(reg);
-            let value = self.b.ins().load(self.kinds[reg as usize], MemFlagsData::trusted(), frame, at);
-            self.define(reg, value);
-        }
-        if !inst.dst.is_empty() {
-            let exchange = self.exchange();
-            self.take_results(inst, exchange);
-        }
-        self.b.ins().jump(next, &[]);
-    }
-
-    /// Where in the frame a register is saved.
-    fn slot(&mut self, reg: Reg) -> i32 {
-        if self.offsets[reg as usize] == u32::MAX {
-            let bytes = self.kinds[reg as usize].bytes();
-            let at = self.frame_bytes.next_multiple_of(bytes);
-            self.offsets[reg as usize] = at;
-            self.frame_bytes = at + bytes;
-        }
-        self.offsets[reg as usize] as i32
-    }
-
-    /// A constant integer.
-    pub fn iconst(&mut self, bits: u32, value: u64) -> ir::Value {
-        let masked = if bits >= 64 { value } else { value & ((1 << bits) - 1) };
-        self.b.ins().iconst(int_kind(bits.min(64)), masked as i64)
-    }
-
-    fn zero(&mut self, ty: ir::Type) -> ir::Value {
-        match ty {
-            F32 => self.b.ins().f32const(0.0),
-            F64 => self.b.ins().f64const(0.0),
-            I128 => {
-                let low = self.b.ins().iconst(I64, 0);
-                self.b.ins().uextend(I128, low)
-            }
-            _ => self.b.ins().iconst(ty, 0),
-        }
-    }
-
-    fn variable(&mut self, reg: Reg) -> Variable {
-        match self.variables[reg as usize] {
-            Some(variable) => variable,
-            None => {
-                let variable = self.b.declare_var(self.kinds[reg as usize]);
-                self.variables[reg as usize] = Some(variable);
-                variable
-            }
-        }
-    }
-
-    /// A register's value, in its own kind.
-    pub fn read(&mut self, reg: Reg) -> ir::Value {
-        match self.known[reg as usize] {
-            Some(value) => value,
-            None => {
-                let variable = self.variable(reg);
-                self.b.use_var(variable)
-            }
-        }
-    }
-
-    fn define(&mut self, reg: Reg, value: ir::Value) {
-        let variable = self.variable(reg);
-        self.b.def_var(variable, value);
-    }
-
-    /// Sets a register, from a value of any kind; `signed` says how a narrow integer grows.
-    pub fn write_extended(&mut self, dst: Option<Reg>, value: ir::Value, signed: bool) {
-        let Some(reg) = dst else { return };
-        let mut value = self.coerce(value, self.kinds[reg as usize], signed);
-        if self.hoisting {
-            self.known[reg as usize] = Some(value);
-            return;
-        }
-        if let Some(keep) = self.select {
-            let old = self.read(reg);
-            value = self.b.ins().select(keep, value, old);
-        }
-        self.define(reg, value);
-    }
-
-    /// Sets a register.
-    pub fn write(&mut self, dst: Option<Reg>, value: ir::Value) {
-        self.write_extended(dst, value, false);
-    }
-
-    /// Sets a predicate from a comparison's result.
-    pub fn write_truth(&mut self, dst: Option<Reg>, value: ir::Value) {
-        self.write(dst, value);
-    }
-
-    /// The same bits as another kind; narrower: the low ones; wider: extended.
-    pub fn coerce(&mut self, value: ir::Value, to: ir::Type, signed: bool) -> ir::Value {
-        let from = self.b.func.dfg.value_type(value);
-        if from == to {
-            return value;
-        }
-        let as_int = if from.is_float() {
-            self.b.ins().bitcast(int_kind(from.bits()), MemFlagsData::new(), value)
-        } else {
-            value
-        };
-        let bits = to.bits();
-        let int = int_kind(bits);
-        let sized = match from.bits().cmp(&bits) {
-            std::cmp::Ordering::Equal => as_int,
-            std::cmp::Ordering::Greater => self.b.ins().ireduce(int, as_int),
-            std::cmp::Ordering::Less if signed => self.b.ins().sextend(int, as_int),
-            std::cmp::Ordering::Less => self.b.ins().uextend(int, as_int),
-        };
-        if to.is_float() { self.b.ins().bitcast(to, MemFlagsData::new(), sized) } else { sized }
-    }
-
-    /// A source as an integer of this width.
-    pub fn int(&mut self, value: Value, bits: u32) -> ir::Value {
-        let raw = match value {
-            Value::Reg(reg) => self.read(reg),
-            Value::NotReg(reg) => {
-                let raw = self.read(reg);
-                let truth = self.coerce(raw, I8, false);
-                self.b.ins().bxor_imm_u(truth, 1)
-            }
-            Value::Int(c) if bits <= 64 => return self.iconst(bits, c),
-            Value::Int(c) => self.iconst(64, c),
-            Value::Special(s) => self.special(s),
-            Value::Global(n, at) => {
-                let address = self.unit.global_address(n).wrapping_add(at as u64);
-                self.iconst(64, address)
-            }
-            Value::Shared(n, at) => {
-                let offset = u64::from(self.unit.shared_offset(n)).wrapping_add(at as u64);
-                self.iconst(64, offset)
-            }
-            Value::Local(at) => self.b.ins().iadd_imm_s(self.thread.frame_offset, at),
-            Value::Window(at) => {
-                let base = self.iconst(64, crate::engine::LOCAL_WINDOW.wrapping_add(at as u64));
-                self.b.ins().iadd(base, self.thread.frame_offset)
-            }
-            Value::In(at) => self.iconst(64, crate::engine::PARAM_WINDOW.wrapping_add(at as u64)),
-            Value::Function(n) => self.iconst(64, crate::engine::FUNCTION_WINDOW + 16 * u64::from(n)),
-            Value::Texture(n) => self.binding(self.unit.texture_cell(n)),
-            Value::Surface(n) => self.binding(self.unit.surface_cell(n)),
-            // Results and call parameters have no address; `inline` has moved those whose address is taken.
-            Value::Out(_) | Value::Slot(..) => self.iconst(64, 0),
-        };
-        self.coerce(raw, int_kind(bits), false)
-    }
-
-    fn binding(&mut self, cell: u64) -> ir::Value {
-        let at = self.iconst(64, cell);
-        self.b.ins().load(I64, MemFlagsData::trusted(), at, 0)
-    }
-
-    /// A source as a float.
-    pub fn float(&mut self, value: Value, ty: ir::Type) -> ir::Value {
-        match value {
-            Value::Reg(reg) => {
-                let raw = self.read(reg);
-                self.coerce(raw, ty, false)
-            }
-            Value::Int(bits) if ty == F32 => self.b.ins().f32const(f32::from_bits(bits as u32)),
-            Value::Int(bits) => self.b.ins().f64const(f64::from_bits(bits)),
-            other => {
-                let raw = self.int(other, ty.bits());
-                self.coerce(raw, ty, false)
-            }
-        }
-    }
-
-    /// A source in the kind of its type.
-    pub fn source(&mut self, value: Value, ty: Type) -> ir::Value {
-        match kind(ty) {
-            k @ (F32 | F64) => self.float(value, k),
-            k => self.int(value, k.bits()),
-        }
     }
 
     /// Ends the launch with this kind of fault.
@@ -817,63 +545,6 @@ impl<'f, 'u, 'p> Emit<'f, 'u, 'p> {
         }
         self.b.switch_to_block(good);
     }
-
-    fn special(&mut self, special: Special) -> ir::Value {
-        let at = |base: i32, n: u8| base + 4 * i32::from(n.min(2));
-        let offset = match special {
-            Special::Tid(n) => return self.thread.tid[usize::from(n.min(2))],
-            Special::Ntid(n) => at(field!(ntid), n),
-            Special::Ctaid(n) => at(field!(ctaid), n),
-            Special::Nctaid(n) => at(field!(nctaid), n),
-            Special::ClusterId(n) => at(field!(cluster_id), n),
-            Special::NclusterId(n) => at(field!(cluster_count), n),
-            Special::ClusterCtaid(n) => at(field!(cluster_ctaid), n),
-            Special::ClusterNctaid(n) => at(field!(cluster_shape), n),
-            Special::ClusterCtaRank => field!(cluster_rank),
-            Special::ClusterNctaRank => field!(cluster_size),
-            Special::IsExplicitCluster => field!(explicit_cluster),
-            Special::SmId => field!(sm_id),
-            Special::NsmId => field!(nsm_id),
-            Special::DynamicSmemSize => field!(dynamic_shared),
-            Special::TotalSmemSize => field!(shared_len),
-            Special::GridId => return self.b.ins().load(I64, fixed(), self.context, field!(grid_id)),
-            Special::GridWorkspaceHigh => field!(grid_workspace) + 4,
-            Special::GridWorkspaceLow => field!(grid_workspace),
-            Special::Zero32 => return self.iconst(32, 0),
-            Special::Zero64 => return self.iconst(64, 0),
-            Special::Clock | Special::ClockHi | Special::Clock64 => return self.clock(special, false),
-            Special::GlobalTimer | Special::GlobalTimerLo | Special::GlobalTimerHi => return self.clock(special, true),
-            _ => return self.lane_special(special),
-        };
-        self.b.ins().load(I32, fixed(), self.context, offset)
-    }
-
-    fn lane_special(&mut self, special: Special) -> ir::Value {
-        let linear = self.thread.linear;
-        let lane = self.b.ins().band_imm_u(linear, 31);
-        let one = self.b.ins().iconst(I32, 1);
-        let own = self.b.ins().ishl(one, lane);
-        let below = self.b.ins().iadd_imm_s(own, -1);
-        match special {
-            Special::LaneId => lane,
-            Special::WarpId => self.b.ins().ushr_imm_u(linear, 5),
-            Special::NwarpId => {
-                let [x, y, z] = self.entry.ntid;
-                let area = self.b.ins().imul(x, y);
-                let volume = self.b.ins().imul(area, z);
-                let up = self.b.ins().iadd_imm_s(volume, 31);
-                self.b.ins().ushr_imm_u(up, 5)
-            }
-            Special::LanemaskEq => own,
-            Special::LanemaskLt => below,
-            Special::LanemaskLe => self.b.ins().bor(own, below),
-            Special::LanemaskGe => self.b.ins().bnot(below),
-            _ => {
-                let le = self.b.ins().bor(own, below);
-                self.b.ins().bnot(le)
-            }
-        }
-    }
 }
 
 /// Which coordinates of the thread the code reads. Those below a used one are needed to step it.
@@ -895,9 +566,6 @@ fn coordinates_used(body: &Body) -> [bool; 3] {
 
 /// A callee's answer when the thread ended in it; 0 is a return, 1 a fault.
 const ENDED: u32 = 2;
-
-/// A thread that spins gives others a turn after this many rounds (a power of two).
-const YIELD_EVERY: u32 = 256;
 
 /// Operations to be done unconditionally and then kept or not, rather than branched around.
 fn pure_enough(op: &Op) -> bool {

@@ -259,8 +259,22 @@ pub fn pure(op: &Op) -> bool {
             !ty.is_float()
                 && matches!(
                     alu,
-                    Alu::Add | Alu::Sub | Alu::Mul | Alu::MulHi | Alu::MulWide | Alu::Mad | Alu::MadWide | Alu::Min
-                        | Alu::Max | Alu::Neg | Alu::And | Alu::Or | Alu::Xor | Alu::Not | Alu::Shl | Alu::Shr
+                    Alu::Add
+                        | Alu::Sub
+                        | Alu::Mul
+                        | Alu::MulHi
+                        | Alu::MulWide
+                        | Alu::Mad
+                        | Alu::MadWide
+                        | Alu::Min
+                        | Alu::Max
+                        | Alu::Neg
+                        | Alu::And
+                        | Alu::Or
+                        | Alu::Xor
+                        | Alu::Not
+                        | Alu::Shl
+                        | Alu::Shr
                 )
         }
         _ => false,

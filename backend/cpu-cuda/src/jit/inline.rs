@@ -19,8 +19,11 @@ fn refuse(line: u32, message: impl Into<String>) -> CompileError {
 
 /// Which functions wait, themselves or in a direct callee.
 pub fn waiting(program: &Program) -> Vec<bool> {
-    let mut waits: Vec<bool> =
-        program.bodies.iter().map(|f| f.body.insts.iter().any(|i| i.suspends() && !matches!(i.op, Op::Yield))).collect();
+    let mut waits: Vec<bool> = program
+        .bodies
+        .iter()
+        .map(|f| f.body.insts.iter().any(|i| i.suspends() && !matches!(i.op, Op::Yield)))
+        .collect();
     loop {
         let mut changed = false;
         for (n, function) in program.bodies.iter().enumerate() {
@@ -63,7 +66,11 @@ impl Inliner<'_> {
     fn wanted(&self, callee: u32, line: u32) -> Result<bool, CompileError> {
         let needed = self.waits[callee as usize];
         if self.stack.contains(&callee) {
-            return if needed { Err(refuse(line, "recursion through a function with barriers or warp collectives")) } else { Ok(false) };
+            return if needed {
+                Err(refuse(line, "recursion through a function with barriers or warp collectives"))
+            } else {
+                Ok(false)
+            };
         }
         let size = self.program.bodies[callee as usize].body.insts.len();
         Ok(needed || (size <= SMALL && self.body.insts.len() + size <= BUDGET && self.stack.len() < 16))
@@ -136,8 +143,7 @@ impl Inliner<'_> {
                 line: inst.line,
             });
         }
-        let frame =
-            Frame { params: place(args, &signature.params), results: place(results, &signature.results), end };
+        let frame = Frame { params: place(args, &signature.params), results: place(results, &signature.results), end };
         self.stack.push(callee);
         self.splice(&function.body, Some(&frame))?;
         self.stack.pop();
@@ -302,11 +308,7 @@ fn rewrite(mut inst: Inst, plans: &[Plan], program: &Program, out: &mut Vec<Inst
                 let offset = at + access.offset + n as i64 * i64::from(access.ty.bytes());
                 let Some(part) = plan.parts.iter().find(|p| p.0 == offset) else { continue };
                 let reg = part.2;
-                let (dst, src) = if load {
-                    (inst.dst[n], Value::Reg(reg))
-                } else {
-                    (Some(reg), inst.src[n + 1])
-                };
+                let (dst, src) = if load { (inst.dst[n], Value::Reg(reg)) } else { (Some(reg), inst.src[n + 1]) };
                 // A narrow element in a wide register is extended as its type says, as a load would do.
                 let op = Op::Cvt(crate::ptx::ir::Cvt::extend(access.ty));
                 let op = if load && access.ty.bits() < 32 && access.ty.is_integer() { op } else { Op::Mov(access.ty) };

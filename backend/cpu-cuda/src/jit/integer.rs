@@ -1,182 +1,17 @@
-//! Integer arithmetic, logic, shifts, bit fields, comparisons and moves.
+//! Integer arithmetic.
 
-use cranelift_codegen::ir::condcodes::{FloatCC, IntCC};
-use cranelift_codegen::ir::types::{F64, I8, I16, I32, I64, I128};
-use cranelift_codegen::ir::{self, InstBuilder, MemFlagsData};
+use cranelift_codegen::ir::condcodes::IntCC;
+use cranelift_codegen::ir::types::{I8, I16, I32, I64, I128};
+use cranelift_codegen::ir::{self, InstBuilder};
 
-use crate::jit::emit::{Emit, int_kind, kind};
-use crate::ptx::ir::{Alu, Float, Inst, Op, Prmt, Value};
-use crate::ptx::types::{Compare, Logic, Type};
+use crate::jit::emit::{Emit, int_kind};
+use crate::ptx::ir::{Alu, Float, Inst, Value};
+use crate::ptx::types::Type;
 
 type V = ir::Value;
 
 impl Emit<'_, '_, '_> {
-    /// Compiles an operation that does not move control.
-    pub fn operation(&mut self, inst: &Inst) {
-        let src = &inst.src;
-        let dst = inst.dst.first().copied().flatten();
-        match &inst.op {
-            Op::Nop => {}
-            Op::Mov(ty) => {
-                let value = self.moved(src[0], *ty);
-                self.write(dst, value);
-            }
-            Op::Pack(ty) => self.pack(*ty, dst, src),
-            Op::Unpack(ty) => self.unpack(*ty, inst),
-            Op::Alu(alu, ty, mods) if ty.is_float() => self.float_alu(*alu, *ty, *mods, dst, src),
-            Op::Alu(alu, ty, mods) => self.integer_alu(*alu, *ty, *mods, inst),
-            Op::Testp(test, ty) => self.testp(*test, *ty, dst, src[0]),
-            Op::Cvt(cvt) => self.convert(*cvt, dst, src[0]),
-            Op::CvtPair(cvt) => self.convert_pair(*cvt, dst, src),
-            Op::Setp(compare, logic, ty, _) if packed(*ty) => {
-                // Low half to the first predicate, high half to the second.
-                for (n, &dst) in inst.dst.iter().enumerate() {
-                    let truth = self.compare_half(*compare, *ty, n as u32, src);
-                    let truth = self.combine(*logic, truth, src);
-                    self.write_truth(dst, truth);
-                }
-            }
-            Op::Setp(compare, logic, ty, ftz) => {
-                let truth = self.compare(*compare, *ty, *ftz, src);
-                let first = self.combine(*logic, truth, src);
-                let other = (inst.dst.len() > 1).then(|| {
-                    let inverse = self.b.ins().bxor_imm_u(truth, 1);
-                    self.combine(*logic, inverse, src)
-                });
-                self.write_truth(dst, first);
-                if let Some(other) = other {
-                    self.write_truth(inst.dst[1], other);
-                }
-            }
-            Op::Set(compare, logic, to, ty, _) if packed(*ty) => {
-                let mut halves = [0u32, 1].map(|n| {
-                    let truth = self.compare_half(*compare, *ty, n, src);
-                    let truth = self.combine(*logic, truth, src);
-                    let yes = self.iconst(16, set_value(*to));
-                    let no = self.iconst(16, 0);
-                    self.b.ins().select(truth, yes, no)
-                });
-                halves[0] = self.join(halves[0], halves[1]);
-                self.write(dst, halves[0]);
-            }
-            Op::Set(compare, logic, to, ty, ftz) => {
-                let truth = self.compare(*compare, *ty, *ftz, src);
-                let truth = self.combine(*logic, truth, src);
-                let (yes, no) = (set_value(*to), 0);
-                let yes = self.iconst(to.bits(), yes);
-                let no = self.iconst(to.bits(), no);
-                let value = self.b.ins().select(truth, yes, no);
-                self.write(dst, value);
-            }
-            Op::Selp(ty) => {
-                let (a, b) = self.two(src[0], src[1], *ty);
-                let truth = self.int(src[2], 8);
-                let value = self.b.ins().select(truth, a, b);
-                self.write(dst, value);
-            }
-            Op::Slct(ty, cty) => {
-                let (a, b) = self.two(src[0], src[1], *ty);
-                let truth = match cty {
-                    Type::F32 => {
-                        let c = self.source(src[2], Type::F32);
-                        let zero = self.b.ins().f32const(0.0);
-                        self.b.ins().fcmp(FloatCC::GreaterThanOrEqual, c, zero)
-                    }
-                    _ => {
-                        let c = self.int(src[2], 32);
-                        self.b.ins().icmp_imm_s(IntCC::SignedGreaterThanOrEqual, c, 0)
-                    }
-                };
-                let value = self.b.ins().select(truth, a, b);
-                self.write(dst, value);
-            }
-            Op::Lop3(table) => self.lop3(*table, dst, src),
-            Op::Prmt(mode) => self.prmt(*mode, dst, src),
-            Op::Dp4a(a, b) => self.dot(4, 8, *a, *b, 0, dst, src),
-            Op::Dp2a(a, b, high) => self.dot(2, 16, *a, *b, if *high { 16 } else { 0 }, dst, src),
-            Op::Load(access) => self.load(*access, &inst.dst, src[0]),
-            Op::Store(access) => self.store(*access, src),
-            Op::Atomic(access, op) => self.atomic(*access, *op, dst, src),
-            Op::Cvta(space, back) => self.convert_address(*space, *back, dst, src[0]),
-            Op::Isspacep(space) => self.is_space(*space, dst, src[0]),
-            Op::Mapa(generic) => self.map_shared(*generic, dst, src),
-            Op::Fence(far) => {
-                if *far {
-                    self.b.ins().fence();
-                }
-            }
-            Op::Invoke(callee, args, results) => self.invoke(*callee, args, results, inst),
-            Op::Tex(tex) => self.texture(*tex, inst),
-            Op::Query(query, surface) => self.texture_query(*query, *surface, dst, src[0]),
-            Op::SurfLoad(surf) => self.surface(*surf, inst, true),
-            Op::SurfStore(surf) => self.surface(*surf, inst, false),
-            Op::CopyAsync(bytes, to, from) => self.copy_async(*bytes, *to, *from, src),
-            Op::Barrier(_) => self.arrive(inst),
-            // Control flow is `emit`'s; calls with slots are gone by now.
-            Op::Bra(_) | Op::Brx(_) | Op::Call(..) | Op::Ret | Op::Exit | Op::Trap | Op::Collective(..) | Op::Yield => {
-                self.illegal();
-            }
-        }
-    }
-
-    /// A source in whatever kind its register has, if the width is right.
-    fn moved(&mut self, value: Value, ty: Type) -> V {
-        if let Value::Reg(reg) = value {
-            let raw = self.read(reg);
-            if self.b.func.dfg.value_type(raw).bits() == ty.bits() {
-                return raw;
-            }
-        }
-        if ty == Type::B128 { self.int(value, 128) } else { self.source(value, ty) }
-    }
-
-    /// Two sources of one kind, so that they can be selected between.
-    fn two(&mut self, a: Value, b: Value, ty: Type) -> (V, V) {
-        let first = self.moved(a, ty);
-        let k = self.b.func.dfg.value_type(first);
-        let second = match (b, k.is_float()) {
-            (_, true) => self.float(b, k),
-            _ => self.int(b, k.bits()),
-        };
-        (first, second)
-    }
-
-    fn pack(&mut self, ty: Type, dst: Option<u32>, src: &[Value]) {
-        let part = ty.bits() / src.len() as u32;
-        if ty == Type::B128 && src.len() == 2 {
-            let low = self.int(src[0], 64);
-            let high = self.int(src[1], 64);
-            let value = self.b.ins().iconcat(low, high);
-            self.write(dst, value);
-            return;
-        }
-        let k = int_kind(ty.bits());
-        let mut sum: Option<V> = None;
-        for (n, &value) in src.iter().enumerate() {
-            let value = self.int(value, part);
-            let wide = self.coerce(value, k, false);
-            let placed = if n == 0 { wide } else { self.b.ins().ishl_imm_u(wide, i64::from(part) * n as i64) };
-            sum = Some(match sum {
-                Some(s) => self.b.ins().bor(s, placed),
-                None => placed,
-            });
-        }
-        if let Some(sum) = sum {
-            self.write(dst, sum);
-        }
-    }
-
-    fn unpack(&mut self, ty: Type, inst: &Inst) {
-        let part = ty.bits() / inst.dst.len() as u32;
-        let value = self.int(inst.src[0], ty.bits());
-        for (n, &dst) in inst.dst.iter().enumerate() {
-            let moved = if n == 0 { value } else { self.b.ins().ushr_imm_u(value, i64::from(part) * n as i64) };
-            let piece = self.coerce(moved, int_kind(part), false);
-            self.write(dst, piece);
-        }
-    }
-
-    fn packed_halves(&mut self, alu: Alu, ty: Type, mods: Float, dst: Option<u32>, src: &[Value]) {
+    pub(super) fn packed_halves(&mut self, alu: Alu, ty: Type, mods: Float, dst: Option<u32>, src: &[Value]) {
         let half = if ty == Type::S16x2 { Type::S16 } else { Type::U16 };
         let inputs: Vec<V> = src.iter().map(|&v| self.int(v, 32)).collect();
         let mut parts = [None; 2];
@@ -198,7 +33,7 @@ impl Emit<'_, '_, '_> {
         self.write(dst, value);
     }
 
-    fn integer_alu(&mut self, alu: Alu, ty: Type, mods: Float, inst: &Inst) {
+    pub(super) fn integer_alu(&mut self, alu: Alu, ty: Type, mods: Float, inst: &Inst) {
         let src = &inst.src;
         let dst = inst.dst.first().copied().flatten();
         let bits = ty.bits();
@@ -243,7 +78,7 @@ impl Emit<'_, '_, '_> {
     }
 
     /// Plain operations on values of one type.
-    fn integer_value(&mut self, alu: Alu, ty: Type, mods: Float, a: &[V]) -> Option<V> {
+    pub(super) fn integer_value(&mut self, alu: Alu, ty: Type, mods: Float, a: &[V]) -> Option<V> {
         let signed = ty.is_signed();
         let bits = ty.bits();
         let k = int_kind(bits);
@@ -329,11 +164,8 @@ impl Emit<'_, '_, '_> {
                 self.b.ins().ireduce(I32, down)
             }
             Alu::Sad => {
-                let less = self.b.ins().icmp(
-                    if signed { IntCC::SignedLessThan } else { IntCC::UnsignedLessThan },
-                    a[0],
-                    a[1],
-                );
+                let less =
+                    self.b.ins().icmp(if signed { IntCC::SignedLessThan } else { IntCC::UnsignedLessThan }, a[0], a[1]);
                 let ab = self.b.ins().isub(a[0], a[1]);
                 let ba = self.b.ins().isub(a[1], a[0]);
                 let distance = self.b.ins().select(less, ba, ab);
@@ -347,7 +179,7 @@ impl Emit<'_, '_, '_> {
         })
     }
 
-    fn low24(&mut self, value: V, signed: bool) -> V {
+    pub(super) fn low24(&mut self, value: V, signed: bool) -> V {
         let up = self.b.ins().ishl_imm_u(value, 8);
         if signed {
             let down = self.b.ins().sshr_imm_u(up, 8);
@@ -358,7 +190,7 @@ impl Emit<'_, '_, '_> {
         }
     }
 
-    fn saturating(&mut self, add: bool, a: V, b: V) -> V {
+    pub(super) fn saturating(&mut self, add: bool, a: V, b: V) -> V {
         let k = self.b.func.dfg.value_type(a);
         let wide = int_kind(k.bits() * 2);
         let a = self.b.ins().sextend(wide, a);
@@ -377,7 +209,7 @@ impl Emit<'_, '_, '_> {
         self.b.ins().ireduce(k, sum)
     }
 
-    fn high_product(&mut self, ty: Type, a: V, b: V) -> V {
+    pub(super) fn high_product(&mut self, ty: Type, a: V, b: V) -> V {
         match (ty.bits(), ty.is_signed()) {
             (64, true) => self.b.ins().smulhi(a, b),
             (64, false) => self.b.ins().umulhi(a, b),
@@ -393,7 +225,7 @@ impl Emit<'_, '_, '_> {
     }
 
     /// Division and remainder: by zero all ones and the dividend, as the hardware does; never a trap.
-    fn divide(&mut self, quotient: bool, ty: Type, a: V, b: V) -> V {
+    pub(super) fn divide(&mut self, quotient: bool, ty: Type, a: V, b: V) -> V {
         let bits = ty.bits();
         let k = int_kind(bits);
         let signed = ty.is_signed();
@@ -428,11 +260,11 @@ impl Emit<'_, '_, '_> {
         self.coerce(result, k, false)
     }
 
-    fn all_ones(&mut self, k: ir::Type) -> V {
+    pub(super) fn all_ones(&mut self, k: ir::Type) -> V {
         self.b.ins().iconst(k, mask(k.bits()))
     }
 
-    fn extreme(&mut self, min: bool, signed: bool, relu: bool, a: V, b: V) -> V {
+    pub(super) fn extreme(&mut self, min: bool, signed: bool, relu: bool, a: V, b: V) -> V {
         let value = match (min, signed) {
             (true, true) => self.b.ins().smin(a, b),
             (true, false) => self.b.ins().umin(a, b),
@@ -447,114 +279,7 @@ impl Emit<'_, '_, '_> {
         self.b.ins().smax(value, zero)
     }
 
-    /// Shifts clamp their count: all bits shifted out is zero, or the sign.
-    fn shift(&mut self, alu: Alu, ty: Type, value: V, count: V) -> V {
-        let bits = ty.bits();
-        let arithmetic = alu == Alu::Shr && ty.is_signed();
-        let over = self.b.ins().icmp_imm_u(IntCC::UnsignedGreaterThanOrEqual, count, i64::from(bits));
-        if arithmetic {
-            let top = self.iconst(32, u64::from(bits) - 1);
-            let count = self.b.ins().select(over, top, count);
-            return self.b.ins().sshr(value, count);
-        }
-        let shifted = match alu {
-            Alu::Shl => self.b.ins().ishl(value, count),
-            _ => self.b.ins().ushr(value, count),
-        };
-        let zero = self.b.ins().iconst(int_kind(bits), 0);
-        self.b.ins().select(over, zero, shifted)
-    }
-
-    /// A count modulo 32, or clamped to it.
-    fn limited(&mut self, wrap: bool, count: V) -> V {
-        if wrap {
-            return self.b.ins().band_imm_u(count, 31);
-        }
-        let top = self.iconst(32, 32);
-        self.b.ins().umin(count, top)
-    }
-
-    fn mask_bits(&mut self, wrap: bool, start: V, width: V) -> V {
-        let start = self.limited(wrap, start);
-        let width = self.limited(wrap, width);
-        let one = self.iconst(64, 1);
-        let ones = self.b.ins().ishl(one, width);
-        let ones = self.b.ins().iadd_imm_s(ones, -1);
-        let placed = self.b.ins().ishl(ones, start);
-        self.b.ins().ireduce(I32, placed)
-    }
-
-    fn funnel(&mut self, left: bool, wrap: bool, dst: Option<u32>, src: &[Value]) {
-        let low = self.int(src[0], 32);
-        let high = self.int(src[1], 32);
-        let count = self.int(src[2], 32);
-        let count = self.limited(wrap, count);
-        let low = self.b.ins().uextend(I64, low);
-        let high = self.b.ins().uextend(I64, high);
-        let high = self.b.ins().ishl_imm_u(high, 32);
-        let both = self.b.ins().bor(high, low);
-        let value = if left {
-            let moved = self.b.ins().ishl(both, count);
-            self.b.ins().ushr_imm_u(moved, 32)
-        } else {
-            self.b.ins().ushr(both, count)
-        };
-        let value = self.b.ins().ireduce(I32, value);
-        self.write(dst, value);
-    }
-
-    /// Extracts `len` bits at `pos` (both modulo 256), beyond the top as zeros or copies of the sign.
-    fn bfe(&mut self, ty: Type, dst: Option<u32>, src: &[Value]) {
-        let bits = ty.bits();
-        let signed = ty.is_signed();
-        let k = int_kind(bits);
-        let value = self.int(src[0], bits);
-        let pos = self.int(src[1], 32);
-        let len = self.int(src[2], 32);
-        let pos = self.b.ins().band_imm_u(pos, 255);
-        let len = self.b.ins().band_imm_u(len, 255);
-        let width = self.iconst(32, u64::from(bits));
-        let top = self.iconst(32, u64::from(bits) - 1);
-        let empty = self.b.ins().icmp_imm_u(IntCC::Equal, len, 0);
-        let zero = self.b.ins().iconst(k, 0);
-        let moved = self.shift(Alu::Shr, ty, value, pos);
-        // Bits to clear at the top after the field stands at the bottom: width - len, not below 0.
-        let len = self.b.ins().umin(len, width);
-        let spare = self.b.ins().isub(width, len);
-        let spare = self.b.ins().umin(spare, top);
-        let result = if signed {
-            // The sign is the field's top bit, or the value's where the field reaches beyond it.
-            let up = self.b.ins().ishl(moved, spare);
-            self.b.ins().sshr(up, spare)
-        } else {
-            let up = self.b.ins().ishl(moved, spare);
-            self.b.ins().ushr(up, spare)
-        };
-        let result = self.b.ins().select(empty, zero, result);
-        self.write(dst, result);
-    }
-
-    fn bfi(&mut self, bits: u32, dst: Option<u32>, src: &[Value]) {
-        let k = int_kind(bits);
-        let field = self.int(src[0], bits);
-        let into = self.int(src[1], bits);
-        let pos = self.int(src[2], 32);
-        let len = self.int(src[3], 32);
-        let pos = self.b.ins().band_imm_u(pos, 255);
-        let len = self.b.ins().band_imm_u(len, 255);
-        let ty = if bits == 32 { Type::U32 } else { Type::U64 };
-        let one = self.b.ins().iconst(k, 1);
-        let power = self.shift(Alu::Shl, ty, one, len);
-        let ones = self.b.ins().iadd_imm_s(power, -1);
-        let mask = self.shift(Alu::Shl, ty, ones, pos);
-        let placed = self.shift(Alu::Shl, ty, field, pos);
-        let inside = self.b.ins().band(placed, mask);
-        let rest = self.b.ins().band_not(into, mask);
-        let value = self.b.ins().bor(inside, rest);
-        self.write(dst, value);
-    }
-
-    fn with_carry(&mut self, alu: Alu, ty: Type, inst: &Inst) {
+    pub(super) fn with_carry(&mut self, alu: Alu, ty: Type, inst: &Inst) {
         let bits = ty.bits();
         let k = int_kind(bits);
         let (product, take, give, subtract) = match alu {
@@ -564,7 +289,8 @@ impl Emit<'_, '_, '_> {
             Alu::MadHiCarry { take, give } => (Some(true), take, give, false),
             _ => return self.illegal(),
         };
-        let args: Vec<V> = inst.src.iter().take(2 + usize::from(product.is_some())).map(|&v| self.int(v, bits)).collect();
+        let args: Vec<V> =
+            inst.src.iter().take(2 + usize::from(product.is_some())).map(|&v| self.int(v, bits)).collect();
         let (a, b) = match product {
             Some(true) => (self.high_product(ty, args[0], args[1]), args[2]),
             Some(false) => (self.b.ins().imul(args[0], args[1]), args[2]),
@@ -594,170 +320,6 @@ impl Emit<'_, '_, '_> {
         if give && inst.dst.len() > 1 {
             self.write_truth(inst.dst[1], out);
         }
-    }
-
-    fn lop3(&mut self, table: u8, dst: Option<u32>, src: &[Value]) {
-        let [a, b, c] = [0, 1, 2].map(|n| self.int(src[n], 32));
-        // By c: two functions of a and b, each by a: two functions of b.
-        let of_b = |emit: &mut Self, bits: u8| match bits & 3 {
-            0 => emit.iconst(32, 0),
-            1 => emit.b.ins().bnot(b),
-            2 => b,
-            _ => emit.iconst(32, u64::MAX),
-        };
-        let pick = |emit: &mut Self, selector: V, no: V, yes: V| {
-            if no == yes {
-                return no;
-            }
-            let differ = emit.b.ins().bxor(no, yes);
-            let taken = emit.b.ins().band(differ, selector);
-            emit.b.ins().bxor(no, taken)
-        };
-        // Bit (a << 2 | b << 1 | c) of the table.
-        let bit = |n: u32| table >> n & 1;
-        let mut by_c = [b; 2];
-        for (n, slot) in by_c.iter_mut().enumerate() {
-            let n = n as u32;
-            let a0 = of_b(self, bit(n) | bit(2 + n) << 1);
-            let a1 = of_b(self, bit(4 + n) | bit(6 + n) << 1);
-            *slot = if bit(n) == bit(4 + n) && bit(2 + n) == bit(6 + n) { a0 } else { pick(self, a, a0, a1) };
-        }
-        let value = pick(self, c, by_c[0], by_c[1]);
-        self.write(dst, value);
-    }
-
-    fn prmt(&mut self, mode: Prmt, dst: Option<u32>, src: &[Value]) {
-        let a = self.int(src[0], 32);
-        let b = self.int(src[1], 32);
-        if let (Prmt::Index, Value::Int(selector)) = (mode, src[2]) {
-            let value = self.permute(a, b, selector as u32);
-            return self.write(dst, value);
-        }
-        let selector = self.int(src[2], 32);
-        let number = self.iconst(32, mode as u64);
-        let args = [a, b, selector, number];
-        if let Some(value) = self.helper(crate::jit::runtime::permute as *const (), &args, Some(I32)) {
-            self.write(dst, value);
-        }
-    }
-
-    fn permute(&mut self, a: V, b: V, selector: u32) -> V {
-        match selector & 0xffff {
-            0x3210 => return a,
-            0x7654 => return b,
-            0x0123 => return self.b.ins().bswap(a),
-            _ => {}
-        }
-        let a = self.b.ins().uextend(I64, a);
-        let b = self.b.ins().uextend(I64, b);
-        let b = self.b.ins().ishl_imm_u(b, 32);
-        let both = self.b.ins().bor(a, b);
-        let mut sum: Option<V> = None;
-        for n in 0..4u32 {
-            let nibble = selector >> (4 * n) & 15;
-            let from = i64::from(nibble & 7) * 8;
-            let byte = if nibble & 8 != 0 {
-                // The sign of the byte, eight times.
-                let up = self.b.ins().ishl_imm_u(both, 56 - from);
-                let sign = self.b.ins().sshr_imm_u(up, 63);
-                self.b.ins().band_imm_u(sign, 255)
-            } else {
-                let down = self.b.ins().ushr_imm_u(both, from);
-                self.b.ins().band_imm_u(down, 255)
-            };
-            let placed = self.b.ins().ishl_imm_u(byte, i64::from(8 * n));
-            sum = Some(match sum {
-                Some(s) => self.b.ins().bor(s, placed),
-                None => placed,
-            });
-        }
-        let sum = sum.unwrap_or(both);
-        self.b.ins().ireduce(I32, sum)
-    }
-
-    #[allow(clippy::too_many_arguments)] // the shape of the product
-    fn dot(&mut self, count: u32, bits: u32, a_signed: bool, b_signed: bool, b_at: u32, dst: Option<u32>, src: &[Value]) {
-        let [a, b, mut sum] = [0, 1, 2].map(|n| self.int(src[n], 32));
-        for n in 0..count {
-            let x = self.field_of(a, n * bits, bits, a_signed);
-            let y = self.field_of(b, b_at + n * 8, 8, b_signed);
-            let product = self.b.ins().imul(x, y);
-            sum = self.b.ins().iadd(sum, product);
-        }
-        self.write(dst, sum);
-    }
-
-    fn field_of(&mut self, value: V, at: u32, bits: u32, signed: bool) -> V {
-        let up = self.b.ins().ishl_imm_u(value, i64::from(32 - bits - at));
-        if signed { self.b.ins().sshr_imm_u(up, i64::from(32 - bits)) } else { self.b.ins().ushr_imm_u(up, i64::from(32 - bits)) }
-    }
-
-    fn combine(&mut self, logic: Option<Logic>, truth: V, src: &[Value]) -> V {
-        let Some(logic) = logic else { return truth };
-        let other = self.int(src[2], 8);
-        match logic {
-            Logic::And => self.b.ins().band(truth, other),
-            Logic::Or => self.b.ins().bor(truth, other),
-            Logic::Xor => self.b.ins().bxor(truth, other),
-        }
-    }
-
-    fn compare(&mut self, compare: Compare, ty: Type, ftz: bool, src: &[Value]) -> V {
-        if ty.is_float() {
-            return self.float_compare(compare, ty, ftz, src);
-        }
-        let a = self.int(src[0], ty.bits());
-        let b = self.int(src[1], ty.bits());
-        let cc = match (compare, ty.is_signed()) {
-            (Compare::Eq | Compare::Equ, _) => IntCC::Equal,
-            (Compare::Ne | Compare::Neu, _) => IntCC::NotEqual,
-            (Compare::Lt | Compare::Ltu, true) => IntCC::SignedLessThan,
-            (Compare::Le | Compare::Leu, true) => IntCC::SignedLessThanOrEqual,
-            (Compare::Gt | Compare::Gtu, true) => IntCC::SignedGreaterThan,
-            (Compare::Ge | Compare::Geu, true) => IntCC::SignedGreaterThanOrEqual,
-            (Compare::Lt | Compare::Ltu, false) => IntCC::UnsignedLessThan,
-            (Compare::Le | Compare::Leu, false) => IntCC::UnsignedLessThanOrEqual,
-            (Compare::Gt | Compare::Gtu, false) => IntCC::UnsignedGreaterThan,
-            _ => IntCC::UnsignedGreaterThanOrEqual,
-        };
-        self.b.ins().icmp(cc, a, b)
-    }
-
-    /// Calls a function of `runtime`.
-    pub fn helper(&mut self, function: *const (), args: &[V], result: Option<ir::Type>) -> Option<V> {
-        let types: Vec<_> = args.iter().map(|&v| self.b.func.dfg.value_type(v)).collect();
-        let signature = self.unit.helper_signature(types.into_iter(), result);
-        let signature = self.b.import_signature(signature);
-        let address = self.iconst(64, function as u64);
-        let call = self.b.ins().call_indirect(signature, address, args);
-        self.b.inst_results(call).first().copied()
-    }
-
-    /// Bits of a float as an integer, and back.
-    pub fn bits_of(&mut self, value: V) -> V {
-        let k = self.b.func.dfg.value_type(value);
-        if k.is_float() { self.b.ins().bitcast(int_kind(k.bits()), MemFlagsData::new(), value) } else { value }
-    }
-
-    /// An integer's bits as a float.
-    pub fn float_of(&mut self, value: V) -> V {
-        let k = self.b.func.dfg.value_type(value);
-        let to = if k == I64 { F64 } else { kind(Type::F32) };
-        self.b.ins().bitcast(to, MemFlagsData::new(), value)
-    }
-}
-
-fn packed(ty: Type) -> bool {
-    matches!(ty, Type::F16x2 | Type::Bf16x2)
-}
-
-/// What `set` writes for true, in each element.
-fn set_value(to: Type) -> u64 {
-    match to {
-        Type::F32 => u64::from(1f32.to_bits()),
-        Type::F16 | Type::F16x2 => 0x3c00,
-        Type::Bf16 | Type::Bf16x2 => 0x3f80,
-        _ => u64::MAX,
     }
 }
 

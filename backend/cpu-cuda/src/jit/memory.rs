@@ -231,7 +231,11 @@ impl Emit<'_, '_, '_> {
                 let raw = self.b.ins().atomic_load(int_kind(access.ty.bits()), MemFlagsData::trusted(), address);
                 self.coerce(raw, k, false)
             } else {
-                let flags = if constant { MemFlagsData::new().with_notrap().with_readonly().with_can_move() } else { MemFlagsData::new().with_notrap() };
+                let flags = if constant {
+                    MemFlagsData::new().with_notrap().with_readonly().with_can_move()
+                } else {
+                    MemFlagsData::new().with_notrap()
+                };
                 self.b.ins().load(k, flags, place.base, at)
             };
             self.write_extended(reg, value, access.ty.is_signed());

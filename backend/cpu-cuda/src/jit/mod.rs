@@ -1,11 +1,12 @@
 //! From checked PTX to machine code, through Cranelift.
 //!
 //! `unit` compiles a kernel with what it calls, when it is first launched: `inline` makes flat bodies, `yields` adds
-//! turns to spinning loops, `flow` finds out what lives where, `emit` and its neighbours write the code (`integer`,
-//! `float`, `convert`, `memory`, `atomic`, `call`, `texture`), `runtime` holds what the code calls, and `context` what
-//! it sees.
+//! turns to spinning loops, `flow` finds out what lives where, `emit` and its neighbours write the code (`wait`,
+//! `value`, `operation`, `integer`, `bits`, `float`, `convert`, `memory`, `atomic`, `call`, `texture`), `runtime` holds
+//! what the code calls, and `context` what it sees.
 
 mod atomic;
+mod bits;
 mod call;
 pub mod context;
 mod convert;
@@ -15,10 +16,15 @@ mod flow;
 mod inline;
 mod integer;
 mod memory;
+mod operation;
 pub mod runtime;
+mod runtime_host;
+mod runtime_texture;
 pub mod soft;
 mod texture;
 pub mod unit;
+mod value;
+mod wait;
 mod yields;
 
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -82,11 +88,8 @@ impl Code {
 
     /// The code of kernel `index`, compiled if it was not yet.
     pub fn compile(&self, index: usize) -> Result<Arc<Kernel>, CompileError> {
-        let wrong = |message: &str| CompileError {
-            kind: CompileErrorKind::InvalidPtx,
-            line: 0,
-            message: message.to_owned(),
-        };
+        let wrong =
+            |message: &str| CompileError { kind: CompileErrorKind::InvalidPtx, line: 0, message: message.to_owned() };
         let (Some(cell), Some(info)) = (self.kernels.get(index), self.program.functions.get(index)) else {
             return Err(wrong("no such function"));
         };
@@ -95,9 +98,8 @@ impl Code {
         }
         cell.get_or_init(|| {
             // The code generator asserts what it believes of its input; a mistake there must not end the process.
-            let attempt = std::panic::AssertUnwindSafe(|| {
-                unit::compile(&self.program, index, &self.bindings, &self.limits)
-            });
+            let attempt =
+                std::panic::AssertUnwindSafe(|| unit::compile(&self.program, index, &self.bindings, &self.limits));
             match std::panic::catch_unwind(attempt) {
                 Ok(result) => result.map(Arc::new),
                 Err(_) => Err(wrong("the code generator failed on this kernel")),

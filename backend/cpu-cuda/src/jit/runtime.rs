@@ -6,14 +6,11 @@
 use std::cell::RefCell;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use crate::engine::{
-    Coordinates, Geometry, LOCAL_WINDOW, Level, Memory, PARAM_WINDOW, SHARED_WINDOW, SurfaceAccess, Texel,
-    TextureFetch, TextureQuery,
-};
+use crate::engine::{LOCAL_WINDOW, Memory, PARAM_WINDOW, SHARED_WINDOW};
 use crate::jit::context::{Context, fault};
 use crate::jit::memory::meta;
 use crate::jit::soft::{self, Operation};
-use crate::ptx::ir::{Alu, Cvt, Surf, Tex};
+use crate::ptx::ir::{Alu, Cvt};
 use crate::ptx::types::{Rounding, Type};
 
 /// `Context::host`: the executor's side.
@@ -27,12 +24,12 @@ pub struct Host<'m> {
 /// Bits of a shared address below the number of a block in its cluster (plus one; 0 is the own block).
 pub const CLUSTER_SHIFT: u32 = 24;
 
-fn host<'c>(context: &Context) -> &'c Host<'c> {
+pub(super) fn host<'c>(context: &Context) -> &'c Host<'c> {
     // SAFETY: the executor sets `host` to a record that outlives the call of generated code we are in.
     unsafe { &*context.host.cast::<Host<'c>>() }
 }
 
-fn set_fault(context: &mut Context, kind: u32, line: u32, address: u64) -> u32 {
+pub(super) fn set_fault(context: &mut Context, kind: u32, line: u32, address: u64) -> u32 {
     context.fault_kind = kind;
     context.fault_line = line;
     context.fault_address = address;
@@ -40,7 +37,7 @@ fn set_fault(context: &mut Context, kind: u32, line: u32, address: u64) -> u32 {
 }
 
 /// Host address of `len` bytes at a generic address, if the kernel may touch them.
-fn locate(context: &Context, address: u64, len: u64, write: bool) -> Option<u64> {
+pub(super) fn locate(context: &Context, address: u64, len: u64, write: bool) -> Option<u64> {
     let inside = |offset: u64, bound: u64| offset.checked_add(len).is_some_and(|end| end <= bound);
     let window = address & 0xff << 56;
     let offset = address & !(0xff << 56);
@@ -319,266 +316,4 @@ pub extern "C" fn permute(a: u32, b: u32, selector: u32, mode: u32) -> u32 {
         }
     };
     u32::from_le_bytes(pick.map(|n| bytes[n]))
-}
-
-/// Operands and result of a texture fetch.
-#[repr(C)]
-#[allow(missing_docs)]
-pub struct FetchRecord {
-    pub layer: u32,
-    pub coordinates: [u32; 3],
-    pub level: u32,
-    pub gradient: [[u32; 3]; 2],
-    pub texel: [u32; 4],
-}
-
-/// Operands of a surface access and the bytes moved.
-#[repr(C)]
-#[allow(missing_docs)]
-pub struct SurfaceRecord {
-    pub layer: u32,
-    pub coordinates: [u32; 3],
-    pub bytes: [u8; 16],
-}
-
-const GEOMETRIES: [Geometry; 8] = [
-    Geometry::One,
-    Geometry::Two,
-    Geometry::Three,
-    Geometry::OneLayered,
-    Geometry::TwoLayered,
-    Geometry::Cube,
-    Geometry::CubeLayered,
-    Geometry::TwoMultisample,
-];
-
-fn geometry_number(geometry: Geometry) -> u64 {
-    GEOMETRIES.iter().position(|&g| g == geometry).unwrap_or(0) as u64
-}
-
-/// What [`texture`] is told of the instruction.
-pub fn fetch_number(tex: &Tex) -> u64 {
-    let texel = match tex.texel {
-        Texel::U32 => 0,
-        Texel::S32 => 1,
-        Texel::F32 => 2,
-    };
-    geometry_number(tex.geometry)
-        | u64::from(tex.float_coordinates) << 4
-        | u64::from(tex.level) << 5
-        | u64::from(tex.gradient) << 6
-        | texel << 8
-        | tex.gather.map_or(0, |c| u64::from(c) + 1) << 12
-}
-
-fn used_dimensions(geometry: Geometry) -> (usize, bool) {
-    match geometry {
-        Geometry::One => (1, false),
-        Geometry::Two => (2, false),
-        Geometry::OneLayered => (1, true),
-        Geometry::TwoLayered | Geometry::TwoMultisample => (2, true),
-        Geometry::CubeLayered => (3, true),
-        _ => (3, false),
-    }
-}
-
-/// `tex` and `tld4`.
-pub unsafe extern "C" fn texture(
-    context: *mut Context,
-    handle: u64,
-    what: u64,
-    record: *mut FetchRecord,
-    line: u32,
-) -> u32 {
-    // SAFETY: as in `resolve`; the record is on the caller's stack, and its fields may hold any bits.
-    let (context, record) = unsafe { (&mut *context, &mut *record) };
-    let geometry = GEOMETRIES[(what & 7) as usize];
-    let (count, layered) = used_dimensions(geometry);
-    let mut raw = record.coordinates;
-    raw[count..].fill(0);
-    let coordinates = if what >> 4 & 1 == 1 {
-        Coordinates::Float(raw.map(f32::from_bits))
-    } else {
-        Coordinates::Integer(raw.map(|v| v as i32))
-    };
-    let level = if what >> 5 & 1 == 1 {
-        let bits = record.level;
-        Level::Lod(if what >> 4 & 1 == 1 { f32::from_bits(bits) } else { bits as i32 as f32 })
-    } else if what >> 6 & 1 == 1 {
-        let [dx, dy] = record.gradient.map(|mut g| {
-            g[count..].fill(0);
-            g.map(f32::from_bits)
-        });
-        Level::Gradient(dx, dy)
-    } else {
-        Level::Base
-    };
-    let fetch = TextureFetch {
-        handle,
-        geometry,
-        layer: if layered { record.layer } else { 0 },
-        coordinates,
-        level,
-        gather: ((what >> 12 & 7) as u8).checked_sub(1),
-        texel: [Texel::U32, Texel::S32, Texel::F32, Texel::F32][(what >> 8 & 3) as usize],
-    };
-    match host(context).memory.texture(&fetch) {
-        Some(texel) => {
-            record.texel = texel;
-            0
-        }
-        None => set_fault(context, fault::ILLEGAL_ADDRESS, line, handle),
-    }
-}
-
-const QUERIES: [TextureQuery; 9] = [
-    TextureQuery::Width,
-    TextureQuery::Height,
-    TextureQuery::Depth,
-    TextureQuery::ChannelDataType,
-    TextureQuery::ChannelOrder,
-    TextureQuery::NormalizedCoords,
-    TextureQuery::ArraySize,
-    TextureQuery::MipmapLevels,
-    TextureQuery::Samples,
-];
-
-/// What [`texture_query`] is told.
-pub fn query_number(query: TextureQuery, surface: bool) -> u64 {
-    QUERIES.iter().position(|&q| q == query).unwrap_or(0) as u64 | u64::from(surface) << 4
-}
-
-/// `txq` and `suq`.
-pub unsafe extern "C" fn texture_query(context: *mut Context, handle: u64, what: u32, out: *mut u32, line: u32) -> u32 {
-    // SAFETY: as in `texture`.
-    let (context, out) = unsafe { (&mut *context, &mut *out) };
-    let query = QUERIES[(what & 15).min(8) as usize];
-    let memory = host(context).memory;
-    let answer =
-        if what >> 4 & 1 == 1 { memory.surface_query(handle, query) } else { memory.texture_query(handle, query) };
-    match answer {
-        Some(value) => {
-            *out = value;
-            0
-        }
-        None => set_fault(context, fault::ILLEGAL_ADDRESS, line, handle),
-    }
-}
-
-/// What [`surface`] is told of the instruction.
-pub fn surface_number(surf: &Surf, load: bool) -> u64 {
-    let bytes = u64::from(surf.ty.bytes()) * u64::from(surf.count);
-    geometry_number(surf.geometry) | (surf.boundary as u64) << 4 | u64::from(load) << 6 | bytes << 8
-}
-
-/// `suld` and `sust`.
-pub unsafe extern "C" fn surface(
-    context: *mut Context,
-    handle: u64,
-    what: u64,
-    record: *mut SurfaceRecord,
-    line: u32,
-) -> u32 {
-    use crate::engine::Boundary;
-    // SAFETY: as in `texture`.
-    let (context, record) = unsafe { (&mut *context, &mut *record) };
-    let geometry = GEOMETRIES[(what & 7) as usize];
-    let (count, layered) = used_dimensions(geometry);
-    let mut coordinates = record.coordinates.map(|v| v as i32);
-    coordinates[count..].fill(0);
-    let access = SurfaceAccess {
-        handle,
-        geometry,
-        layer: if layered { record.layer } else { 0 },
-        coordinates,
-        boundary: [Boundary::Trap, Boundary::Clamp, Boundary::Zero, Boundary::Zero][(what >> 4 & 3) as usize],
-    };
-    let bytes = &mut record.bytes[..((what >> 8) as usize).min(16)];
-    let memory = host(context).memory;
-    let good = if what >> 6 & 1 == 1 { memory.surface_read(&access, bytes) } else { memory.surface_write(&access, bytes) };
-    if good { 0 } else { set_fault(context, fault::ILLEGAL_ADDRESS, line, handle) }
-}
-
-/// Device-side `malloc`.
-pub unsafe extern "C" fn malloc(context: *mut Context, params: *const u64, results: *mut u64, _line: u32) -> u32 {
-    // SAFETY: as in `resolve`; both blocks are on the caller's stack, with room for the engine functions' parameters.
-    unsafe {
-        let bytes = params.read();
-        results.write(host(&*context).memory.malloc(bytes));
-    }
-    0
-}
-
-/// Device-side `free`.
-pub unsafe extern "C" fn free(context: *mut Context, params: *const u64, _results: *mut u64, _line: u32) -> u32 {
-    // SAFETY: as in `malloc`.
-    unsafe { host(&*context).memory.free(params.read()) };
-    0
-}
-
-/// Longest string `printf` and `assert` read.
-const MAX_TEXT: usize = 16 << 10;
-
-fn text_at(context: &Context, address: u64) -> Option<Vec<u8>> {
-    let mut text = Vec::new();
-    while text.len() < MAX_TEXT {
-        let pointer = locate(context, address.wrapping_add(text.len() as u64), 1, false)?;
-        // SAFETY: `locate` allowed this byte.
-        let byte = unsafe { (pointer as *const u8).read() };
-        if byte == 0 {
-            break;
-        }
-        text.push(byte);
-    }
-    Some(text)
-}
-
-/// Device-side `printf`: the format and the packed arguments.
-pub unsafe extern "C" fn vprintf(context: *mut Context, params: *const u64, results: *mut u64, line: u32) -> u32 {
-    // SAFETY: as in `malloc`.
-    let (context, format, list) = unsafe { (&mut *context, params.read(), params.add(1).read()) };
-    let Some(format) = text_at(context, format) else {
-        return set_fault(context, fault::ILLEGAL_ADDRESS, line, format);
-    };
-    let mut at = list;
-    let mut take = |size: u64| {
-        at = at.next_multiple_of(size);
-        let pointer = locate(context, at, size, false)?;
-        at += size;
-        // SAFETY: `locate` allowed these bytes; they may be written by nobody else, being the thread's own.
-        Some(unsafe {
-            if size == 8 { (pointer as *const u64).read_unaligned() } else { u64::from((pointer as *const u32).read_unaligned()) }
-        })
-    };
-    match crate::exec::print::format(&format, &mut take, &mut |address| text_at(context, address)) {
-        Some((text, count)) => {
-            host(context).memory.print(&text);
-            // SAFETY: as in `malloc`.
-            unsafe { results.write(count as u64) };
-            0
-        }
-        None => set_fault(context, fault::ILLEGAL_ADDRESS, line, list),
-    }
-}
-
-/// Device-side `assert`: message, file, line, function, bytes of a character.
-pub unsafe extern "C" fn assert_fail(context: *mut Context, params: *const u64, _results: *mut u64, line: u32) -> u32 {
-    // SAFETY: as in `malloc`.
-    let (context, args) = unsafe { (&mut *context, [0, 1, 2, 3].map(|n| params.add(n).read())) };
-    let text = |address| String::from_utf8_lossy(&text_at(context, address).unwrap_or_default()).into_owned();
-    let message = format!(
-        "{}:{}: {}: block: [{},{},{}], thread: [{},{},{}] Assertion `{}` failed.\n",
-        text(args[1]),
-        args[2] as u32,
-        text(args[3]),
-        context.ctaid[0],
-        context.ctaid[1],
-        context.ctaid[2],
-        context.tid[0],
-        context.tid[1],
-        context.tid[2],
-        text(args[0]),
-    );
-    host(context).memory.print(message.as_bytes());
-    set_fault(context, fault::ASSERT, line, 0)
 }

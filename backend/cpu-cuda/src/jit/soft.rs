@@ -136,8 +136,7 @@ fn sum(a: Exact, b: Exact, mode: Rounding) -> Exact {
         return a;
     }
     let (a, b) = (normal(a), normal(b));
-    let (big, small) =
-        if (a.exponent, a.mantissa) >= (b.exponent, b.mantissa) { (a, b) } else { (b, a) };
+    let (big, small) = if (a.exponent, a.mantissa) >= (b.exponent, b.mantissa) { (a, b) } else { (b, a) };
     let shift = (big.exponent - small.exponent) as u32;
     let moved = small.mantissa.checked_shr(shift).unwrap_or(0);
     let lost = shift > 0 && (shift >= 128 || small.mantissa & ((1u128 << shift) - 1) != 0);

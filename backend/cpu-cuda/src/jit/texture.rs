@@ -5,15 +5,12 @@ use cranelift_codegen::ir::{self, InstBuilder, MemFlagsData, StackSlotData, Stac
 
 use crate::engine::{Geometry, TextureQuery};
 use crate::jit::emit::Emit;
-use crate::jit::runtime;
+use crate::jit::runtime_texture as runtime;
 use crate::ptx::ir::{Inst, Surf, Tex, Value};
 use crate::ptx::types::Type;
 
 fn is_layered(geometry: Geometry) -> bool {
-    matches!(
-        geometry,
-        Geometry::OneLayered | Geometry::TwoLayered | Geometry::CubeLayered | Geometry::TwoMultisample
-    )
+    matches!(geometry, Geometry::OneLayered | Geometry::TwoLayered | Geometry::CubeLayered | Geometry::TwoMultisample)
 }
 
 fn dimensions(geometry: Geometry) -> usize {

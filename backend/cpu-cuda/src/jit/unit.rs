@@ -122,10 +122,7 @@ fn new_module() -> Result<JITModule, CompileError> {
     ] {
         flags.set(name, value).map_err(internal)?;
     }
-    let isa = cranelift_native::builder()
-        .map_err(internal)?
-        .finish(settings::Flags::new(flags))
-        .map_err(internal)?;
+    let isa = cranelift_native::builder().map_err(internal)?.finish(settings::Flags::new(flags)).map_err(internal)?;
     Ok(JITModule::new(JITBuilder::with_isa(isa, cranelift_module::default_libcall_names())))
 }
 
@@ -174,7 +171,9 @@ pub fn compile(program: &Program, index: usize, bindings: &Bindings, limits: &Li
     let address = unit.module.get_finalized_function(kernel);
     // SAFETY: `define` gave the kernel this signature.
     let code = unsafe {
-        std::mem::transmute::<*const u8, unsafe extern "C" fn(*mut crate::jit::context::Context, u32, u32) -> u32>(address)
+        std::mem::transmute::<*const u8, unsafe extern "C" fn(*mut crate::jit::context::Context, u32, u32) -> u32>(
+            address,
+        )
     };
     let calls = unit.called.iter().any(Option::is_some);
     let deepest = bodies.iter().flatten().map(|b| b.local_bytes.next_multiple_of(16) + 16).sum::<u32>();
@@ -249,8 +248,9 @@ impl Unit<'_> {
                 Op::Invoke(Callee::Function(n), ..) => work.push(*n),
                 Op::Invoke(Callee::Pointer { .. }, ..) if !self.indirect => {
                     self.indirect = true;
-                    let taken = (0..self.program.bodies.len() as u32)
-                        .filter(|&n| self.program.bodies[n as usize].address_taken && !self.program.functions[n as usize].is_entry);
+                    let taken = (0..self.program.bodies.len() as u32).filter(|&n| {
+                        self.program.bodies[n as usize].address_taken && !self.program.functions[n as usize].is_entry
+                    });
                     work.extend(taken.clone());
                     for n in taken {
                         if !self.waits[n as usize] {

@@ -6,12 +6,13 @@ use std::collections::HashMap;
 
 use crate::engine::MAX_PARAM_BYTES;
 use crate::ptx::decode::{self, Mods};
-use crate::ptx::ir::{Access, Body, Callee, Guard, Inst, Op, Reg, Signature, Slot, Value, offset_value};
+use crate::ptx::ir::{Access, Body, Guard, Inst, Op, Reg, Signature, Slot, Value};
 use crate::ptx::lexer::Kind;
-use crate::ptx::module::{self, convert};
+use crate::ptx::module;
 use crate::ptx::parser::{Cursor, Number, Result, invalid, over_limit};
-use crate::ptx::symbols::{Builder, Linkage, Symbol};
-use crate::ptx::types::{Space, Special, Type};
+use crate::ptx::symbols::{Builder, Linkage};
+use crate::ptx::types::{Space, Type};
+use crate::ptx::variable::{self, convert};
 
 /// A label that is used but not yet placed.
 const UNPLACED: u32 = u32::MAX;
@@ -45,7 +46,7 @@ pub enum Raw {
 }
 
 #[derive(Clone)]
-enum Local {
+pub(super) enum Local {
     Reg(Reg),
     Slot(u32),
     Frame(u32),
@@ -75,8 +76,8 @@ pub struct BodyParser<'a, 'c, 'b> {
     aliases: Vec<u32>,
     /// Result registers to store at `ret`: register, type, offset.
     register_results: Vec<(Reg, Type, u32)>,
-    line: u32,
-    guard: Option<Guard>,
+    pub(super) line: u32,
+    pub(super) guard: Option<Guard>,
 }
 
 /// Reads `{ ... }`, the body of a function with these parameters.
@@ -255,7 +256,7 @@ impl<'a> BodyParser<'a, '_, '_> {
         &mut self.scopes[last]
     }
 
-    fn label_number(&mut self, name: &'a str, place: bool) -> Result<u32> {
+    pub(super) fn label_number(&mut self, name: &'a str, place: bool) -> Result<u32> {
         if let Some(&number) = self.scope().labels.get(name) {
             return Ok(number);
         }
@@ -331,7 +332,10 @@ impl<'a> BodyParser<'a, '_, '_> {
                 }
                 // `, function_name label, inlined_at file line column`
                 while self.cursor.line() == line
-                    && matches!(self.cursor.peek().kind, Kind::Punct(b',' | b'+') | Kind::Name | Kind::Int(_) | Kind::Dot)
+                    && matches!(
+                        self.cursor.peek().kind,
+                        Kind::Punct(b',' | b'+') | Kind::Name | Kind::Int(_) | Kind::Dot
+                    )
                 {
                     self.cursor.next();
                 }
@@ -355,7 +359,7 @@ impl<'a> BodyParser<'a, '_, '_> {
                         range = Some(self.cursor.small("the count")?);
                         self.cursor.expect(b'>')?;
                     }
-                    module::VarDecl {
+                    variable::VarDecl {
                         ty,
                         align: 1,
                         name,
@@ -365,7 +369,7 @@ impl<'a> BodyParser<'a, '_, '_> {
                         managed: false,
                     }
                 }
-                _ => module::var_decl(self.cursor)?,
+                _ => variable::var_decl(self.cursor)?,
             };
             previous = Some(decl.ty);
             self.variable(space, &decl)?;
@@ -375,7 +379,7 @@ impl<'a> BodyParser<'a, '_, '_> {
         }
     }
 
-    fn variable(&mut self, space: &str, decl: &module::VarDecl<'a>) -> Result<()> {
+    fn variable(&mut self, space: &str, decl: &variable::VarDecl<'a>) -> Result<()> {
         let line = self.line;
         match (space, decl.range) {
             ("reg", Some(count)) => {
@@ -410,13 +414,13 @@ impl<'a> BodyParser<'a, '_, '_> {
             _ => {
                 // Function-scope shared variables live in module scope under their own name; a second function
                 // may use the name again.
-                module::shared(self.builder, decl, Linkage::Private, line)?;
+                variable::shared(self.builder, decl, Linkage::Private, line)?;
             }
         }
         Ok(())
     }
 
-    fn local(&mut self, name: &'a str) -> Result<Option<Local>> {
+    pub(super) fn local(&mut self, name: &'a str) -> Result<Option<Local>> {
         for depth in (0..self.scopes.len()).rev() {
             if let Some(local) = self.scopes[depth].names.get(name) {
                 return Ok(Some(local.clone()));
@@ -435,137 +439,6 @@ impl<'a> BodyParser<'a, '_, '_> {
             }
         }
         Ok(None)
-    }
-
-    /// What a name means as an operand.
-    fn named(&mut self, name: &'a str) -> Result<Raw> {
-        if name == "_" {
-            return Ok(Raw::Sink);
-        }
-        if let Some(local) = self.local(name)? {
-            return Ok(Raw::Value(match local {
-                Local::Reg(r) => Value::Reg(r),
-                Local::Slot(n) => Value::Slot(n, 0),
-                Local::Frame(at) => Value::Local(i64::from(at)),
-                Local::In(at) => Value::In(i64::from(at)),
-                Local::Out(at) => Value::Out(i64::from(at)),
-                Local::Prototype(_) | Local::Targets(_) => return self.fail(format!("`{name}` is no operand")),
-            }));
-        }
-        if name.starts_with('%') {
-            let component = match self.cursor.peek() {
-                t if t.kind == Kind::Dot => ["x", "y", "z", "w"].iter().position(|&c| c == t.text),
-                _ => None,
-            };
-            let special = Special::from_name(name, component.map(|c| c as u8));
-            return match (special, component) {
-                // The fourth component of these vectors is always 0.
-                (Some(_), Some(3)) => {
-                    self.cursor.next();
-                    Ok(Raw::Number(Number::Int(0)))
-                }
-                (Some(special), Some(_)) => {
-                    self.cursor.next();
-                    Ok(Raw::Value(Value::Special(special)))
-                }
-                (Some(special), None) => Ok(Raw::Value(Value::Special(special))),
-                _ => self.fail(format!("unknown register `{name}`")),
-            };
-        }
-        let Some(symbol) = self.builder.find(name) else { return self.fail(format!("unknown symbol `{name}`")) };
-        self.builder.note_use(symbol, self.line, true);
-        Ok(Raw::Value(match symbol {
-            Symbol::Function(n) => Value::Function(n),
-            Symbol::Global(n) => Value::Global(n, 0),
-            Symbol::Shared(n) => Value::Shared(n, 0),
-            Symbol::Texture(n) => Value::Texture(n),
-            Symbol::Surface(n) => Value::Surface(n),
-            Symbol::Sampler(_) => Value::Int(0),
-        }))
-    }
-
-    fn operand(&mut self, depth: usize) -> Result<Raw> {
-        if depth > 3 {
-            return self.fail("operands are nested too deep");
-        }
-        if self.cursor.at_constant() {
-            return Ok(Raw::Number(self.cursor.constant()?));
-        }
-        if self.cursor.eat(b'{') {
-            return Ok(Raw::Vector(self.list(b'}', depth)?));
-        }
-        if self.cursor.eat(b'[') {
-            return self.address(depth);
-        }
-        if self.cursor.eat(b'!') {
-            let name = self.cursor.name()?;
-            return match self.named(name)? {
-                Raw::Value(Value::Reg(r)) if self.body.regs[r as usize] == Type::Pred => {
-                    Ok(Raw::Value(Value::NotReg(r)))
-                }
-                _ => self.fail(format!("`{name}` is no predicate")),
-            };
-        }
-        let name = self.cursor.name()?;
-        let value = self.named(name)?;
-        if self.cursor.eat(b'|') {
-            let name = self.cursor.name()?;
-            let other = self.named(name)?;
-            let reg = |raw: &Raw| match raw {
-                Raw::Value(Value::Reg(r)) => Some(Some(*r)),
-                Raw::Sink => Some(None),
-                _ => None,
-            };
-            return match (reg(&value), reg(&other)) {
-                (Some(a), Some(b)) => Ok(Raw::Pair(a, b)),
-                _ => self.fail("a pair of destinations must be registers"),
-            };
-        }
-        if let Raw::Value(v) = value
-            && !matches!(v, Value::Reg(_) | Value::Special(_))
-            && matches!(self.cursor.peek().kind, Kind::Punct(b'+' | b'-'))
-        {
-            let add = self.cursor.constant()?.int().unwrap_or(0) as i64;
-            return match offset_value(v, add) {
-                Some(v) => Ok(Raw::Value(v)),
-                None => self.fail("nothing can be added to this"),
-            };
-        }
-        Ok(value)
-    }
-
-    fn list(&mut self, close: u8, depth: usize) -> Result<Vec<Raw>> {
-        let mut items = Vec::new();
-        while !self.cursor.eat(close) {
-            items.push(self.operand(depth + 1)?);
-            if items.len() > 128 {
-                return self.fail("too many operands");
-            }
-            if !self.cursor.eat(b',') {
-                self.cursor.expect(close)?;
-                break;
-            }
-        }
-        Ok(items)
-    }
-
-    fn address(&mut self, depth: usize) -> Result<Raw> {
-        let base = self.operand(depth + 1)?;
-        if self.cursor.eat(b',') {
-            let mut items = vec![base];
-            items.extend(self.list(b']', depth)?);
-            return Ok(Raw::List(items));
-        }
-        let mut offset = 0i64;
-        if matches!(self.cursor.peek().kind, Kind::Punct(b'+' | b'-')) {
-            offset = self.cursor.constant()?.int().unwrap_or(0) as i64;
-        }
-        self.cursor.expect(b']')?;
-        match base {
-            Raw::Value(v) if !matches!(v, Value::NotReg(_)) => Ok(Raw::Address(v, offset)),
-            Raw::Number(Number::Int(v)) => Ok(Raw::Address(Value::Int(v), offset)),
-            _ => self.fail("this is no address"),
-        }
     }
 
     fn instruction(&mut self) -> Result<()> {
@@ -602,119 +475,6 @@ impl<'a> BodyParser<'a, '_, '_> {
                 decode::decode(self, base, Mods::new(base, mods), &operands)
             }
         }
-    }
-
-    fn branch_indexed(&mut self) -> Result<()> {
-        let Raw::Value(index @ Value::Reg(_)) = self.operand(0)? else {
-            return self.fail("the index of `brx.idx` is a register");
-        };
-        self.cursor.expect(b',')?;
-        let name = self.cursor.name()?;
-        let Some(Local::Targets(targets)) = self.local(name)? else {
-            return self.fail(format!("`{name}` is no list of branch targets"));
-        };
-        self.cursor.expect(b';')?;
-        self.push(Op::Brx(targets), vec![], vec![index])
-    }
-
-    /// A call's argument as a slot; registers and constants get a slot of their own.
-    fn argument(&mut self, raw: &Raw, shape: (u32, u32)) -> Result<u32> {
-        if let Raw::Value(Value::Slot(n, 0)) = *raw {
-            if self.body.slots[n as usize].size < shape.0 {
-                return self.fail("a call's parameter is too small");
-            }
-            return Ok(n);
-        }
-        let ty = match shape.0 {
-            1 => Type::B8,
-            2 => Type::B16,
-            4 => Type::B32,
-            8 => Type::B64,
-            _ => return self.fail("a call's parameter does not match"),
-        };
-        self.body.slots.push(Slot { size: shape.0, align: shape.1 });
-        let slot = self.body.slots.len() as u32 - 1;
-        let value = self.value(raw, ty)?;
-        let access = Access { space: Space::Param, ty, offset: 0, strong: false };
-        self.push(Op::Store(access), vec![], vec![Value::Slot(slot, 0), value])?;
-        Ok(slot)
-    }
-
-    fn call(&mut self) -> Result<()> {
-        let mut results = Vec::new();
-        if self.cursor.eat(b'(') {
-            results = self.list(b')', 0)?;
-            self.cursor.expect(b',')?;
-        }
-        let name = self.cursor.name()?;
-        let pointer = match self.local(name)? {
-            Some(Local::Reg(r)) => Some(Value::Reg(r)),
-            _ => None,
-        };
-        let mut args = Vec::new();
-        let mut prototype = None;
-        if self.cursor.eat(b',') {
-            if self.cursor.eat(b'(') {
-                args = self.list(b')', 0)?;
-                if self.cursor.eat(b',') {
-                    prototype = Some(self.cursor.name()?);
-                }
-            } else {
-                prototype = Some(self.cursor.name()?);
-            }
-        }
-        self.cursor.expect(b';')?;
-        let (callee, signature, src) = match pointer {
-            Some(value) => {
-                let Some(Local::Prototype(signature)) = prototype.map(|p| self.local(p)).transpose()?.flatten() else {
-                    return self.fail("an indirect call needs a `.callprototype`");
-                };
-                (Callee::Pointer { signature }, signature, vec![value])
-            }
-            None => match self.builder.find(name) {
-                Some(symbol @ Symbol::Function(n)) => {
-                    self.builder.note_use(symbol, self.line, false);
-                    (Callee::Function(n), self.builder.functions[n as usize].signature, vec![])
-                }
-                _ => return self.fail(format!("`{name}` is no function")),
-            },
-        };
-        let shape = self.builder.signatures[signature as usize].clone();
-        if shape.params.len() != args.len() || shape.results.len() < results.len() {
-            return self.fail(format!("`{name}` is called with the wrong number of parameters"));
-        }
-        let mut slots = Vec::new();
-        for (raw, &item) in args.iter().zip(&shape.params) {
-            slots.push(self.argument(raw, item)?);
-        }
-        let mut result_slots = Vec::new();
-        let mut loads = Vec::new();
-        for (index, &item) in shape.results.iter().enumerate() {
-            match results.get(index) {
-                Some(Raw::Value(Value::Reg(r))) => {
-                    self.body.slots.push(Slot { size: item.0, align: item.1 });
-                    let slot = self.body.slots.len() as u32 - 1;
-                    let ty = self.body.regs[*r as usize];
-                    if ty.bytes() != item.0 {
-                        return self.fail("a call's result does not match");
-                    }
-                    loads.push((*r, ty, slot));
-                    result_slots.push(slot);
-                }
-                Some(raw @ Raw::Value(Value::Slot(..))) => result_slots.push(self.argument(raw, item)?),
-                None | Some(Raw::Sink) => {
-                    self.body.slots.push(Slot { size: item.0, align: item.1 });
-                    result_slots.push(self.body.slots.len() as u32 - 1);
-                }
-                _ => return self.fail("a call's result is no register or parameter"),
-            }
-        }
-        self.push(Op::Call(callee, slots, result_slots), vec![], src)?;
-        for (reg, ty, slot) in loads {
-            let access = Access { space: Space::Param, ty, offset: 0, strong: false };
-            self.push(Op::Load(access), vec![Some(reg)], vec![Value::Slot(slot, 0)])?;
-        }
-        Ok(())
     }
 
     /// A source operand of type `ty`; a register may be wider only where the caller allows that itself.

@@ -11,9 +11,27 @@ use crate::ptx::types::{AtomicOp, Space, Type};
 pub fn handles(base: &str) -> bool {
     matches!(
         base,
-        "ld" | "ldu" | "st" | "atom" | "red" | "cvta" | "isspacep" | "mapa" | "membar" | "fence" | "prefetch"
-            | "prefetchu" | "discard" | "applypriority" | "createpolicy" | "tex" | "tld4" | "txq" | "suq" | "suld"
-            | "sust" | "cp"
+        "ld" | "ldu"
+            | "st"
+            | "atom"
+            | "red"
+            | "cvta"
+            | "isspacep"
+            | "mapa"
+            | "membar"
+            | "fence"
+            | "prefetch"
+            | "prefetchu"
+            | "discard"
+            | "applypriority"
+            | "createpolicy"
+            | "tex"
+            | "tld4"
+            | "txq"
+            | "suq"
+            | "suld"
+            | "sust"
+            | "cp"
     )
 }
 
@@ -50,9 +68,26 @@ pub fn decode(p: &mut BodyParser<'_, '_, '_>, mut m: Mods<'_>, ops: &[Raw]) -> R
         "membar" | "fence" => {
             let block = m.take("cta");
             while m
-                .one_of(&["gl", "sys", "gpu", "cluster", "sc", "acq_rel", "acquire", "release", "proxy", "alias", "async",
-                    "async::global", "async::shared::cta", "async::shared::cluster", "mbarrier_init", "global",
-                    "shared::cta", "shared::cluster"])
+                .one_of(&[
+                    "gl",
+                    "sys",
+                    "gpu",
+                    "cluster",
+                    "sc",
+                    "acq_rel",
+                    "acquire",
+                    "release",
+                    "proxy",
+                    "alias",
+                    "async",
+                    "async::global",
+                    "async::shared::cta",
+                    "async::shared::cluster",
+                    "mbarrier_init",
+                    "global",
+                    "shared::cta",
+                    "shared::cluster",
+                ])
                 .is_some()
             {}
             p.emit(&m, Op::Fence(!block), vec![], vec![])
@@ -76,7 +111,9 @@ fn access(m: &mut Mods<'_>) -> Option<(Access, usize)> {
     for word in ["volatile", "relaxed", "acquire", "release", "acq_rel", "sc", "mmio"] {
         strong |= m.take(word);
     }
-    for word in ["weak", "nc", "ca", "cg", "cs", "lu", "cv", "wb", "wt", "cta", "cluster", "gpu", "gl", "sys", "unified"] {
+    for word in
+        ["weak", "nc", "ca", "cg", "cs", "lu", "cv", "wb", "wt", "cta", "cluster", "gpu", "gl", "sys", "unified"]
+    {
         m.take(word);
     }
     m.drop_prefixed("L1::");
@@ -195,8 +232,12 @@ fn atomic(p: &mut BodyParser<'_, '_, '_>, mut m: Mods<'_>, ops: &[Raw]) -> Resul
                 || matches!(ty, Type::F16 | Type::F16x2 | Type::Bf16 | Type::Bf16x2)
         }
         AtomicOp::And | AtomicOp::Or | AtomicOp::Xor => matches!(ty.bits(), 32 | 64) && !ty.is_float(),
-        AtomicOp::Exch => matches!(ty, Type::B32 | Type::B64 | Type::U32 | Type::U64 | Type::S32 | Type::S64 | Type::F32),
-        AtomicOp::Cas => matches!(ty, Type::B16 | Type::B32 | Type::B64 | Type::U32 | Type::U64 | Type::S32 | Type::S64),
+        AtomicOp::Exch => {
+            matches!(ty, Type::B32 | Type::B64 | Type::U32 | Type::U64 | Type::S32 | Type::S64 | Type::F32)
+        }
+        AtomicOp::Cas => {
+            matches!(ty, Type::B16 | Type::B32 | Type::B64 | Type::U32 | Type::U64 | Type::S32 | Type::S64)
+        }
         AtomicOp::Inc | AtomicOp::Dec => ty == Type::U32,
     };
     let spaces = matches!(access.space, Space::Generic | Space::Global | Space::Shared | Space::SharedCluster);
@@ -354,7 +395,8 @@ fn surface(p: &mut BodyParser<'_, '_, '_>, mut m: Mods<'_>, ops: &[Raw]) -> Resu
         })
     });
     let Some((access, elements)) = access(&mut m) else { return p.unsupported(&m) };
-    if !matches!(access.ty, Type::B8 | Type::B16 | Type::B32 | Type::B64) || access.ty.bytes() as usize * elements > 16 {
+    if !matches!(access.ty, Type::B8 | Type::B16 | Type::B32 | Type::B64) || access.ty.bytes() as usize * elements > 16
+    {
         return p.unsupported(&m);
     }
     p.need(&m, ops, 2)?;
@@ -375,8 +417,7 @@ fn surface(p: &mut BodyParser<'_, '_, '_>, mut m: Mods<'_>, ops: &[Raw]) -> Resu
     if parts.len() != elements {
         return p.fail("the number of registers does not match the vector");
     }
-    let surf =
-        Surf { geometry, boundary: boundary.unwrap_or(Boundary::Trap), ty: access.ty, count: elements as u8 };
+    let surf = Surf { geometry, boundary: boundary.unwrap_or(Boundary::Trap), ty: access.ty, count: elements as u8 };
     if load {
         let dst = parts.iter().map(|d| p.dst(d, access.ty, true)).collect::<Result<Vec<_>>>()?;
         return p.emit(&m, Op::SurfLoad(surf), dst, src);

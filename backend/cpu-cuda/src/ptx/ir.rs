@@ -103,17 +103,27 @@ pub enum Alu {
     Shl,
     Shr,
     /// Funnel shifts: src low, high, count.
-    ShfLeft { wrap: bool },
-    ShfRight { wrap: bool },
+    ShfLeft {
+        wrap: bool,
+    },
+    ShfRight {
+        wrap: bool,
+    },
     Bfe,
     Bfi,
-    Bmsk { wrap: bool },
-    Szext { wrap: bool },
+    Bmsk {
+        wrap: bool,
+    },
+    Szext {
+        wrap: bool,
+    },
     Brev,
     /// Results of these four are `.u32`.
     Popc,
     Clz,
-    Bfind { shift: bool },
+    Bfind {
+        shift: bool,
+    },
     Fns,
     Sad,
     Rcp,
@@ -126,10 +136,22 @@ pub enum Alu {
     Tanh,
     Copysign,
     /// With carry in and out through the register in `Body::carry`.
-    AddCarry { take: bool, give: bool },
-    SubCarry { take: bool, give: bool },
-    MadLoCarry { take: bool, give: bool },
-    MadHiCarry { take: bool, give: bool },
+    AddCarry {
+        take: bool,
+        give: bool,
+    },
+    SubCarry {
+        take: bool,
+        give: bool,
+    },
+    MadLoCarry {
+        take: bool,
+        give: bool,
+    },
+    MadHiCarry {
+        take: bool,
+        give: bool,
+    },
 }
 
 /// Property tested by `testp`.
@@ -219,9 +241,13 @@ pub enum Collective {
     /// p → mask
     Ballot,
     /// a → mask
-    MatchAny { bits: u32 },
+    MatchAny {
+        bits: u32,
+    },
     /// a → mask, p
-    MatchAll { bits: u32 },
+    MatchAll {
+        bits: u32,
+    },
     Redux(Redux),
     Activemask,
     WarpSync,

@@ -3,19 +3,23 @@
 //! The text is hostile: every size it names is bounded by [`Limits`](crate::engine::Limits), nesting is counted, and
 //! what comes out ([`ir::Program`]) is in itself consistent, so the code generator need not check it again.
 //!
-//! The way of a text: `lexer` → `parser` (cursor, constants) → `module` (module scope) → `body` (functions) → `decode*`
+//! The way of a text: `lexer` → `parser` (cursor, constants) → `module` and `variable` (module scope) → `body`, `operand`, `call` (functions) → `decode*`
 //! (instructions) → `symbols` (resolution) → `ir`.
 
 mod body;
+mod call;
 mod decode;
+mod decode_alu;
 mod decode_memory;
 mod decode_warp;
 pub mod ir;
 mod lexer;
 mod module;
+mod operand;
 mod parser;
 mod symbols;
 pub mod types;
+mod variable;
 
 pub use ir::Program;
 

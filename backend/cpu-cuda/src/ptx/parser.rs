@@ -150,10 +150,8 @@ impl<'a> Cursor<'a> {
 
     /// Whether a constant expression starts here.
     pub fn at_constant(&self) -> bool {
-        matches!(
-            self.ahead.kind,
-            Kind::Int(_) | Kind::F32(_) | Kind::F64(_) | Kind::Punct(b'-' | b'+' | b'(' | b'~')
-        ) || (self.ahead.kind == Kind::Name && self.ahead.text == "WARP_SZ")
+        matches!(self.ahead.kind, Kind::Int(_) | Kind::F32(_) | Kind::F64(_) | Kind::Punct(b'-' | b'+' | b'(' | b'~'))
+            || (self.ahead.kind == Kind::Name && self.ahead.text == "WARP_SZ")
     }
 
     /// Takes an integer token; 0 if there is none.

@@ -92,7 +92,14 @@ impl Host {
         }
     }
 
-    pub fn launch(&self, module: &Module, name: &str, grid: [u32; 3], block: [u32; 3], args: &[Arg]) -> Result<(), Fault> {
+    pub fn launch(
+        &self,
+        module: &Module,
+        name: &str,
+        grid: [u32; 3],
+        block: [u32; 3],
+        args: &[Arg],
+    ) -> Result<(), Fault> {
         let function = module.function(name).unwrap_or_else(|| panic!("no kernel {name}"));
         let info = &module.functions()[function];
         let mut params = vec![0; info.param_bytes as usize];
@@ -145,9 +152,11 @@ impl Memory for Host {
         Arena { base: self.base, len: ARENA_BYTES as u64, granules: self.map }
     }
     fn host_range(&self, address: u64, len: u64, write: bool) -> bool {
-        self.ranges.lock().unwrap().iter().any(|&(at, bytes, writable)| {
-            address >= at && address + len <= at + bytes && (writable || !write)
-        })
+        self.ranges
+            .lock()
+            .unwrap()
+            .iter()
+            .any(|&(at, bytes, writable)| address >= at && address + len <= at + bytes && (writable || !write))
     }
     fn texture(&self, fetch: &TextureFetch) -> Option<[u32; 4]> {
         // A texture that tells its coordinates.
