@@ -15,7 +15,12 @@ use crate::work::lock;
 const INPUT_CUBIN: u32 = 0;
 const INPUT_PTX: u32 = 1;
 const INPUT_FATBINARY: u32 = 2;
+const INPUT_LIBRARY: u32 = 4;
 const INPUT_LAST: u32 = 5;
+
+/// What stands in for the device runtime library, which comes as code for GPUs: the functions of grid-wide
+/// synchronisation.
+pub const DEVICE_RUNTIME: &str = include_str!("../data/device_runtime.ptx");
 
 /// A link under way.
 pub struct Linker {
@@ -47,7 +52,8 @@ impl Linker {
             // What cuLinkComplete gives is called a cubin and may be linked again.
             INPUT_CUBIN if !bytes.starts_with(b"\x7fELF") => image::in_bytes(bytes, capability),
             INPUT_CUBIN => Err(Status::NO_BINARY_FOR_GPU),
-            3..=INPUT_LAST => Err(Status::NOT_SUPPORTED),
+            INPUT_LIBRARY if name.contains("cudadevrt") => Ok(DEVICE_RUNTIME.as_bytes().to_vec()),
+            ..=INPUT_LAST => Err(Status::NOT_SUPPORTED),
             _ => Err(Status::INVALID_VALUE),
         };
         let checked = text.and_then(|text| {
@@ -93,5 +99,16 @@ impl Linker {
                 Err(compile_status(error.kind))
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn device_runtime_when_compiled_then_accepted() {
+        let module = engine::load(DEVICE_RUNTIME.as_bytes(), &engine::Options::default()).expect("good PTX");
+        assert!(module.function("cudaCGSynchronize").is_some());
     }
 }

@@ -10,6 +10,9 @@ use crate::linker::Linker;
 use crate::status::{Answer, Status};
 
 type Link = Handle<Linker>;
+/// CU_JIT_INPUT_LIBRARY.
+const LIBRARY: u32 = 4;
+
 type OptionList = (u32, In<u32>, In<u64>);
 
 fn create((count, options, values): OptionList, out: Out<Link>) -> Answer {
@@ -27,8 +30,18 @@ fn add(link: Link, kind: u32, data: u64, size: u64, name: Text, (count, options,
 
 fn add_file(link: Link, kind: u32, path: Text, (count, options, values): OptionList) -> Answer {
     let link = link.get()?;
+    let name = path.read()?;
+    let options = JitOptions::read(count, options, values)?;
+    if kind == LIBRARY {
+        // Looked at by its name alone: what is in it is code for GPUs.
+        return if std::path::Path::new(&name).exists() {
+            link.add(kind, &[], &name, options)
+        } else {
+            Err(Status::FILE_NOT_FOUND)
+        };
+    }
     let text = read_file(path)?;
-    link.add(kind, &text, &path.read()?, JitOptions::read(count, options, values)?)
+    link.add(kind, &text, &name, options)
 }
 
 cuda! {
