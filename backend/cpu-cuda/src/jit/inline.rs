@@ -19,24 +19,30 @@ fn refuse(line: u32, message: impl Into<String>) -> CompileError {
 
 /// Which functions wait, themselves or in a direct callee.
 pub fn waiting(program: &Program) -> Vec<bool> {
-    let mut waits: Vec<bool> = program
-        .bodies
-        .iter()
-        .map(|f| f.body.insts.iter().any(|i| i.suspends() && !matches!(i.op, Op::Yield)))
-        .collect();
-    loop {
-        let mut changed = false;
-        for (n, function) in program.bodies.iter().enumerate() {
-            let calls = |i: &Inst| matches!(i.op, Op::Call(Callee::Function(c), ..) if waits[c as usize]);
-            if !waits[n] && function.body.insts.iter().any(calls) {
+    let mut callers: Vec<Vec<u32>> = vec![Vec::new(); program.bodies.len()];
+    let mut waits = vec![false; program.bodies.len()];
+    let mut work = Vec::new();
+    for (n, function) in program.bodies.iter().enumerate() {
+        for inst in &function.body.insts {
+            if let Op::Call(Callee::Function(callee), ..) = inst.op {
+                callers[callee as usize].push(n as u32);
+            }
+            if inst.suspends() && !matches!(inst.op, Op::Yield) {
                 waits[n] = true;
-                changed = true;
             }
         }
-        if !changed {
-            return waits;
+        if waits[n] {
+            work.push(n as u32);
         }
     }
+    while let Some(n) = work.pop() {
+        for &caller in &callers[n as usize] {
+            if !std::mem::replace(&mut waits[caller as usize], true) {
+                work.push(caller);
+            }
+        }
+    }
+    waits
 }
 
 /// The body of function `root` with its callees inlined as said above.

@@ -56,8 +56,9 @@ impl Code {
     /// Takes a checked program.
     pub fn new(mut program: Program, options: &Options) -> Result<Code, CompileError> {
         let cells = |count: usize| (0..count).map(|_| AtomicU64::new(0)).collect();
+        let mut budget = MAX_DESCRIBED;
         for index in 0..program.functions.len() {
-            describe(&mut program, index);
+            describe(&mut program, index, &mut budget)?;
         }
         Ok(Code {
             bindings: Bindings {
@@ -130,8 +131,11 @@ impl Code {
     }
 }
 
+/// Instructions looked at in all to describe the functions of a module, each with everything it calls.
+const MAX_DESCRIBED: usize = 200_000_000;
+
 /// Fills in what the API asks about a function and only its body tells.
-fn describe(program: &mut Program, index: usize) {
+fn describe(program: &mut Program, index: usize, budget: &mut usize) -> Result<(), CompileError> {
     use crate::ptx::ir::{Callee, Op, Value};
     let mut seen = vec![false; program.bodies.len()];
     let mut shared = vec![false; program.shared.len()];
@@ -142,6 +146,11 @@ fn describe(program: &mut Program, index: usize) {
             continue;
         }
         let body = &program.bodies[n as usize].body;
+        *budget = budget.checked_sub(body.insts.len()).ok_or_else(|| CompileError {
+            kind: CompileErrorKind::OutOfResources,
+            line: 0,
+            message: "limit reached: MAX_DESCRIBED".to_owned(),
+        })?;
         local = local.saturating_add(body.local_bytes);
         for inst in &body.insts {
             if let Op::Call(Callee::Function(callee), ..) = &inst.op {
@@ -163,6 +172,7 @@ fn describe(program: &mut Program, index: usize) {
     info.static_shared_bytes = bytes;
     info.local_bytes = local;
     info.registers = registers;
+    Ok(())
 }
 
 /// 32-bit registers alive at once, at the most, as a rough forward scan sees it: from first to last mention.

@@ -14,6 +14,8 @@ use crate::ptx::symbols::{Builder, Linkage};
 use crate::ptx::types::{Space, Type};
 use crate::ptx::variable::{self, convert};
 
+/// Register ranges (`%r<9>`) of one scope; each name is looked for in all of them.
+const MAX_RANGES: usize = 256;
 /// A label that is used but not yet placed.
 const UNPLACED: u32 = u32::MAX;
 
@@ -383,6 +385,9 @@ impl<'a> BodyParser<'a, '_, '_> {
         let line = self.line;
         match (space, decl.range) {
             ("reg", Some(count)) => {
+                if self.scope().ranges.len() >= MAX_RANGES {
+                    return Err(over_limit(line, "MAX_RANGES"));
+                }
                 let range = (decl.name, count, decl.ty);
                 self.scope().ranges.push(range);
             }

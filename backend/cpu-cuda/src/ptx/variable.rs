@@ -120,7 +120,8 @@ pub fn variables(cursor: &mut Cursor<'_>, builder: &mut Builder, linkage: Linkag
     loop {
         let line = cursor.line();
         let decl = var_decl(cursor)?;
-        if let Some(kind) = decl.opaque {
+        // `.tex .u32 name` is the oldest form of a texture reference.
+        if let Some(kind) = decl.opaque.or((space == "tex").then_some("texref")) {
             opaque(builder, kind, &decl, linkage);
             if cursor.eat(b'=') {
                 cursor.skip_braces()?;

@@ -24,9 +24,9 @@ unsafe impl Sync for Host {}
 
 impl Host {
     pub fn new() -> Host {
-        let layout = std::alloc::Layout::from_size_align(ARENA_BYTES, 4096).unwrap();
-        // SAFETY: the layout has a size.
-        let base = unsafe { std::alloc::alloc_zeroed(layout) } as u64;
+        // Zero pages cost nothing until they are touched.
+        let memory = Box::leak(vec![0u8; ARENA_BYTES + 4096].into_boxed_slice());
+        let base = (memory.as_mut_ptr() as u64).next_multiple_of(4096);
         let map = Box::leak(vec![0u8; ARENA_BYTES / GRANULE_BYTES as usize + 1].into_boxed_slice()).as_mut_ptr();
         Host { base, map, next: Mutex::new(base), printed: Mutex::default(), ranges: Mutex::default() }
     }
