@@ -4,6 +4,7 @@
 //! `GPUFERRY_CPU_CORES`, `GPUFERRY_CPU_LOG`. The crate's README says what they mean.
 
 use std::io::Write as _;
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Mutex, OnceLock};
 
 use crate::arena::Arena;
@@ -23,6 +24,8 @@ pub struct Driver {
     pub capability: u32,
     /// Cores that kernels may use; the device's multiprocessors.
     pub cores: u32,
+    /// 1 in the process that called cuInit; the kernel clears it in processes forked from that one.
+    here: &'static AtomicU8,
 }
 
 static DRIVER: OnceLock<Driver> = OnceLock::new();
@@ -30,6 +33,9 @@ static STARTING: Mutex<()> = Mutex::new(());
 
 /// cuInit: sets the driver up, once.
 pub fn start() -> Answer {
+    if DRIVER.get().is_some() {
+        return initialised().map(drop);
+    }
     let _one = lock(&STARTING);
     if DRIVER.get().is_some() {
         return Ok(());
@@ -47,6 +53,7 @@ pub fn start() -> Answer {
         arena,
         capability: capability.unwrap_or(DEFAULT_CAPABILITY),
         cores: cores.map_or(here, |cores: u32| cores.clamp(1, 4096)),
+        here: mark_process().ok_or(Status::OUT_OF_MEMORY)?,
     };
     log::info!(
         "CPU device: {} cores, {} bytes, capability {}",
@@ -58,9 +65,25 @@ pub fn start() -> Answer {
     Ok(())
 }
 
-/// The driver, or that cuInit has not been called.
+/// The driver, or that cuInit has not been called. It has not been in a process forked from the one that called it:
+/// device work has no threads there, and device memory belongs to the parent.
 pub fn initialised() -> Answer<&'static Driver> {
-    DRIVER.get().ok_or(Status::NOT_INITIALIZED)
+    DRIVER.get().filter(|driver| driver.here.load(Ordering::Relaxed) == 1).ok_or(Status::NOT_INITIALIZED)
+}
+
+/// A byte that is 1 in this process and 0 in those forked from it. Kept for ever.
+fn mark_process() -> Option<&'static AtomicU8> {
+    let (protection, flags) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);
+    // SAFETY: a fresh page of our own, which is zero, is never unmapped, and is used through atomics only.
+    unsafe {
+        let page = libc::mmap(std::ptr::null_mut(), 4096, protection, flags, -1, 0);
+        if page == libc::MAP_FAILED || libc::madvise(page, 4096, libc::MADV_WIPEONFORK) != 0 {
+            return None;
+        }
+        let mark = AtomicU8::from_ptr(page.cast());
+        mark.store(1, Ordering::Relaxed);
+        Some(mark)
+    }
 }
 
 /// The arena, or that cuInit has not been called.
