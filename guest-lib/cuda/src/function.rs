@@ -8,7 +8,9 @@ use crate::device::{self, Device};
 use crate::generated::{Kind, kind, send};
 use crate::handles::{self, Facts, Handle};
 use crate::program::Out;
-use crate::status::{CUDA_ERROR_INVALID_HANDLE, CUDA_ERROR_INVALID_VALUE, CUDA_ERROR_UNKNOWN};
+use crate::status::{
+    CUDA_ERROR_FUNCTION_NOT_LOADED, CUDA_ERROR_INVALID_HANDLE, CUDA_ERROR_INVALID_VALUE, CUDA_ERROR_UNKNOWN,
+};
 use core::ffi::c_char;
 use core::sync::atomic::{AtomicI32, Ordering};
 use rt::{Malformed, Reader};
@@ -66,6 +68,10 @@ impl Layout {
             parameters.push(parameter);
         }
         Ok(Layout { attributes, parameters: parameters.into_boxed_slice(), parameter_bytes })
+    }
+
+    fn is_loaded(&self) -> bool {
+        self.attributes.iter().all(|(status, _)| *status != CUDA_ERROR_FUNCTION_NOT_LOADED)
     }
 
     fn number(&self, index: usize) -> u32 {
@@ -143,13 +149,31 @@ impl Function {
         Ok(Function { module, name, device: context::current_context()?.device, layout: OnceLock::new() })
     }
 
+    /// What is known of the function; at the first use the host is asked. A function whose code was not brought to the device yet
+    /// (a module's that enumerates its functions lazily) is loaded for that.
     fn layout(&self, handle: Handle) -> Result<&Layout, CUresult> {
-        match self.layout.get() {
-            Some(layout) => Ok(layout),
-            None => {
-                let layout = ask(&caller::enter()?, handle, self.device)?;
-                Ok(self.layout.get_or_init(|| layout))
-            }
+        if let Some(layout) = self.layout.get() {
+            return Ok(layout);
+        }
+        let caller = caller::enter()?;
+        let mut layout = ask(&caller, handle, self.device)?;
+        if !layout.is_loaded() {
+            caller::answer(send::cuFuncLoad(&caller, handle))?;
+            layout = ask(&caller, handle, self.device)?;
+        }
+        Ok(self.layout.get_or_init(|| layout))
+    }
+
+    /// An attribute, which a function that is not loaded has not.
+    fn attribute(&self, handle: Handle, attribute: i32) -> Result<i32, CUresult> {
+        if let Some(layout) = self.layout.get() {
+            return layout.attribute(attribute);
+        }
+        let layout = ask(&caller::enter()?, handle, self.device)?;
+        if layout.is_loaded() {
+            self.layout.get_or_init(|| layout).attribute(attribute)
+        } else {
+            layout.attribute(attribute)
         }
     }
 }
@@ -257,7 +281,7 @@ crate::export! {
         caller::session()?;
         pi.check()?;
         let (handle, facts) = function(hfunc)?;
-        pi.set(facts.layout(handle)?.attribute(attrib)?)
+        pi.set(facts.attribute(handle, attrib)?)
     }
 
     /// CUDA Driver API, cuFuncSetAttribute.
