@@ -169,4 +169,24 @@ fn speed() {
             std::hint::black_box(ints.chunks(32).map(|c| c.iter().sum::<i32>()).max());
         }),
     );
+
+    // The cost of a launch: one block, one warp, a kernel that does next to nothing.
+    let module = host.load(KERNELS);
+    let params = &words(&[a, b, c, 0])[..28];
+    for (name, grid) in [("launch", 1u32), ("launch 64", 64)] {
+        let launch = Launch {
+            function: module.function("vadd").unwrap(),
+            grid: [grid, 1, 1],
+            block: [32, 1, 1],
+            cluster: [1; 3],
+            dynamic_shared_bytes: 0,
+            params,
+            cooperative: false,
+            stack_bytes: 0,
+            max_workers: 0,
+            grid_id: 1,
+        };
+        let ours = time(|| (0..1000).for_each(|_| run(&module, &launch, &host, &AtomicBool::new(false)).unwrap()));
+        println!("{name:12} {ours:9.2} µs each");
+    }
 }

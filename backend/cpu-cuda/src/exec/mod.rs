@@ -199,7 +199,14 @@ impl Run<'_> {
         cluster: [u32; 3],
     ) -> bool {
         let size = context.cluster_size as usize;
-        let mut last = vec![Round::Ready; blocks.len()];
+        let mut single = [Round::Ready];
+        let mut several = Vec::new();
+        let last: &mut [Round] = if blocks.len() == 1 {
+            &mut single
+        } else {
+            several.resize(blocks.len(), Round::Ready);
+            &mut several
+        };
         loop {
             let mut busy = false;
             for (n, block) in blocks.iter_mut().enumerate() {
@@ -312,11 +319,23 @@ impl Run<'_> {
 
     /// Puts block `number`'s coordinates into the context. Blocks of a cluster have consecutive numbers.
     fn place(&self, context: &mut Context, number: u64, cluster: [u32; 3]) {
-        let split = |n: u64, shape: [u32; 3]| {
-            let (x, y) = (u64::from(shape[0]), u64::from(shape[1]));
-            [(n % x) as u32, (n / x % y) as u32, (n / x / y) as u32]
+        let split = |n: u64, shape: [u32; 3]| match u32::try_from(n) {
+            // Narrow divisions are several times faster, and there is one for every block.
+            Ok(n) => {
+                let rest = n / shape[0];
+                [n % shape[0], rest % shape[1], rest / shape[1]]
+            }
+            Err(_) => {
+                let (x, y) = (u64::from(shape[0]), u64::from(shape[1]));
+                [(n % x) as u32, (n / x % y) as u32, (n / x / y) as u32]
+            }
         };
         let size = u64::from(context.cluster_size);
+        if size == 1 {
+            context.ctaid = split(number, context.cluster_count);
+            context.cluster_id = context.ctaid;
+            return;
+        }
         let rank = number % size;
         let inner = split(rank, cluster);
         let outer = split(number / size, context.cluster_count);

@@ -241,20 +241,26 @@ impl<'f, 'u, 'p> Emit<'f, 'u, 'p> {
         self.hoist(constant, Constancy::Block);
         let nx = self.entry.ntid[0];
         let ny = self.entry.ntid[1];
-        let rest = self.b.ins().udiv(first, nx);
-        let x = self.b.ins().urem(first, nx);
-        let y = self.b.ins().urem(rest, ny);
-        let z = self.b.ins().udiv(rest, ny);
         let local = self.b.ins().load(I64, fixed(), self.context, field!(local));
         let stride = self.b.ins().load(I64, fixed(), self.context, field!(local_stride));
         let head = self.b.create_block();
         let done = self.b.create_block();
         let run = self.b.create_block();
-        let args: Vec<BlockArg> = [first, x, y, z].map(BlockArg::Value).to_vec();
-        self.b.ins().jump(head, &args);
         for _ in 0..4 {
             self.b.append_block_param(head, I32);
         }
+        // Divisions are slow, and most calls start at the first thread.
+        let inside = self.b.create_block();
+        let none = self.b.ins().iconst(I32, 0);
+        let args: Vec<BlockArg> = [first, none, none, none].map(BlockArg::Value).to_vec();
+        self.b.ins().brif(first, inside, &[], head, &args);
+        self.b.switch_to_block(inside);
+        let rest = self.b.ins().udiv(first, nx);
+        let x = self.b.ins().urem(first, nx);
+        let y = self.b.ins().urem(rest, ny);
+        let z = self.b.ins().udiv(rest, ny);
+        let args: Vec<BlockArg> = [first, x, y, z].map(BlockArg::Value).to_vec();
+        self.b.ins().jump(head, &args);
         self.b.switch_to_block(head);
         let params = self.b.block_params(head).to_vec();
         let linear = params[0];
