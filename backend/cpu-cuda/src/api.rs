@@ -24,6 +24,7 @@ pub mod modules;
 pub mod occupancy;
 pub mod pointers;
 pub mod pools;
+pub mod sharing;
 pub mod streams;
 pub mod textures;
 pub mod virtual_memory;

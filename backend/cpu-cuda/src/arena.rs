@@ -164,6 +164,11 @@ impl Arena {
         self.capacity.saturating_sub(self.read().used)
     }
 
+    /// The descriptor of the memory file.
+    pub fn file(&self) -> i32 {
+        self.file.as_raw_fd()
+    }
+
     /// The arena as the engine sees it.
     pub fn view(&self) -> engine::Arena {
         engine::Arena { base: self.base, len: self.length, granules: self.granules }

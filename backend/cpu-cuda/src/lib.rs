@@ -41,6 +41,7 @@ pub mod module;
 pub mod op;
 pub mod pool;
 mod ptx;
+pub mod sharing;
 pub mod status;
 pub mod stream;
 pub mod texture;

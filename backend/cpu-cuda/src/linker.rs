@@ -53,7 +53,7 @@ impl Linker {
             INPUT_CUBIN if !bytes.starts_with(b"\x7fELF") => image::in_bytes(bytes, capability),
             INPUT_CUBIN => Err(Status::NO_BINARY_FOR_GPU),
             INPUT_LIBRARY if name.contains("cudadevrt") => Ok(DEVICE_RUNTIME.as_bytes().to_vec()),
-            ..=INPUT_LAST => Err(Status::NOT_SUPPORTED),
+            3..=INPUT_LAST => Err(Status::NOT_SUPPORTED),
             _ => Err(Status::INVALID_VALUE),
         };
         let checked = text.and_then(|text| {

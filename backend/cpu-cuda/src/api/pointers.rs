@@ -42,6 +42,7 @@ struct Known {
     managed: bool,
     pool: u64,
     sync_memops: bool,
+    shareable: bool,
 }
 
 fn known(address: u64) -> Option<Known> {
@@ -54,6 +55,7 @@ fn known(address: u64) -> Option<Known> {
         managed: matches!(found.kind, Kind::Managed | Kind::ManagedVariable),
         pool: if let Kind::Pool(pool) = found.kind { pool } else { 0 },
         sync_memops: found.sync_memops,
+        shareable: found.kind == Kind::Device,
     };
     let arena = driver::arena().ok()?;
     if let Some(found) = arena.find(address) {
@@ -64,7 +66,7 @@ fn known(address: u64) -> Option<Known> {
     }
     let range = host_memory::find(address)?;
     let (base, size, context, id) = (range.base, range.size, range.context, range.id);
-    Some(Known { base, size, context, id, host: true, managed: false, pool: 0, sync_memops: false })
+    Some(Known { base, size, context, id, host: true, managed: false, pool: 0, sync_memops: false, shareable: false })
 }
 
 /// The value of an attribute and its bytes.
@@ -80,7 +82,8 @@ fn value(attribute: u32, address: u64, known: &Known) -> Answer<(u64, u8)> {
         BUFFER_ID => (known.id, 8),
         IS_MANAGED => (u64::from(known.managed), 4),
         DEVICE_ORDINAL => (0, 4),
-        IPC_CAPABLE | RDMA_CAPABLE | DECOMPRESS_CAPABLE => (0, 4),
+        IPC_CAPABLE => (u64::from(known.shareable), 4),
+        RDMA_CAPABLE | DECOMPRESS_CAPABLE => (0, 4),
         RANGE_START | MAPPING_BASE => (known.base, 8),
         RANGE_SIZE | MAPPING_SIZE => (known.size, 8),
         MAPPED => (1, 4),
