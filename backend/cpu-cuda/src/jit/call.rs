@@ -15,10 +15,21 @@ use crate::ptx::types::{Special, Type};
 type V = ir::Value;
 
 impl Emit<'_, '_, '_> {
-    /// A block of parameters on the host's stack.
-    fn buffer(&mut self, bytes: u32) -> V {
-        let data = StackSlotData::new(StackSlotKind::ExplicitSlot, bytes.max(8).next_multiple_of(16), 4);
-        let slot = self.b.create_sized_stack_slot(data);
+    /// Memory on the host's stack for one call: 0 for parameters, 1 for results, 2 for records. All calls of a function
+    /// share it, so that its frame stays small however many there are.
+    pub fn scratch(&mut self, which: usize, bytes: u32) -> V {
+        let bytes = bytes.max(8).next_multiple_of(16);
+        let slot = match self.scratch[which] {
+            Some(slot) => slot,
+            None => {
+                let data = StackSlotData::new(StackSlotKind::ExplicitSlot, bytes, 4);
+                let slot = self.b.create_sized_stack_slot(data);
+                self.scratch[which] = Some(slot);
+                slot
+            }
+        };
+        let data = &mut self.b.func.sized_stack_slots[slot];
+        data.size = data.size.max(bytes);
         self.b.ins().stack_addr(I64, slot, 0)
     }
 
@@ -43,8 +54,8 @@ impl Emit<'_, '_, '_> {
         let (params, returned) = inline::shapes(callee, self.unit.program);
         let (_, param_bytes) = Signature::layout(&params);
         let (_, result_bytes) = Signature::layout(&returned);
-        let params = self.buffer(param_bytes);
-        let returned = self.buffer(result_bytes);
+        let params = self.scratch(0, param_bytes);
+        let returned = self.scratch(1, result_bytes);
         // What the caller does not pass, the callee must not find: zero both blocks.
         for (block, bytes) in [(params, param_bytes), (returned, result_bytes)] {
             let zero = self.iconst(64, 0);

@@ -92,6 +92,7 @@ pub struct Emit<'f, 'u, 'p> {
     pub(super) waits: bool,
     pub(super) offsets: Vec<u32>,
     pub(super) frame_bytes: u32,
+    pub(super) scratch: [Option<ir::StackSlot>; 3],
     /// Points where threads wait.
     pub sites: Vec<Site>,
     pub(super) resumes: Vec<ir::Block>,
@@ -218,6 +219,7 @@ impl<'f, 'u, 'p> Emit<'f, 'u, 'p> {
             fault_block,
             waits,
             frame_bytes: 0,
+            scratch: [None; 3],
             sites: vec![Site::Start],
             resumes: Vec::new(),
         };

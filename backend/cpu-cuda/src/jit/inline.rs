@@ -280,6 +280,7 @@ struct Plan {
     parts: Vec<(i64, Type, Reg)>,
     memory: bool,
     frame: i64,
+    size: u32,
 }
 
 impl Plan {
@@ -293,6 +294,7 @@ impl Plan {
     }
 
     fn settle(&mut self, size: u32) {
+        self.size = size;
         self.parts.sort_by_key(|p| p.0);
         let mut end = 0;
         for part in &self.parts {
@@ -345,7 +347,7 @@ fn rewrite(mut inst: Inst, plans: &[Plan], program: &Program, out: &mut Vec<Inst
             for ((&slot, &offset), &(size, _)) in list.iter().zip(&offsets).zip(items) {
                 let plan = &plans[slot as usize];
                 if plan.memory {
-                    parts.push(CallPart::Frame { offset, frame: plan.frame as u32, size });
+                    parts.push(CallPart::Frame { offset, frame: plan.frame as u32, size: size.min(plan.size) });
                     continue;
                 }
                 // What the callee has no room for it does not see.

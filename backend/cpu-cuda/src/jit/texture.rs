@@ -1,7 +1,7 @@
 //! Texture and surface instructions: operands go to a record on the stack, `runtime` asks the driver API.
 
 use cranelift_codegen::ir::types::{I8, I16, I32, I64};
-use cranelift_codegen::ir::{self, InstBuilder, MemFlagsData, StackSlotData, StackSlotKind};
+use cranelift_codegen::ir::{self, InstBuilder, MemFlagsData};
 
 use crate::engine::{Geometry, TextureQuery};
 use crate::jit::emit::Emit;
@@ -23,8 +23,7 @@ fn dimensions(geometry: Geometry) -> usize {
 
 impl Emit<'_, '_, '_> {
     fn record(&mut self, bytes: u32) -> ir::Value {
-        let slot = self.b.create_sized_stack_slot(StackSlotData::new(StackSlotKind::ExplicitSlot, bytes, 4));
-        self.b.ins().stack_addr(I64, slot, 0)
+        self.scratch(2, bytes)
     }
 
     fn put(&mut self, record: ir::Value, at: usize, value: Value) {

@@ -117,7 +117,9 @@ fn new_module() -> Result<JITModule, CompileError> {
         ("use_colocated_libcalls", "false"),
         ("is_pic", "false"),
         ("enable_verifier", if cfg!(debug_assertions) { "true" } else { "false" }),
-        ("enable_probestack", "false"),
+        // A frame that does not fit the stack must meet the guard page, not what lies behind it.
+        ("enable_probestack", "true"),
+        ("probestack_strategy", "inline"),
         ("unwind_info", "false"),
     ] {
         flags.set(name, value).map_err(internal)?;
