@@ -1,4 +1,4 @@
-//! Copies: from what a program describes to a checked [`Copy`], and the way it is carried out.
+//! Copies: from what a program describes to a checked [`Copy`](struct@crate::op::Copy), and the way it is carried out.
 //!
 //! Both ends are judged by what the pointers are, not by the name of the call. Device and page-locked ranges are checked
 //! to the byte; other host ranges are the program's word.

@@ -1,6 +1,6 @@
 //! The edge to C: what every exported function goes through.
 //!
-//! [`cuda!`] makes the exports. A body is ordinary Rust that gives an [`Answer`]; the edge turns it into a `CUresult`,
+//! `cuda!` makes the exports. A body is ordinary Rust that gives an [`Answer`]; the edge turns it into a `CUresult`,
 //! keeps panics inside, asks for cuInit first, and, for the `_ptsz` and `_ptds` names, makes the null stream mean the
 //! calling thread's own default stream. Names that no body stands behind are printed by `build.rs` and come to
 //! [`unsupported`].

@@ -2,7 +2,7 @@
 //!
 //! A thread is added when work is ready and none is idle, and leaves after a few idle seconds; a process that uses no
 //! device work has none. An operation may block (host functions, waits for a value), so the number follows the ready
-//! work, up to [`MOST`]. The threads take no signals: those belong to the program.
+//! work, up to `MOST`. The threads take no signals: those belong to the program.
 
 use std::cell::Cell;
 use std::collections::VecDeque;

@@ -1,7 +1,7 @@
 //! Textures and surfaces: memory seen through a sampler.
 //!
 //! A texture object, or what a texture reference is bound to, is a [`Texture`]: levels of texels and how to sample them.
-//! Kernels name it by its handle, which is checked on every fetch. Sampling itself is in [`sample`].
+//! Kernels name it by its handle, which is checked on every fetch. Sampling itself is in `sample.rs`.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
