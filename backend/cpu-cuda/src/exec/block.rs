@@ -7,7 +7,7 @@ use crate::jit::runtime::Host;
 use crate::jit::unit::{Kernel, Site};
 use crate::ptx::ir::BarrierReduce;
 
-/// Memory aligned to 16 bytes... and to 1024, the largest alignment a variable may ask for.
+/// Memory aligned to 1024 bytes, the largest alignment a variable may ask for.
 #[derive(Default)]
 pub struct Aligned {
     bytes: Vec<u8>,

@@ -110,7 +110,7 @@ impl Emit<'_, '_, '_> {
         Place { base: self.b.block_params(good)[0], offset: 0 }
     }
 
-    /// Whether `bytes` aligned bytes at `offset` are below `len`, a multiple of 16... or of `bytes`.
+    /// Whether `offset` is a multiple of `bytes` and that many bytes from there end before `len`.
     fn inside(&mut self, offset: ir::Value, len: ir::Value, bytes: u32) -> ir::Value {
         let log = i64::from(bytes.trailing_zeros());
         if log == 0 {

@@ -106,11 +106,8 @@ pub fn alu(p: &mut BodyParser<'_, '_, '_>, mut m: Mods<'_>, ops: &[Raw]) -> Resu
     for (raw, ty) in ops[1..].iter().zip(types) {
         src.push(p.src(raw, ty, false)?);
     }
-    // `shfl`-like second result of a carry: the flag register, read and written as its neighbours say.
-    let mut dst = vec![match &ops[0] {
-        Raw::Pair(a, _) => *a,
-        raw => p.dst(raw, result, false)?,
-    }];
+    // The flag register of a carry is one more source and one more result.
+    let mut dst = vec![p.dst(&ops[0], result, false)?];
     if let (
         Alu::AddCarry { take, give }
         | Alu::SubCarry { take, give }

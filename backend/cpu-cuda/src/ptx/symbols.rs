@@ -41,7 +41,7 @@ pub struct FunctionEntry {
     pub signature: u32,
     /// Information and code once defined.
     pub definition: Option<(FunctionInfo, Body)>,
-    /// A weak definition, which another may replace... it does not: the first stays.
+    /// The definition is weak: further ones are skipped.
     pub weak: bool,
     /// Address taken.
     pub address_taken: bool,
