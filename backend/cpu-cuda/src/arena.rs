@@ -8,7 +8,7 @@
 //! Writers of the granule map hold the lock; kernels read single bytes without it. An access that races with the free of
 //! its own memory reaches mapped memory of this arena in every case, and nothing else.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
@@ -77,6 +77,8 @@ struct State {
     by_length: BTreeSet<(u64, u64)>,
     live: BTreeMap<u64, Allocation>,
     used: u64,
+    /// Bytes in use by pool.
+    by_pool: HashMap<u64, u64>,
 }
 
 /// The device memory of this process.
@@ -150,6 +152,7 @@ impl Arena {
             by_length: BTreeSet::from([(free, start)]),
             live: BTreeMap::new(),
             used: 0,
+            by_pool: HashMap::new(),
         };
         Arena { base, length, granules, capacity, file, state: RwLock::new(state), next_id: AtomicU64::new(1) }
     }
@@ -205,6 +208,9 @@ impl Arena {
         if kind.counts() {
             state.used += bytes;
         }
+        if let Kind::Pool(pool) = kind {
+            *state.by_pool.entry(pool).or_default() += size;
+        }
         let id = self.next_id.fetch_add(1, Ordering::Relaxed);
         state.live.insert(at, Allocation { base: at, size, kind, context, id, sync_memops: false });
         if kind != Kind::Reserved {
@@ -222,6 +228,11 @@ impl Arena {
         let bytes = gone.size.max(1).next_multiple_of(GRANULE_BYTES);
         if gone.kind.counts() {
             state.used = state.used.saturating_sub(bytes);
+        }
+        if let Kind::Pool(pool) = gone.kind
+            && let Some(used) = state.by_pool.get_mut(&pool)
+        {
+            *used = used.saturating_sub(gone.size);
         }
         self.mark(address, bytes, false);
         self.give_back(address, bytes);
@@ -275,9 +286,9 @@ impl Arena {
         state.live.get_mut(&base).map(change).ok_or(Status::INVALID_VALUE)
     }
 
-    /// Bytes and number of the live allocations that `which` picks.
-    pub fn total(&self, which: impl Fn(&Allocation) -> bool) -> u64 {
-        self.read().live.values().filter(|a| which(a)).map(|a| a.size).sum()
+    /// Bytes that a pool has in use.
+    pub fn used_by_pool(&self, pool: u64) -> u64 {
+        self.read().by_pool.get(&pool).copied().unwrap_or(0)
     }
 
     /// Charges memory that is not an allocation of its own (physical memory to be mapped), or refuses.

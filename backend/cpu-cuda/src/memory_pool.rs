@@ -7,7 +7,6 @@ use std::sync::Mutex;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::arena::Kind;
 use crate::driver;
 use crate::handle::{Handle, Object, object};
 use crate::status::{Answer, Status};
@@ -42,7 +41,7 @@ impl Pool {
 
     /// Bytes in use.
     pub fn used(&self) -> Answer<u64> {
-        Ok(driver::arena()?.total(|allocation| allocation.kind == Kind::Pool(self.handle.0)))
+        Ok(driver::arena()?.used_by_pool(self.handle.0))
     }
 
     /// Notes that `bytes` are being allocated; refuses what is above the pool's limit.
