@@ -111,6 +111,12 @@ impl Window {
         Some(unsafe { self.base.add(start) })
     }
 
+    /// The staging area's first byte and its length.
+    pub(crate) fn staging_area(&self) -> (*mut u8, usize) {
+        // SAFETY: the window is at least WINDOW_BYTES_MIN long, where the staging area begins.
+        (unsafe { self.base.add(STAGING_OFFSET) }, self.bytes - STAGING_OFFSET)
+    }
+
     /// Says that the worker serves the ring.
     pub(crate) fn set_ready(&self) {
         let header = self.header();

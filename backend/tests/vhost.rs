@@ -15,9 +15,9 @@ use wire::device::{
     REQUEST_OPEN, REQUEST_PIN, REQUEST_UNPIN, RESPONSE_DEAD, RESPONSE_INVALID, RESPONSE_NO_WORKER, RESPONSE_OK,
 };
 use wire::payload::{Buffer, Full, Writer};
-use wire::window::{STATE_DEAD, STATE_READY, WINDOW_BYTES_MIN};
+use wire::window::{STATE_DEAD, STATE_READY, WINDOW_BYTES_VIRTIO};
 
-const PAGES: u32 = (WINDOW_BYTES_MIN / 4096) as u32;
+const PAGES: u32 = (WINDOW_BYTES_VIRTIO / 4096) as u32;
 
 fn start() -> Front {
     Front::start(&["--socket-path", "FOLDER/vhost", "--max-sessions", "4"])

@@ -588,7 +588,7 @@ trait Memory {
     /// Copies to the device; answered when the source may change.
     #[call(130, wait)] #[block] #[by_hand(both)]
     fn cuMemcpyHtoD_v2(dstDevice: CUdeviceptr, #[len(ByteCount)] srcHost: &[u8], ByteCount: usize);
-    /// The same for bytes in the frame: nobody waits, and what follows in the ring finds the data there.
+    /// The same for bytes in the frame or in staging: nobody waits, and what follows in the ring finds the data there.
     #[call(131, post)] #[by_hand(both)]
     fn gpuferryMemcpyHtoD(dstDevice: CUdeviceptr, #[len(ByteCount)] srcHost: &[u8], ByteCount: usize);
     /// Copies from the device; answered when the data is there.
@@ -597,7 +597,8 @@ trait Memory {
     /// Copies on the device.
     #[call(133, post)] #[ptds(cuMemcpyDtoDAsync_v2)]
     fn cuMemcpyDtoD_v2(#[device(ByteCount)] dstDevice: CUdeviceptr, #[device(ByteCount)] srcDevice: CUdeviceptr, ByteCount: usize);
-    /// Copies to the device in a stream, from bytes in the frame.
+    /// Copies to the device in a stream, from bytes in the frame, or from staging that stays as it is until a later copy of this
+    /// stream has been answered.
     #[call(134, post)] #[by_hand(both)]
     fn cuMemcpyHtoDAsync_v2(dstDevice: CUdeviceptr, #[len(ByteCount)] srcHost: &[u8], ByteCount: usize, hStream: CUstream);
     /// The same from staging or a lease; answered when the source may change.
@@ -611,6 +612,12 @@ trait Memory {
         ByteCount: usize,
         hStream: CUstream,
     );
+    /// Copies from the device into staging at that offset of the window: what follows in the ring finds the data there.
+    #[call(146, post)] #[by_hand(host)]
+    fn gpuferryStageFromDevice(offset: u64, srcDevice: CUdeviceptr, ByteCount: usize);
+    /// The same in a stream; the data is there when a later copy of this stream has been answered.
+    #[call(147, post)] #[by_hand(host)]
+    fn gpuferryStageFromDeviceAsync(offset: u64, srcDevice: CUdeviceptr, ByteCount: usize, hStream: CUstream);
     /// Copies on the device in a stream.
     #[call(137, post)] #[ptsz]
     fn cuMemcpyDtoDAsync_v2(

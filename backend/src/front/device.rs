@@ -20,7 +20,7 @@ use vmm_sys_util::event::{EventConsumer, EventFlag, EventNotifier, new_event_con
 use wire::device::{
     Config, DEVICE_MAJOR, DEVICE_MINOR, MAGIC, MAX_PIN_PAGES, QUEUE_CONTROL, QUEUE_COUNT, QUEUE_DOORBELL, QUEUE_EVENT,
 };
-use wire::window::WINDOW_BYTES_MIN;
+use wire::window::WINDOW_BYTES_VIRTIO;
 
 use super::nursery::Nursery;
 use super::queues::Queues;
@@ -69,7 +69,7 @@ impl Device {
     pub fn new(nursery: Arc<Nursery>) -> io::Result<Device> {
         let limits = Limits {
             max_sessions: nursery.max_sessions(),
-            window_bytes: WINDOW_BYTES_MIN as u32,
+            window_bytes: WINDOW_BYTES_VIRTIO as u32,
             max_pin_pages: MAX_PIN_PAGES,
         };
         let config = Config {

@@ -120,6 +120,11 @@ impl Memory {
         lock(&self.leases).get(&number).cloned()
     }
 
+    /// The window's whole staging area: first byte and length, 0 for none.
+    pub fn staging(&self) -> (*mut u8, usize) {
+        self.window.staging_area()
+    }
+
     /// Where the bytes of a buffer lie that is staged or leased. The pieces are in order and keep the lease alive.
     ///
     /// # Errors

@@ -80,6 +80,11 @@ pub fn origin() -> Origin {
     origin
 }
 
+/// Whether no other thread of the process has made a call: then a call that sleeps on the worker's ring holds nobody up.
+pub fn is_alone() -> bool {
+    THREADS.load(Ordering::Relaxed) <= 2
+}
+
 /// Sets the calling thread's state.
 #[inline]
 pub fn set_origin(origin: Origin) {

@@ -2,9 +2,9 @@
 //! the device knows device memory and page-locked memory by their addresses; all else is the program's pageable memory, whose
 //! bytes travel.
 //!
-//! A copy from pageable memory that fits the frame is posted: the bytes have left the program's memory when the call returns, and
-//! the worker copies them before it takes what follows in the ring. Every other copy with a pageable side waits, as it does
-//! natively.
+//! A copy from pageable memory that fits the frame is posted where that holds nobody up: the bytes have left the program's memory
+//! when the call returns, and the worker copies them before it takes what follows in the ring. Every other copy with a pageable
+//! side waits, as it does natively; of a large one the parts in the middle are posted ([`rt::Turn`]).
 
 use crate::CUresult;
 use crate::caller::{self, Caller, trouble};
@@ -14,7 +14,7 @@ use crate::ranges::{self, Kind};
 use crate::status::CUDA_ERROR_INVALID_VALUE;
 use crate::stream;
 use core::ffi::c_void;
-use rt::{Buffer, INLINE_BYTES};
+use rt::{Buffer, Turn};
 
 /// What a side of a copy is said to be by the function's name.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -69,18 +69,25 @@ struct Copy {
 }
 
 impl Copy {
+    /// Whether parts may be posted: without a stream the worker makes such a copy in the ring, where it may have to wait for the
+    /// device, and another thread's calls would wait with it (`design.md` D7).
+    fn may_post(&self) -> bool {
+        self.stream.is_some() || caller::is_alone()
+    }
+
     fn send_pageable(&self, caller: &Caller) -> CUresult {
         let data = self.from as *const u8;
         // A destination that only the host can judge is waited for, so that its refusal comes with this call.
-        let posted = self.bytes <= INLINE_BYTES && (self.stream.is_some() || ranges::find(self.to).is_some());
+        let posted = self.may_post() && (self.stream.is_some() || ranges::find(self.to).is_some());
         // SAFETY: the program's memory, good for reading while the exported function runs (CUDA Driver API, cuMemcpy).
         unsafe {
-            caller.session.input_parts(data, self.bytes, trouble, |part, offset| {
+            caller.session.input_parts(data, self.bytes, trouble, |part, offset, turn| {
                 let to = self.to + offset as u64;
+                let post = turn == Turn::Post && posted;
                 match self.stream {
-                    Some(stream) if posted => send::cuMemcpyHtoDAsync_v2(caller, to, part, stream),
+                    Some(stream) if post => send::cuMemcpyHtoDAsync_v2(caller, to, part, stream),
                     Some(stream) => send::gpuferryMemcpyHtoDAsync(caller, to, part, stream),
-                    None if posted => send::gpuferryMemcpyHtoD(caller, to, part),
+                    None if post => send::gpuferryMemcpyHtoD(caller, to, part),
                     None => send::cuMemcpyHtoD_v2(caller, to, part),
                 }
             })
@@ -89,14 +96,21 @@ impl Copy {
 
     fn fetch_pageable(&self, caller: &Caller) -> CUresult {
         let data = self.to as *mut u8;
+        let posted = self.may_post();
         // SAFETY: the program's memory, good for writing while the exported function runs (CUDA Driver API, cuMemcpy).
         unsafe {
-            caller.session.output_parts(data, self.bytes, trouble, |part: Buffer<'_>, offset, memory| {
+            caller.session.output_parts(data, self.bytes, trouble, |part: Buffer<'_>, offset, memory, turn| {
                 let from = self.from + offset as u64;
                 let memory = memory.unwrap_or(&mut []);
-                match self.stream {
-                    Some(stream) => send::cuMemcpyDtoHAsync_v2(caller, part, memory, from, stream),
-                    None => send::cuMemcpyDtoH_v2(caller, part, memory, from),
+                match (part, self.stream) {
+                    (Buffer::Staging { offset, bytes }, stream) if turn == Turn::Post && posted => match stream {
+                        Some(stream) => {
+                            send::gpuferryStageFromDeviceAsync(caller, offset, from, bytes as usize, stream)
+                        }
+                        None => send::gpuferryStageFromDevice(caller, offset, from, bytes as usize),
+                    },
+                    (_, Some(stream)) => send::cuMemcpyDtoHAsync_v2(caller, part, memory, from, stream),
+                    (_, None) => send::cuMemcpyDtoH_v2(caller, part, memory, from),
                 }
             })
         }

@@ -63,7 +63,7 @@ fn complete(state: u64) -> Result<(*const u8, usize), CUresult> {
     let mut image = vec![0; bytes as usize];
     // SAFETY: the memory is this function's own.
     let status = unsafe {
-        caller.session.output_parts(image.as_mut_ptr(), image.len(), caller::trouble, |part, offset, memory| {
+        caller.session.output_parts(image.as_mut_ptr(), image.len(), caller::trouble, |part, offset, memory, _| {
             send::gpuferryLinkRead(&caller, handle, offset as u64, part, memory.unwrap_or(&mut []))
         })
     };

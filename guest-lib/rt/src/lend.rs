@@ -1,9 +1,10 @@
 //! Bulk data: how a call's buffer reaches the worker, and memory that both sides keep mapped.
 //!
-//! Small data travels in the frame or the reply. Larger data is lent: over the virtio carrier the module pins the caller's own
-//! pages and the worker reads or writes them in place; over the local carrier it passes through chunks of the window's staging
-//! area, or, where one piece is needed, through a memory file. A lease ends when its guard is dropped, which its owner does only
-//! when the call that uses it has been answered.
+//! Small data travels in the frame or the reply. Larger data passes through chunks of the window's staging area, several at a time
+//! so that this process fills or empties some while the worker copies others. Over the virtio carrier the largest is lent instead:
+//! the module pins the caller's own pages and the worker reads or writes them in place. Where one piece is needed the local
+//! carrier lends a memory file. A lease ends when its guard is dropped, which its owner does only when the call that uses it has
+//! been answered.
 
 use std::fs::File;
 use std::io;
@@ -26,6 +27,10 @@ pub const INLINE_BYTES: usize = 16 * 1024;
 const REPLY_BYTES: usize = MAX_REPLY_BYTES - 4;
 /// Bytes of one chunk of the staging area.
 const CHUNK_BYTES: usize = 1 << 20;
+/// Most chunks that one copy fills before it waits.
+const BATCH: usize = 8;
+/// Bytes from which pinning pages is worth its two requests to the host.
+const LEND_FROM: usize = 2 << 20;
 /// Bytes of one part of a large buffer that is lent by pinning.
 const LEND_PART_BYTES: usize = 32 << 20;
 /// Most bytes of one lease.
@@ -56,7 +61,16 @@ impl Access {
     }
 }
 
-/// The staging area in chunks, for the local carrier.
+/// What a part of a copy asks of the call that carries it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Turn {
+    /// The call may be posted: the part lies in the frame, or a later part of the same copy is waited for.
+    Post,
+    /// The call must be answered when the part, and every part before, has been copied.
+    Wait,
+}
+
+/// The staging area in chunks.
 #[derive(Debug)]
 pub(crate) struct Chunks {
     free: Mutex<Vec<usize>>,
@@ -68,46 +82,77 @@ impl Chunks {
         Chunks { free: Mutex::new((0..staging_bytes / CHUNK_BYTES).rev().collect()), given: Condvar::new() }
     }
 
-    fn take(&self) -> usize {
+    /// Takes as many of `wanted` chunks as are free, at least one, at once: no thread waits with chunks in its hands.
+    fn take(&self, wanted: usize) -> Vec<usize> {
         let mut free = self.free.lock().unwrap_or_else(PoisonError::into_inner);
-        loop {
-            match free.pop() {
-                Some(chunk) => return chunk,
-                None => free = self.given.wait(free).unwrap_or_else(PoisonError::into_inner),
-            }
+        while free.is_empty() {
+            free = self.given.wait(free).unwrap_or_else(PoisonError::into_inner);
         }
+        let kept = free.len().saturating_sub(wanted);
+        free.split_off(kept)
     }
 
-    fn give(&self, chunk: usize) {
-        self.free.lock().unwrap_or_else(PoisonError::into_inner).push(chunk);
-        self.given.notify_one();
+    /// As [`Chunks::take`], but never waits, and leaves one for others.
+    fn take_spare(&self, wanted: usize) -> Option<Vec<usize>> {
+        let mut free = self.free.lock().unwrap_or_else(PoisonError::into_inner);
+        let kept = free.len().saturating_sub(wanted);
+        (free.len() > 1).then(|| free.split_off(kept.max(1)))
+    }
+
+    fn give(&self, chunks: &[usize]) {
+        self.free.lock().unwrap_or_else(PoisonError::into_inner).extend(chunks);
+        self.given.notify_all();
     }
 }
 
-/// A chunk of the staging area, given back on drop.
-struct Chunk<'a> {
+/// Consecutive parts of a copy and the chunks that they pass through, given back on drop.
+struct Batch<'a> {
     session: &'a Session,
-    index: usize,
+    chunks: Vec<usize>,
+    /// Where the first part lies in the copy, and the bytes of all.
+    offset: usize,
+    bytes: usize,
 }
 
-impl<'a> Chunk<'a> {
-    fn take(session: &'a Session) -> Chunk<'a> {
-        Chunk { session, index: session.chunks.take() }
+impl<'a> Batch<'a> {
+    /// For what comes from `offset` on in a copy of `bytes`, as much as there are chunks for, at most `most`.
+    fn take(session: &'a Session, offset: usize, bytes: usize, most: usize) -> Batch<'a> {
+        let left = bytes - offset;
+        Batch::of(session, session.chunks.take(left.div_ceil(CHUNK_BYTES).min(most)), offset, left)
     }
 
-    fn memory(&self) -> *mut u8 {
-        // SAFETY: chunks are whole chunks of the staging area.
-        unsafe { self.session.window.staging().add(self.index * CHUNK_BYTES) }
+    /// As [`Batch::take`], without waiting: for a thread that has chunks in its hands.
+    fn take_spare(session: &'a Session, offset: usize, bytes: usize) -> Option<Batch<'a>> {
+        let left = bytes - offset;
+        let chunks = session.chunks.take_spare(left.div_ceil(CHUNK_BYTES).min(BATCH))?;
+        Some(Batch::of(session, chunks, offset, left))
     }
 
-    fn buffer(&self, bytes: usize) -> Buffer<'static> {
-        Buffer::Staging { offset: (STAGING_OFFSET + self.index * CHUNK_BYTES) as u64, bytes: bytes as u64 }
+    fn of(session: &'a Session, chunks: Vec<usize>, offset: usize, left: usize) -> Batch<'a> {
+        let bytes = left.min(chunks.len() * CHUNK_BYTES);
+        Batch { session, chunks, offset, bytes }
+    }
+
+    fn end(&self) -> usize {
+        self.offset + self.bytes
+    }
+
+    /// The parts: chunk's memory, where it lies for the worker, offset in the copy, bytes.
+    fn parts(&self) -> impl Iterator<Item = (*mut u8, Buffer<'static>, usize, usize)> + '_ {
+        self.chunks.iter().enumerate().map(|(at, chunk)| {
+            let part = CHUNK_BYTES.min(self.bytes - at * CHUNK_BYTES);
+            let offset = STAGING_OFFSET + chunk * CHUNK_BYTES;
+            let buffer = Buffer::Staging { offset: offset as u64, bytes: part as u64 };
+            // SAFETY: chunks are whole chunks of the staging area.
+            let memory = unsafe { self.session.window.staging().add(chunk * CHUNK_BYTES) };
+            (memory, buffer, self.offset + at * CHUNK_BYTES, part)
+        })
     }
 }
 
-impl Drop for Chunk<'_> {
+impl Drop for Batch<'_> {
     fn drop(&mut self) {
-        self.session.chunks.give(self.index);
+        self.session.chunks.give(&self.chunks);
     }
 }
 
@@ -237,9 +282,8 @@ impl Session {
         }
     }
 
-    /// Sends `bytes` at `data` part by part: `each` gets a part and its offset, makes a call that is answered when the part has
-    /// been read (an [`Buffer::Inline`] part may be posted), and returns its status. Stops at the first that is not 0.
-    /// `trouble` is the status where memory cannot be lent.
+    /// Sends `bytes` at `data` part by part: `each` gets a part, its offset and whether it may be posted, and returns the call's
+    /// status. Stops at the first that is not 0. `trouble` is the status where memory cannot be lent.
     ///
     /// # Safety
     /// `data` must be valid for reads of `bytes`.
@@ -248,42 +292,43 @@ impl Session {
         data: *const u8,
         bytes: usize,
         trouble: impl Fn(LendError) -> i32,
-        mut each: impl FnMut(Buffer<'_>, usize) -> i32,
+        mut each: impl FnMut(Buffer<'_>, usize, Turn) -> i32,
     ) -> i32 {
         self.counters.bytes_out.fetch_add(bytes as u64, Ordering::Relaxed);
         if bytes <= INLINE_BYTES {
             // SAFETY: the caller's promise; an empty slice takes any pointer that is not null.
             let memory = if bytes == 0 { &[] } else { unsafe { std::slice::from_raw_parts(data, bytes) } };
-            return each(Buffer::Inline(memory), 0);
+            return each(Buffer::Inline(memory), 0, Turn::Post);
         }
-        let part_bytes = self.part_bytes();
-        let mut offset = 0;
-        while offset < bytes {
-            let part = part_bytes.min(bytes - offset);
-            let from = data.wrapping_add(offset);
-            let status = match &self.link {
+        if let Some(part_bytes) = self.lend_parts(bytes) {
+            return each_part(bytes, part_bytes, |offset, part| {
                 // SAFETY: within the caller's memory; the lease ends after the call.
-                Link::Virtio(_) => match unsafe { self.lend(from, part, Access::Read) } {
-                    Ok(lease) => each(lease.buffer(0, part), offset),
+                match unsafe { self.lend(data.wrapping_add(offset), part, Access::Read) } {
+                    Ok(lease) => each(lease.buffer(0, part), offset, Turn::Wait),
                     Err(error) => trouble(error),
-                },
-                Link::Local(_) => {
-                    let chunk = Chunk::take(self);
-                    // SAFETY: within the caller's memory, into a chunk that is this thread's alone.
-                    unsafe { std::ptr::copy_nonoverlapping(from, chunk.memory(), part) };
-                    each(chunk.buffer(part), offset)
                 }
-            };
-            if status != 0 {
-                return status;
+            });
+        }
+        let mut done = 0;
+        while done < bytes {
+            let batch = Batch::take(self, done, bytes, BATCH);
+            for (memory, buffer, offset, part) in batch.parts() {
+                // SAFETY: within the caller's memory, into a chunk that is this thread's alone.
+                unsafe { std::ptr::copy_nonoverlapping(data.add(offset), memory, part) };
+                // The first waits so that earlier work of the device does not hold up the ring.
+                let turn = if offset == 0 || offset + part == batch.end() { Turn::Wait } else { Turn::Post };
+                let status = each(buffer, offset, turn);
+                if status != 0 {
+                    return status;
+                }
             }
-            offset += part;
+            done = batch.end();
         }
         0
     }
 
-    /// Fetches `bytes` to `data` part by part: `each` gets a place, the offset, and for [`Buffer::Reply`] where the reply's bytes
-    /// go; it makes a waited call and returns its status. Stops at the first that is not 0.
+    /// Fetches `bytes` to `data` part by part: `each` gets a place, the offset, for [`Buffer::Reply`] where the reply's bytes go,
+    /// and whether the call may be posted; it returns the call's status. Stops at the first that is not 0.
     ///
     /// # Safety
     /// `data` must be valid for writes of `bytes`.
@@ -292,48 +337,62 @@ impl Session {
         data: *mut u8,
         bytes: usize,
         trouble: impl Fn(LendError) -> i32,
-        mut each: impl FnMut(Buffer<'_>, usize, Option<&mut [u8]>) -> i32,
+        mut each: impl FnMut(Buffer<'_>, usize, Option<&mut [u8]>, Turn) -> i32,
     ) -> i32 {
         self.counters.bytes_in.fetch_add(bytes as u64, Ordering::Relaxed);
         if bytes <= REPLY_BYTES {
             // SAFETY: the caller's promise; an empty slice takes any pointer that is not null.
             let memory = if bytes == 0 { &mut [] } else { unsafe { std::slice::from_raw_parts_mut(data, bytes) } };
-            return each(Buffer::Reply { bytes: bytes as u64 }, 0, Some(memory));
+            return each(Buffer::Reply { bytes: bytes as u64 }, 0, Some(memory), Turn::Wait);
         }
-        let part_bytes = self.part_bytes();
-        let mut offset = 0;
-        while offset < bytes {
-            let part = part_bytes.min(bytes - offset);
-            let to = data.wrapping_add(offset);
-            let status = match &self.link {
+        if let Some(part_bytes) = self.lend_parts(bytes) {
+            return each_part(bytes, part_bytes, |offset, part| {
                 // SAFETY: within the caller's memory; the lease ends after the call.
-                Link::Virtio(_) => match unsafe { self.lend(to, part, Access::Write) } {
-                    Ok(lease) => each(lease.buffer(0, part), offset, None),
+                match unsafe { self.lend(data.wrapping_add(offset), part, Access::Write) } {
+                    Ok(lease) => each(lease.buffer(0, part), offset, None, Turn::Wait),
                     Err(error) => trouble(error),
-                },
-                Link::Local(_) => {
-                    let chunk = Chunk::take(self);
-                    let status = each(chunk.buffer(part), offset, None);
-                    if status == 0 {
-                        // SAFETY: out of a chunk that is this thread's alone, into the caller's memory.
-                        unsafe { std::ptr::copy_nonoverlapping(chunk.memory(), to, part) };
-                    }
-                    status
                 }
-            };
-            if status != 0 {
-                return status;
-            }
-            offset += part;
+            });
         }
-        0
+        let mut asked = Batch::take(self, 0, bytes, 1);
+        let mut status = ask(&asked, &mut each, true, true);
+        while status == 0 {
+            // While this batch is copied out, the worker fills the next but for its last part, which is then waited for.
+            let next = if asked.end() < bytes { Batch::take_spare(self, asked.end(), bytes) } else { None };
+            if let Some(next) = &next {
+                status = ask(next, &mut each, true, false);
+            }
+            for (memory, _, offset, part) in asked.parts() {
+                // SAFETY: out of a chunk that is this thread's alone, into the caller's memory.
+                unsafe { std::ptr::copy_nonoverlapping(memory, data.add(offset), part) };
+            }
+            let end = asked.end();
+            match next {
+                Some(next) => {
+                    // Also after an error: posted parts may be under way into the chunks.
+                    let last = ask(&next, &mut each, false, true);
+                    status = if status == 0 { last } else { status };
+                    asked = next;
+                }
+                None if end < bytes => {
+                    drop(asked);
+                    asked = Batch::take(self, end, bytes, BATCH);
+                    status = ask(&asked, &mut each, true, true);
+                }
+                None => break,
+            }
+        }
+        status
     }
 
-    fn part_bytes(&self) -> usize {
+    /// Bytes of a part, where a copy of so many bytes is to be lent; `None` where it passes through the staging area.
+    fn lend_parts(&self, bytes: usize) -> Option<usize> {
         match &self.link {
-            // A part that does not start on a page touches one more.
-            Link::Virtio(link) => LEND_PART_BYTES.min(link.max_pin_bytes().saturating_sub(PAGE_BYTES as usize)).max(1),
-            Link::Local(_) => CHUNK_BYTES,
+            Link::Virtio(link) if bytes >= LEND_FROM || self.window.staging_bytes() < CHUNK_BYTES => {
+                // A part that does not start on a page touches one more.
+                Some(LEND_PART_BYTES.min(link.max_pin_bytes().saturating_sub(PAGE_BYTES as usize)).max(1))
+            }
+            _ => None,
         }
     }
 
@@ -421,6 +480,40 @@ impl Session {
         }
         memory.unmap();
     }
+}
+
+/// Calls `call` for each part of `bytes` with its offset and length, until a status is not 0.
+fn each_part(bytes: usize, part_bytes: usize, mut call: impl FnMut(usize, usize) -> i32) -> i32 {
+    let mut offset = 0;
+    while offset < bytes {
+        let part = part_bytes.min(bytes - offset);
+        let status = call(offset, part);
+        if status != 0 {
+            return status;
+        }
+        offset += part;
+    }
+    0
+}
+
+/// Asks for the parts of a batch: for those before the last, for the last, or for both.
+fn ask(
+    batch: &Batch<'_>,
+    each: &mut impl FnMut(Buffer<'_>, usize, Option<&mut [u8]>, Turn) -> i32,
+    before_last: bool,
+    last: bool,
+) -> i32 {
+    for (_, buffer, offset, part) in batch.parts() {
+        let is_last = offset + part == batch.end();
+        if if is_last { !last } else { !before_last } {
+            continue;
+        }
+        let status = each(buffer, offset, None, if is_last { Turn::Wait } else { Turn::Post });
+        if status != 0 {
+            return status;
+        }
+    }
+    0
 }
 
 impl PageLocked {

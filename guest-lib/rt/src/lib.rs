@@ -14,7 +14,7 @@ mod virtio;
 mod window;
 
 pub use carrier::{Carrier, DEVICE_NODE, LendError, OpenError};
-pub use lend::{Access, INLINE_BYTES, Lease, MAX_LEASE_BYTES, PageLocked};
+pub use lend::{Access, INLINE_BYTES, Lease, MAX_LEASE_BYTES, PageLocked, Turn};
 pub use session::{Counters, Gone, Origin, Session};
 pub use wire::Malformed;
 pub use wire::payload::{Buffer, Full, Reader, Writer};

@@ -32,8 +32,12 @@ pub const RING_OFFSET: usize = SLOTS_OFFSET + SLOT_COUNT * SLOT_BYTES;
 pub const RING_BYTES: usize = 1 << 20;
 /// Offset of the staging area.
 pub const STAGING_OFFSET: usize = RING_OFFSET + RING_BYTES;
-/// Bytes of the smallest window: one without staging, as the virtio carrier uses it (bulk data travels by leases).
+/// Bytes of the smallest window: one without staging.
 pub const WINDOW_BYTES_MIN: usize = STAGING_OFFSET;
+/// Bytes of staging in a window of the virtio carrier: for copies too small to be worth pinning pages for.
+pub const STAGING_BYTES_VIRTIO: usize = 4 << 20;
+/// Bytes of a window of the virtio carrier.
+pub const WINDOW_BYTES_VIRTIO: usize = STAGING_OFFSET + STAGING_BYTES_VIRTIO;
 /// Bytes of staging in a window of the local carrier.
 pub const STAGING_BYTES_LOCAL: usize = 16 << 20;
 /// Bytes of a window of the local carrier.

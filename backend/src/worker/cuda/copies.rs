@@ -4,7 +4,7 @@
 //! because a driver call for each page would cost more than the copy.
 
 use std::ffi::c_void;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use wire::Malformed;
 use wire::frame::FrameHeader;
@@ -13,94 +13,151 @@ use wire::payload::Buffer;
 use super::Cuda;
 use super::answer::{Failure, ok};
 use super::generated::CUDA_ERROR_INVALID_VALUE;
-use super::stage::STAGE;
+use super::stage::{STAGE, Stage};
 use crate::worker::{Piece, Pieces};
 
 /// `CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED`.
 const CAPTURE_UNSUPPORTED: i32 = 900;
 /// Pieces of this many bytes on average are copied each by itself.
 const LARGE: usize = 128 * 1024;
+/// Groups that are worth a thread of their own.
+const GROUPS_A_THREAD: usize = 2;
+/// Most threads for one copy.
+const MOST_THREADS: usize = 4;
+/// Bytes from which staged copies are worth registering the staging area.
+const REGISTER_FROM: u64 = 64 * 1024;
+
+/// A stream that several threads may name at once.
+#[derive(Clone, Copy)]
+struct SharedStream(*mut c_void);
+
+// SAFETY: a handle of the driver's, whose functions take it from any thread.
+unsafe impl Sync for SharedStream {}
+
+impl SharedStream {
+    fn get(self) -> *mut c_void {
+        self.0
+    }
+}
 
 /// One driver call a piece: address on the device, address here, bytes.
-type Step<'a> = dyn Fn(u64, *mut c_void, usize) -> Result<(), Failure> + 'a;
+type Step<'a> = dyn Fn(u64, *mut c_void, usize) -> Result<(), Failure> + Sync + 'a;
+/// Waits until the device has done the steps so far.
+type Finish<'a> = dyn Fn() -> Result<(), Failure> + Sync + 'a;
+
+/// Copies a group through a stage: the stage, where the group lies in the copy, its pieces.
+type GroupCopy<'a> = dyn Fn(&Stage, usize, &[Piece]) -> Result<(), Failure> + Sync + 'a;
 
 impl Cuda {
     /// `cuMemcpyHtoD`, from anywhere.
-    pub(super) fn cuMemcpyHtoD_v2(&self, _from: &FrameHeader, to: u64, source: Buffer<'_>) -> Result<(), Failure> {
+    pub(super) fn cuMemcpyHtoD_v2(&self, from: &FrameHeader, to: u64, source: Buffer<'_>) -> Result<(), Failure> {
         let call = self.library.cuMemcpyHtoD_v2.ok_or_else(|| self.missing("cuMemcpyHtoD_v2"))?;
         // SAFETY: the device's range and the piece were checked; see `read_guest`.
-        self.read_guest(to, source, &|to, from, bytes| ok(unsafe { call(to, from.cast_const(), bytes) }), &|| Ok(()))
+        self.read_guest(from, to, source, &|to, from, bytes| ok(unsafe { call(to, from.cast_const(), bytes) }), &|| {
+            Ok(())
+        })
     }
 
-    /// `gpuferryMemcpyHtoD`: small and in the message.
+    /// `gpuferryMemcpyHtoD`: bytes in the message, or in staging that the guest leaves alone for so long.
     pub(super) fn gpuferryMemcpyHtoD(&self, from: &FrameHeader, to: u64, source: Buffer<'_>) -> Result<(), Failure> {
-        if !matches!(source, Buffer::Inline(_) | Buffer::Null) {
-            return Err(Malformed::new("a posted copy from memory that is not in the message").into());
-        }
+        may_post(&source)?;
         self.cuMemcpyHtoD_v2(from, to, source)
     }
 
     /// `cuMemcpyHtoDAsync` of bytes in the message: the driver has taken them when the call returns (CUDA Driver API, API
-    /// synchronization behavior: pageable memory is staged first).
+    /// synchronization behavior: pageable memory is staged first). Bytes in staging the guest leaves alone until a waited copy of
+    /// the stream.
     pub(super) fn cuMemcpyHtoDAsync_v2(
         &self,
-        _from: &FrameHeader,
+        from: &FrameHeader,
         to: u64,
         source: Buffer<'_>,
         stream: *mut c_void,
     ) -> Result<(), Failure> {
-        if !matches!(source, Buffer::Inline(_) | Buffer::Null) {
-            return Err(Malformed::new("a posted copy from memory that is not in the message").into());
-        }
+        may_post(&source)?;
         self.not_recording(stream)?;
+        let stream = SharedStream(stream);
         let call = self.library.cuMemcpyHtoDAsync_v2.ok_or_else(|| self.missing("cuMemcpyHtoDAsync_v2"))?;
         // SAFETY: the stream lives; the device's range and the piece were checked; see `read_guest`.
-        let step = |to, from: *mut c_void, bytes| ok(unsafe { call(to, from.cast_const(), bytes, stream) });
-        self.read_guest(to, source, &step, &|| Ok(()))
+        let step = |to, from: *mut c_void, bytes| ok(unsafe { call(to, from.cast_const(), bytes, stream.get()) });
+        self.read_guest(from, to, source, &step, &|| Ok(()))
     }
 
     /// `gpuferryMemcpyHtoDAsync`: the guest's pages are free again when this returns.
     pub(super) fn gpuferryMemcpyHtoDAsync(
         &self,
-        _from: &FrameHeader,
+        from: &FrameHeader,
         to: u64,
         source: Buffer<'_>,
         stream: *mut c_void,
     ) -> Result<(), Failure> {
         self.not_recording(stream)?;
+        let stream = SharedStream(stream);
         let call = self.library.cuMemcpyHtoDAsync_v2.ok_or_else(|| self.missing("cuMemcpyHtoDAsync_v2"))?;
         // SAFETY: the stream lives; the device's range and the piece were checked; see `read_guest`.
-        let step = |to, from: *mut c_void, bytes| ok(unsafe { call(to, from.cast_const(), bytes, stream) });
-        self.read_guest(to, source, &step, &|| self.finish_stream(stream))
+        let step = |to, from: *mut c_void, bytes| ok(unsafe { call(to, from.cast_const(), bytes, stream.get()) });
+        self.read_guest(from, to, source, &step, &|| self.finish_stream(stream.get()))
     }
 
     /// `cuMemcpyDtoH`, to anywhere.
     pub(super) fn cuMemcpyDtoH_v2(
         &self,
-        _from: &FrameHeader,
+        from: &FrameHeader,
         target: Buffer<'_>,
         reply: &mut [u8],
         source: u64,
     ) -> Result<(), Failure> {
         let call = self.library.cuMemcpyDtoH_v2.ok_or_else(|| self.missing("cuMemcpyDtoH_v2"))?;
         // SAFETY: the device's range and the piece were checked; see `write_guest`.
-        self.write_guest(target, reply, source, &|from, to, bytes| ok(unsafe { call(to, from, bytes) }), &|| Ok(()))
+        self.write_guest(from, target, reply, source, &|from, to, bytes| ok(unsafe { call(to, from, bytes) }), &|| {
+            Ok(())
+        })
     }
 
     /// `cuMemcpyDtoHAsync` to pageable memory: complete when it returns, natively too.
     pub(super) fn cuMemcpyDtoHAsync_v2(
         &self,
-        _from: &FrameHeader,
+        from: &FrameHeader,
         target: Buffer<'_>,
         reply: &mut [u8],
         source: u64,
         stream: *mut c_void,
     ) -> Result<(), Failure> {
         self.not_recording(stream)?;
+        let stream = SharedStream(stream);
         let call = self.library.cuMemcpyDtoHAsync_v2.ok_or_else(|| self.missing("cuMemcpyDtoHAsync_v2"))?;
         // SAFETY: the stream lives; the device's range and the piece were checked; see `write_guest`.
-        let step = |from, to: *mut c_void, bytes| ok(unsafe { call(to, from, bytes, stream) });
-        self.write_guest(target, reply, source, &step, &|| self.finish_stream(stream))
+        let step = |from, to: *mut c_void, bytes| ok(unsafe { call(to, from, bytes, stream.get()) });
+        self.write_guest(from, target, reply, source, &step, &|| self.finish_stream(stream.get()))
+    }
+
+    /// `gpuferryStageFromDevice`.
+    pub(super) fn gpuferryStageFromDevice(
+        &self,
+        from: &FrameHeader,
+        offset: u64,
+        source: u64,
+        bytes: usize,
+    ) -> Result<(), Failure> {
+        self.cuMemcpyDtoH_v2(from, Buffer::Staging { offset, bytes: bytes as u64 }, &mut [], source)
+    }
+
+    /// `gpuferryStageFromDeviceAsync`.
+    pub(super) fn gpuferryStageFromDeviceAsync(
+        &self,
+        from: &FrameHeader,
+        offset: u64,
+        source: u64,
+        bytes: usize,
+        stream: *mut c_void,
+    ) -> Result<(), Failure> {
+        self.not_recording(stream)?;
+        let stream = SharedStream(stream);
+        let call = self.library.cuMemcpyDtoHAsync_v2.ok_or_else(|| self.missing("cuMemcpyDtoHAsync_v2"))?;
+        // SAFETY: the stream lives; the device's range and the piece were checked; see `write_guest`.
+        let step = |from, to: *mut c_void, bytes| ok(unsafe { call(to, from, bytes, stream.get()) });
+        let target = Buffer::Staging { offset, bytes: bytes as u64 };
+        self.write_guest(from, target, &mut [], source, &step, &|| Ok(()))
     }
 
     /// Waits for a stream.
@@ -122,15 +179,23 @@ impl Cuda {
         if state == 0 { Ok(()) } else { Err(Failure::Status(CAPTURE_UNSUPPORTED)) }
     }
 
+    fn prepare(&self, buffer: &Buffer<'_>) {
+        if matches!(buffer, Buffer::Staging { bytes, .. } if *bytes >= REGISTER_FROM) {
+            self.register_staging();
+        }
+    }
+
     /// Copies a buffer to the device by `step`; after `finish` its bytes are no longer needed.
     fn read_guest(
         &self,
+        from: &FrameHeader,
         to: u64,
         source: Buffer<'_>,
         step: &Step<'_>,
-        finish: &dyn Fn() -> Result<(), Failure>,
+        finish: &Finish<'_>,
     ) -> Result<(), Failure> {
         self.device(to, Some(source.bytes()))?;
+        self.prepare(&source);
         match source {
             Buffer::Null => finish(),
             Buffer::Inline(data) => step(to, data.as_ptr().cast_mut().cast(), data.len()).and(finish()),
@@ -141,19 +206,17 @@ impl Cuda {
                     // Also after an error: earlier pieces may be under way, and the pages are the guest's again afterwards.
                     return each(&pieces, to, step).and(finish());
                 }
-                self.with_stage(|stage| {
-                    groups(&pieces, STAGE).iter().try_for_each(|(at, group)| {
-                        let mut filled = 0;
-                        for piece in group {
-                            // SAFETY: `groups` fits the stage; the piece is mapped as long as the pieces live.
-                            unsafe {
-                                std::ptr::copy_nonoverlapping(piece.pointer, stage.pointer().add(filled), piece.bytes);
-                            }
-                            filled += piece.bytes;
+                self.each_group(from, &pieces, &|stage, at, group| {
+                    let mut filled = 0;
+                    for piece in group {
+                        // SAFETY: `groups` fits the stage; the piece is mapped as long as the pieces live.
+                        unsafe {
+                            std::ptr::copy_nonoverlapping(piece.pointer, stage.pointer().add(filled), piece.bytes);
                         }
-                        // The stage is used again: the device must be done with it.
-                        step(to + *at as u64, stage.pointer().cast(), filled).and(finish())
-                    })
+                        filled += piece.bytes;
+                    }
+                    // The stage is used again: the device must be done with it.
+                    step(to + at as u64, stage.pointer().cast(), filled).and(finish())
                 })
             }
         }
@@ -162,39 +225,66 @@ impl Cuda {
     /// Copies from the device into a buffer by `step`; after `finish` the bytes are there.
     fn write_guest(
         &self,
+        from: &FrameHeader,
         target: Buffer<'_>,
         reply: &mut [u8],
-        from: u64,
+        source: u64,
         step: &Step<'_>,
-        finish: &dyn Fn() -> Result<(), Failure>,
+        finish: &Finish<'_>,
     ) -> Result<(), Failure> {
-        self.device(from, Some(target.bytes()))?;
+        self.device(source, Some(target.bytes()))?;
+        self.prepare(&target);
         match target {
             Buffer::Null => finish(),
             Buffer::Inline(_) => Err(Malformed::new("an output that lies in the frame").into()),
-            Buffer::Reply { .. } => step(from, reply.as_mut_ptr().cast(), reply.len()).and(finish()),
+            Buffer::Reply { .. } => step(source, reply.as_mut_ptr().cast(), reply.len()).and(finish()),
             Buffer::Staging { .. } | Buffer::Lease { .. } => {
                 let pieces = self.session.memory().resolve(&target, true)?;
                 if is_direct(&pieces) {
-                    return each(&pieces, from, step).and(finish());
+                    return each(&pieces, source, step).and(finish());
                 }
-                self.with_stage(|stage| {
-                    groups(&pieces, STAGE).iter().try_for_each(|(at, group)| {
-                        let bytes = group.iter().map(|piece| piece.bytes).sum();
-                        step(from + *at as u64, stage.pointer().cast(), bytes).and(finish())?;
-                        let mut taken = 0;
-                        for piece in group {
-                            // SAFETY: `groups` fits the stage; the piece is mapped and writable as long as the pieces live.
-                            unsafe {
-                                std::ptr::copy_nonoverlapping(stage.pointer().add(taken), piece.pointer, piece.bytes);
-                            }
-                            taken += piece.bytes;
+                self.each_group(from, &pieces, &|stage, at, group| {
+                    let bytes = group.iter().map(|piece| piece.bytes).sum();
+                    step(source + at as u64, stage.pointer().cast(), bytes).and(finish())?;
+                    let mut taken = 0;
+                    for piece in group {
+                        // SAFETY: `groups` fits the stage; the piece is mapped and writable as long as the pieces live.
+                        unsafe {
+                            std::ptr::copy_nonoverlapping(stage.pointer().add(taken), piece.pointer, piece.bytes);
                         }
-                        Ok(())
-                    })
+                        taken += piece.bytes;
+                    }
+                    Ok(())
                 })
             }
         }
+    }
+
+    /// Runs `copy` with a stage for each group of pieces, on several threads where there is much to copy: one processor moves
+    /// bytes slower than the device takes them.
+    fn each_group(&self, from: &FrameHeader, pieces: &Pieces, copy: &GroupCopy<'_>) -> Result<(), Failure> {
+        let groups = groups(pieces, STAGE);
+        let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        let threads = (groups.len() / GROUPS_A_THREAD).min(cores / 2).clamp(1, MOST_THREADS);
+        let next = AtomicUsize::new(0);
+        let work = || {
+            self.with_stage(|stage| {
+                while let Some(group) = groups.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    copy(stage, group.at, &group.pieces)?;
+                }
+                Ok(())
+            })
+        };
+        std::thread::scope(|scope| {
+            let spawn = |_| scope.spawn(|| self.enter(from).and_then(|()| work()));
+            let others: Vec<_> = (1..threads).map(spawn).collect();
+            let mut result = work();
+            for other in others {
+                // A panic here would be this process's own fault; it ends the process, as everywhere in the worker.
+                result = result.and(other.join().unwrap_or(Err(Failure::Status(CUDA_ERROR_INVALID_VALUE))));
+            }
+            result
+        })
     }
 }
 
@@ -218,20 +308,32 @@ fn each(pieces: &Pieces, device: u64, step: &Step<'_>) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Consecutive pieces in groups of at most `most` bytes, with the offset of each group; a piece that does not fit is cut.
-fn groups(pieces: &[Piece], most: usize) -> Vec<(usize, Vec<Piece>)> {
-    let mut found: Vec<(usize, Vec<Piece>)> = Vec::new();
+/// Consecutive pieces that fit a stage.
+#[derive(Debug, PartialEq, Eq)]
+struct Group {
+    /// Where the first lies in the copy.
+    at: usize,
+    pieces: Vec<Piece>,
+}
+
+// SAFETY: addresses of the guest's memory, which stays mapped while the `Pieces` they come from live; several threads may copy
+// different pieces at once.
+unsafe impl Sync for Group {}
+
+/// Consecutive pieces in groups of at most `most` bytes; a piece that does not fit is cut.
+fn groups(pieces: &[Piece], most: usize) -> Vec<Group> {
+    let mut found: Vec<Group> = Vec::new();
     let (mut at, mut room) = (0usize, 0usize);
     for piece in pieces {
         let (mut pointer, mut left) = (piece.pointer, piece.bytes);
         while left > 0 {
             if room == 0 {
-                found.push((at, Vec::new()));
+                found.push(Group { at, pieces: Vec::new() });
                 room = most;
             }
             let part = left.min(room);
-            if let Some((_, group)) = found.last_mut() {
-                group.push(Piece { pointer, bytes: part });
+            if let Some(group) = found.last_mut() {
+                group.pieces.push(Piece { pointer, bytes: part });
             }
             pointer = pointer.wrapping_add(part);
             left -= part;
@@ -240,6 +342,14 @@ fn groups(pieces: &[Piece], most: usize) -> Vec<(usize, Vec<Piece>)> {
         }
     }
     found
+}
+
+/// A posted copy sleeps on the ring's thread, so its bytes must be there already.
+fn may_post(source: &Buffer<'_>) -> Result<(), Failure> {
+    if matches!(source, Buffer::Inline(_) | Buffer::Null | Buffer::Staging { .. }) {
+        return Ok(());
+    }
+    Err(Malformed::new("a posted copy from memory that is neither in the message nor staged").into())
 }
 
 #[cfg(test)]
@@ -251,7 +361,8 @@ mod tests {
         let base: *mut u8 = std::ptr::without_provenance_mut(0x1000);
         let piece = |at: usize, bytes| Piece { pointer: base.wrapping_add(at), bytes };
         let found = groups(&[piece(0, 3), piece(100, 10), piece(200, 1)], 8);
-        let expected = vec![(0, vec![piece(0, 3), piece(100, 5)]), (8, vec![piece(105, 5), piece(200, 1)])];
+        let group = |at, pieces| Group { at, pieces };
+        let expected = vec![group(0, vec![piece(0, 3), piece(100, 5)]), group(8, vec![piece(105, 5), piece(200, 1)])];
         assert_eq!(found, expected);
         assert!(groups(&[], 8).is_empty());
     }

@@ -71,6 +71,8 @@ pub struct Cuda {
     links: Mutex<HashMap<usize, link::Link>>,
     host_functions: Arc<HostFunctions>,
     stages: stage::Stages,
+    /// The window's staging area is registered with the driver, or cannot be.
+    has_registered_staging: AtomicBool,
     textures: Mutex<HashSet<u64>>,
     surfaces: Mutex<HashSet<u64>>,
     missing: Mutex<BTreeSet<&'static str>>,
@@ -112,6 +114,7 @@ impl Cuda {
             links: Mutex::default(),
             host_functions: Arc::default(),
             stages: stage::Stages::default(),
+            has_registered_staging: AtomicBool::new(false),
             textures: Mutex::default(),
             surfaces: Mutex::default(),
             missing: Mutex::default(),

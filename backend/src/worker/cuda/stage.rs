@@ -7,13 +7,14 @@ use std::alloc::{Layout, alloc_zeroed, handle_alloc_error};
 use std::ffi::c_void;
 use std::ptr::NonNull;
 use std::sync::Mutex;
+use std::sync::atomic::Ordering;
 
 use super::{Cuda, lock};
 
 /// Bytes of a stage: few enough to stay in the processor's cache between the two halves of a copy.
 pub const STAGE: usize = 2 << 20;
 /// Stages that are kept for the next copy.
-const MOST_KEPT: usize = 4;
+const MOST_KEPT: usize = 8;
 /// `CU_MEMHOSTREGISTER_PORTABLE`: for every context.
 const PORTABLE: u32 = 1;
 
@@ -59,6 +60,18 @@ impl Cuda {
             self.end_stage(stage);
         }
         result
+    }
+
+    /// Registers the window's staging area, once: copies from and to it go at full speed from then on.
+    pub(super) fn register_staging(&self) {
+        if self.has_registered_staging.swap(true, Ordering::Relaxed) {
+            return;
+        }
+        let (start, bytes) = self.session.memory().staging();
+        if let Some(register) = self.library.cuMemHostRegister_v2.filter(|_| bytes != 0) {
+            // SAFETY: the window is mapped until the process ends. Failure only costs speed.
+            unsafe { register(start.cast::<c_void>(), bytes, PORTABLE) };
+        }
     }
 
     fn make_stage(&self) -> Stage {
