@@ -9,6 +9,7 @@
 
 pub mod caller;
 pub mod capture;
+pub mod compile_cache;
 pub mod context;
 pub mod copy;
 pub mod copy3d;

@@ -13,7 +13,7 @@ use crate::integrity;
 use crate::program::{In, Out};
 use crate::status::CUDA_ERROR_NOT_FOUND;
 use crate::stream::{self, LEGACY};
-use crate::{context, device};
+use crate::{compile_cache, context, device};
 use core::ffi::{c_char, c_void};
 
 /// One word of a table: its size, a function, or zero.
@@ -52,6 +52,13 @@ static CHECKS: [Word; 15] = sized(&[(2, context_check as *const c_void), (3, zer
 static IDS: [Word; 93] =
     sized(&[(4, context_id as *const c_void), (39, stream_id as *const c_void), (51, stream_object as *const c_void)]);
 static MODULES: [Word; 99] = sized(&[(7, module_functions as *const c_void)]);
+static COMPILED: [Word; 7] = sized(&[
+    (1, compile_cache::make_key as *const c_void),
+    (2, compile_cache::end_key as *const c_void),
+    (3, compile_cache::look_up as *const c_void),
+    (4, compile_cache::store as *const c_void),
+    (6, compile_cache::free_found as *const c_void),
+]);
 static MATMUL: [Word; 17] = sized(&[]);
 
 /// The UUIDs, as the bytes that callers pass.
@@ -65,6 +72,7 @@ fn find(uuid: u128) -> Option<*const c_void> {
         0x263e_8860_7cd2_6143_92f6_bbd5_006d_fa7e => &CHECKS,
         0x2131_8c60_9714_3248_8ca6_41ff_7324_c8f2 => &IDS,
         0x6e16_3fbe_b958_444d_835c_e182_aff1_991e => &MODULES,
+        0xda91_51d3_3ae6_cc41_a5c0_4f26_d533_e328 => &COMPILED,
         0x1734_dc26_800d_4745_8726_c0f1_e7dd_8bca => &MATMUL,
         _ => return None,
     };
