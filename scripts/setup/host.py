@@ -26,6 +26,20 @@ def say(text):
     print(f"[{time.monotonic() - START:4.0f} s] {text}", flush=True)
 
 
+class Phases:
+    """What has been done, and how long it took."""
+
+    def __init__(self):
+        self.seconds = {}
+
+    def __call__(self, name, text, work, *arguments):
+        say(text)
+        begin = time.monotonic()
+        result = work(*arguments)
+        self.seconds[name] = round(time.monotonic() - begin, 2)
+        return result
+
+
 def build():
     """Build what runs, in the release profile."""
     if "GPUFERRY_BIN" in os.environ:
