@@ -34,14 +34,24 @@ unsafe fn number<T: Copy>(data: *const u8, offset: u64) -> T {
     unsafe { data.wrapping_add(offset as usize).cast::<T>().read_unaligned() }
 }
 
-/// Finds the image behind a pointer that the program gave to a loading function.
+/// Whether the image is a wrapper, which libraries take and modules do not (tests/programs, battery: `modules: wrapper`).
+///
+/// # Safety
+/// As for [`find`].
+pub unsafe fn is_wrapper(code: *const c_void) -> bool {
+    // SAFETY: by this function's contract.
+    !code.is_null() && unsafe { first_word(code.cast()) } == WRAPPER
+}
+
+/// Finds the image behind a pointer that the program gave to a loading function. `wrapped`: the function takes a wrapper too, as
+/// those of libraries do and those of modules do not.
 ///
 /// # Errors
 /// `CUDA_ERROR_INVALID_VALUE` for null, `CUDA_ERROR_INVALID_IMAGE` for headers that make no sense.
 ///
 /// # Safety
 /// `code` is null or an image as the API's text says: complete, as its own headers describe it.
-pub unsafe fn find(code: *const c_void) -> Result<Image, CUresult> {
+pub unsafe fn find(code: *const c_void, wrapped: bool) -> Result<Image, CUresult> {
     let mut data = code.cast::<u8>();
     if data.is_null() {
         return Err(CUDA_ERROR_INVALID_VALUE);
@@ -50,6 +60,9 @@ pub unsafe fn find(code: *const c_void) -> Result<Image, CUresult> {
     // is looked at byte by byte.
     unsafe {
         if first_word(data) == WRAPPER {
+            if !wrapped {
+                return Err(CUDA_ERROR_INVALID_IMAGE);
+            }
             data = number::<*const u8>(data, 8);
             if data.is_null() {
                 return Err(CUDA_ERROR_INVALID_IMAGE);
@@ -118,7 +131,7 @@ mod tests {
 
     fn bytes_of(image: &[u8]) -> Result<usize, CUresult> {
         // SAFETY: the tests' images are complete.
-        unsafe { find(image.as_ptr().cast()) }.map(|found| found.bytes)
+        unsafe { find(image.as_ptr().cast(), true) }.map(|found| found.bytes)
     }
 
     #[test]
@@ -127,7 +140,7 @@ mod tests {
         assert_eq!(bytes_of(b"\0"), Ok(1));
         assert_eq!(bytes_of(b"ab\0"), Ok(3));
         // SAFETY: null is allowed.
-        assert_eq!(unsafe { find(core::ptr::null()) }, Err(CUDA_ERROR_INVALID_VALUE));
+        assert_eq!(unsafe { find(core::ptr::null(), true) }, Err(CUDA_ERROR_INVALID_VALUE));
     }
 
     #[test]
@@ -142,8 +155,10 @@ mod tests {
         wrapper[4] = 1;
         wrapper[8..16].copy_from_slice(&(fatbin.as_ptr() as u64).to_le_bytes());
         // SAFETY: complete images.
-        let found = unsafe { find(wrapper.as_ptr().cast()) };
+        let found = unsafe { find(wrapper.as_ptr().cast(), true) };
         assert_eq!(found, Ok(Image { data: fatbin.as_ptr(), bytes: 1016 }));
+        // SAFETY: as above.
+        assert_eq!(unsafe { find(wrapper.as_ptr().cast(), false) }, Err(CUDA_ERROR_INVALID_IMAGE));
     }
 
     #[test]

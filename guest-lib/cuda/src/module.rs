@@ -95,7 +95,7 @@ fn load(
     send: impl FnOnce(Handle, rt::Buffer<'_>, &mut Loaded) -> CUresult,
 ) -> Result<Handle, CUresult> {
     // SAFETY: the program's image, complete by its own headers (CUDA Driver API, cuModuleLoadData).
-    let image = unsafe { image::find(code) }?;
+    let image = unsafe { image::find(code, kind.number == kind::CUlibrary.number) }?;
     let handle = handles::new(kind)?;
     let mut loaded = Loaded::default();
     // SAFETY: the image is the program's, found just now.
@@ -111,6 +111,10 @@ fn load(
 fn load_module(out: Out<u64>, code: *const c_void, options: &Options) -> Result<(), CUresult> {
     let caller = caller::enter_context()?;
     out.check()?;
+    // SAFETY: the program's image (CUDA Driver API, cuModuleLoadData).
+    if unsafe { image::is_wrapper(code) } {
+        return Err(CUDA_ERROR_INVALID_IMAGE);
+    }
     let handle = load(&caller, kind::CUmodule, code, options, |handle, image, back| {
         let Loaded { wall_time, info, error } = back;
         send::gpuferryModuleLoad(&caller, handle, image, &options.bytes, wall_time, info, error)
