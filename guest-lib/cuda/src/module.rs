@@ -9,7 +9,7 @@ use crate::image;
 use crate::jit::{self, Options};
 use crate::program::{In, Out, Text};
 use crate::ranges::{self, Range};
-use crate::status::{CUDA_ERROR_INVALID_HANDLE, CUDA_ERROR_INVALID_VALUE};
+use crate::status::{CUDA_ERROR_INVALID_HANDLE, CUDA_ERROR_INVALID_IMAGE, CUDA_ERROR_INVALID_VALUE};
 use core::ffi::{CStr, c_void};
 use std::collections::HashMap;
 use std::ffi::CString;
