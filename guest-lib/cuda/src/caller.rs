@@ -178,12 +178,14 @@ pub fn gone(_: Gone) -> CUresult {
 /// Runs the body of an exported function: nothing unwinds into C.
 #[inline]
 pub fn guard(body: impl FnOnce() -> Result<(), CUresult>) -> CUresult {
-    crate::counts::call();
-    match std::panic::catch_unwind(AssertUnwindSafe(body)) {
+    let before = crate::counts::call();
+    let status = match std::panic::catch_unwind(AssertUnwindSafe(body)) {
         Ok(Ok(())) => CUDA_SUCCESS,
         Ok(Err(status)) => status,
         Err(_) => CUDA_ERROR_UNKNOWN,
-    }
+    };
+    crate::counts::called(before);
+    status
 }
 
 /// [`guard`], for a function that the log names when it fails or takes long (`GPUFERRY_LOG=debug`).

@@ -16,6 +16,8 @@ use std::time::{Duration, Instant};
 
 /// Calls of any kind, counted only for `GPUFERRY_STATS`.
 static CALLS: AtomicU64 = AtomicU64::new(0);
+/// Calls during which no message left the process, of whichever thread: exact where one thread calls at a time.
+static LOCAL: AtomicU64 = AtomicU64::new(0);
 static COUNTING: AtomicBool = AtomicBool::new(false);
 static DEBUG: AtomicBool = AtomicBool::new(false);
 /// A call that takes this long is in the log of `debug`.
@@ -56,12 +58,27 @@ pub fn start() {
     });
 }
 
-/// Counts a call; one load where nobody asks.
+/// Counts a call that begins; one load where nobody asks. The messages before it, for [`called`].
 #[inline]
-pub fn call() {
-    if COUNTING.load(Ordering::Relaxed) {
+pub fn call() -> Option<u64> {
+    COUNTING.load(Ordering::Relaxed).then(|| {
         CALLS.fetch_add(1, Ordering::Relaxed);
+        messages()
+    })
+}
+
+/// Counts a call that has ended.
+#[inline]
+pub fn called(messages_before: Option<u64>) {
+    if messages_before.is_some_and(|before| before == messages()) {
+        LOCAL.fetch_add(1, Ordering::Relaxed);
     }
+}
+
+/// Messages that have left the process.
+fn messages() -> u64 {
+    let Some(session) = crate::init::opened() else { return 0 };
+    session.counters.posted.load(Ordering::Relaxed) + session.counters.waited.load(Ordering::Relaxed)
 }
 
 /// Writes a line to the log, where there is one.
@@ -128,7 +145,7 @@ fn json() -> String {
         out = counters.bytes_out.load(Ordering::Relaxed);
         back = counters.bytes_in.load(Ordering::Relaxed);
     }
-    let local = calls.saturating_sub(posted + waited);
+    let local = LOCAL.load(Ordering::Relaxed);
     // Writing to a string cannot fail.
     let _ = write!(
         text,

@@ -34,15 +34,6 @@ unsafe fn number<T: Copy>(data: *const u8, offset: u64) -> T {
     unsafe { data.wrapping_add(offset as usize).cast::<T>().read_unaligned() }
 }
 
-/// Whether the image is a wrapper, which libraries take and modules do not (tests/programs, battery: `modules: wrapper`).
-///
-/// # Safety
-/// As for [`find`].
-pub unsafe fn is_wrapper(code: *const c_void) -> bool {
-    // SAFETY: by this function's contract.
-    !code.is_null() && unsafe { first_word(code.cast()) } == WRAPPER
-}
-
 /// Finds the image behind a pointer that the program gave to a loading function. `wrapped`: the function takes a wrapper too, as
 /// those of libraries do and those of modules do not.
 ///

@@ -9,7 +9,7 @@ use crate::image;
 use crate::jit::{self, Options};
 use crate::program::{In, Out, Text};
 use crate::ranges::{self, Range};
-use crate::status::{CUDA_ERROR_INVALID_HANDLE, CUDA_ERROR_INVALID_IMAGE, CUDA_ERROR_INVALID_VALUE};
+use crate::status::{CUDA_ERROR_INVALID_HANDLE, CUDA_ERROR_INVALID_VALUE};
 use core::ffi::{CStr, c_void};
 use std::collections::HashMap;
 use std::ffi::CString;
@@ -111,10 +111,6 @@ fn load(
 fn load_module(out: Out<u64>, code: *const c_void, options: &Options) -> Result<(), CUresult> {
     let caller = caller::enter_context()?;
     out.check()?;
-    // SAFETY: the program's image (CUDA Driver API, cuModuleLoadData).
-    if unsafe { image::is_wrapper(code) } {
-        return Err(CUDA_ERROR_INVALID_IMAGE);
-    }
     let handle = load(&caller, kind::CUmodule, code, options, |handle, image, back| {
         let Loaded { wall_time, info, error } = back;
         send::gpuferryModuleLoad(&caller, handle, image, &options.bytes, wall_time, info, error)
