@@ -122,6 +122,7 @@ pub unsafe fn input(
     if data.is_null() {
         return each(Buffer::Null);
     }
+    caller.session.counters.bytes_out.fetch_add(bytes as u64, Ordering::Relaxed);
     if bytes <= rt::INLINE_BYTES {
         // SAFETY: not null, so good for reading by this function's contract.
         return each(Buffer::Inline(unsafe { core::slice::from_raw_parts(data, bytes) }));
@@ -147,6 +148,7 @@ pub unsafe fn output(
     if data.is_null() {
         return each(Buffer::Null, &mut []);
     }
+    caller.session.counters.bytes_in.fetch_add(bytes as u64, Ordering::Relaxed);
     if bytes <= MAX_REPLY_BYTES / 2 {
         // SAFETY: not null, so good for writing by this function's contract.
         let memory = unsafe { core::slice::from_raw_parts_mut(data, bytes) };
