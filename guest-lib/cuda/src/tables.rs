@@ -79,7 +79,7 @@ fn find(uuid: u128) -> Option<*const c_void> {
     Some(table.as_ptr().cast())
 }
 
-/// 6bd5fb6c [2]: the handle of a device's primary context, not made current.
+/// 6bd5fb6c `[2]`: the handle of a device's primary context, not made current.
 extern "C" fn primary_context(out: Out<u64>, device: i32) -> CUresult {
     guard_named("export table, primary_context", || {
         caller::session()?;
@@ -87,12 +87,12 @@ extern "C" fn primary_context(out: Out<u64>, device: i32) -> CUresult {
     })
 }
 
-/// 6bd5fb6c [12]: would load compilers ahead of their use.
+/// 6bd5fb6c `[12]`: would load compilers ahead of their use.
 extern "C" fn no_compilers() -> CUresult {
     0
 }
 
-/// d4082055 [1]: the hash.
+/// d4082055 `[1]`: the hash.
 extern "C" fn check_integrity(version: u32, seconds: u64, out: Out<[u64; 2]>) -> CUresult {
     guard_named("export table, check_integrity", || {
         let question = integrity::Question {
@@ -115,19 +115,19 @@ extern "C" fn check_integrity(version: u32, seconds: u64, out: Out<[u64; 2]>) ->
 static TOOLS_FIRST: [core::sync::atomic::AtomicU32; 1024] = [const { core::sync::atomic::AtomicU32::new(0) }; 1024];
 static TOOLS_SECOND: [core::sync::atomic::AtomicU32; 14] = [const { core::sync::atomic::AtomicU32::new(0) }; 14];
 
-/// a094798c [2].
+/// a094798c `[2]`.
 extern "C" fn tools_first(buffer: Out<*const c_void>, count: Out<usize>) {
     buffer.set_if_wanted(TOOLS_FIRST.as_ptr().cast());
     count.set_if_wanted(TOOLS_FIRST.len());
 }
 
-/// a094798c [6].
+/// a094798c `[6]`.
 extern "C" fn tools_second(buffer: Out<*const c_void>, count: Out<usize>) {
     buffer.set_if_wanted(TOOLS_SECOND.as_ptr().cast());
     count.set_if_wanted(TOOLS_SECOND.len());
 }
 
-/// c693336e [0].
+/// c693336e `[0]`.
 extern "C" fn storage_put(
     ctx: u64,
     key: *mut c_void,
@@ -140,7 +140,7 @@ extern "C" fn storage_put(
     })
 }
 
-/// c693336e [1].
+/// c693336e `[1]`.
 extern "C" fn storage_delete(ctx: u64, key: *mut c_void) -> CUresult {
     guard_named("export table, storage_delete", || {
         caller::session()?;
@@ -148,7 +148,7 @@ extern "C" fn storage_delete(ctx: u64, key: *mut c_void) -> CUresult {
     })
 }
 
-/// c693336e [2]: called more often than anything else.
+/// c693336e `[2]`: called more often than anything else.
 extern "C" fn storage_get(value: Out<usize>, ctx: u64, key: *mut c_void) -> CUresult {
     guard_named("export table, storage_get", || {
         caller::session()?;
@@ -159,7 +159,7 @@ extern "C" fn storage_get(value: Out<usize>, ctx: u64, key: *mut c_void) -> CUre
 /// Is told a function and its name, with what the asker handed in.
 type OneFunction = unsafe extern "C" fn(*mut c_void, u64, *const c_char) -> CUresult;
 
-/// 6e163fbe [7]: tells of each function of a module; returns their number.
+/// 6e163fbe `[7]`: tells of each function of a module; returns their number.
 extern "C" fn module_functions(_ctx: u64, module: u64, tell: Option<OneFunction>, opaque: *mut c_void) -> u32 {
     let mut count = 0;
     guard_named("export table, module_functions", || {
@@ -176,7 +176,7 @@ extern "C" fn module_functions(_ctx: u64, module: u64, tell: Option<OneFunction>
     count
 }
 
-/// 42d85a81 [2].
+/// 42d85a81 `[2]`.
 extern "C" fn current_context(out: Out<u64>) -> CUresult {
     guard_named("export table, current_context", || {
         caller::session()?;
@@ -184,18 +184,18 @@ extern "C" fn current_context(out: Out<u64>) -> CUresult {
     })
 }
 
-/// 263e8860 [2].
+/// 263e8860 `[2]`.
 extern "C" fn context_check(_ctx: u64, out: Out<u32>, _more: *mut c_void) -> CUresult {
     out.set_if_wanted(0);
     0
 }
 
-/// 263e8860 [3].
+/// 263e8860 `[3]`.
 extern "C" fn zero() -> u32 {
     0
 }
 
-/// 21318c60 [4].
+/// 21318c60 `[4]`.
 extern "C" fn context_id(ctx: u64, out: Out<u64>) -> CUresult {
     guard_named("export table, context_id", || {
         caller::session()?;
@@ -203,7 +203,7 @@ extern "C" fn context_id(ctx: u64, out: Out<u64>) -> CUresult {
     })
 }
 
-/// 21318c60 [51]: an object for a stream, to be given back to [39]: the stream itself, with the null stream told apart from null.
+/// 21318c60 `[51]`: an object for a stream, to be given back to `[39]`: the stream itself, with the null stream told apart from null.
 extern "C" fn stream_object(_ctx: u64, stream: u64, out: Out<u64>) -> CUresult {
     guard_named("export table, stream_object", || {
         caller::session()?;
@@ -211,7 +211,7 @@ extern "C" fn stream_object(_ctx: u64, stream: u64, out: Out<u64>) -> CUresult {
     })
 }
 
-/// 21318c60 [39].
+/// 21318c60 `[39]`.
 extern "C" fn stream_id(_ctx: u64, object: u64, out: Out<u64>) -> CUresult {
     guard_named("export table, stream_id", || out.set(stream::id(object)?))
 }
