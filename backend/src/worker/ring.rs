@@ -8,6 +8,8 @@
 //!
 //! What holds: the lead is in [`Post::lead`] or with one thread. It is laid down only after an exact parking ([`wire::ring`]), or,
 //! where there were frames already, with the doorbell rung for the sentry; so no frame waits without somebody on the way to it.
+//! Parking and laying down are one step under the lock: a sentry that took the doorbell's signal, and finds no lead, knows that
+//! whoever has it will look at the ring again.
 //!
 //! While frames come the leader spins; how long it goes on spinning on an empty ring follows how long it slept before ([`Budget`]).
 
@@ -70,7 +72,7 @@ struct Lead {
 struct Post {
     /// The lead, while nobody has it.
     lead: Option<Lead>,
-    /// Whether a thread waits at the doorbell.
+    /// Whether a thread waits at the doorbell or was started for that.
     sentry: bool,
     /// Threads that rest.
     resting: usize,
@@ -125,10 +127,15 @@ impl Ring {
         }
         post.sentry = true;
         drop(post);
+        self.watch()
+    }
+
+    /// The sentry: waits until the doorbell rings while the lead is free.
+    fn watch(&self) -> Lead {
         loop {
             self.await_doorbell();
             let mut post = self.lock();
-            // Where another thread has it, that thread sees what the doorbell was rung for.
+            // Where another thread has it, that thread sees what the doorbell was rung for: it looks when it parks, at the latest.
             let Some(mut lead) = post.lead.take() else { continue };
             post.sentry = false;
             drop(post);
@@ -172,9 +179,10 @@ impl Ring {
                     if lead.consumer.release_sleepers(&words) {
                         server.wake_for_room();
                     }
+                    let mut post = self.lock();
                     if lead.consumer.park(&words)? {
                         lead.idle_since = Some(Instant::now());
-                        self.lock().lead = Some(lead);
+                        post.lead = Some(lead);
                         return Ok(());
                     }
                 }
@@ -193,19 +201,25 @@ impl Ring {
         let server = &self.server;
         let words = server.session.window().words();
         server.begin_blocking(header);
-        let parked = lead.consumer.park(&words)?;
         let mut post = self.lock();
         if post.blocking >= MAX_BLOCKING {
             return Err(Malformed::new("more calls sleep than there are slots"));
         }
         post.blocking += 1;
+        let parked = lead.consumer.park(&words)?;
+        let is_wanted = parked && lead.consumer.release_sleepers(&words);
         post.lead = Some(lead);
-        let (sentry, resting) = (post.sentry, post.resting);
+        let (needs_sentry, has_resting) = (!post.sentry, post.resting != 0);
+        // One that is started is the sentry from now on, or a burst of calls would start one each.
+        post.sentry |= !has_resting;
         drop(post);
-        if !sentry && resting != 0 {
+        if is_wanted {
+            server.wake_for_room();
+        }
+        if needs_sentry && has_resting {
             self.wanted.notify_one();
-        } else if !sentry {
-            self.start_thread();
+        } else if needs_sentry {
+            self.start_sentry();
         }
         if !parked {
             os::signal(self.doorbell.as_fd());
@@ -225,9 +239,13 @@ impl Ring {
         Ok(lead)
     }
 
-    fn start_thread(self: &Arc<Ring>) {
+    fn start_sentry(self: &Arc<Ring>) {
         let ring = Arc::clone(self);
-        let started = std::thread::Builder::new().name("ring".into()).spawn(move || ring.serve(None));
+        let serve = move || {
+            let lead = ring.watch();
+            ring.serve(Some(lead))
+        };
+        let started = std::thread::Builder::new().name("ring".into()).spawn(serve);
         if let Err(error) = started {
             log::error!("cannot start a thread for the ring: {error}");
             os::exit_now(EXIT_TROUBLE);
@@ -262,7 +280,17 @@ impl Ring {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::Ordering::Relaxed;
+
+    use wire::ring::Producers;
+    use wire::window::WINDOW_BYTES_LOCAL;
+
+    use super::super::lease::Answers;
+    use super::super::serve::Waker;
+    use super::super::{Api, Memory, Reply, Session};
     use super::*;
+    use crate::mapping::{Mapping, Reservation, Source};
+    use crate::window::Window;
 
     #[test]
     fn budget_when_sleeps_are_short_then_grows_and_when_long_then_vanishes() {
@@ -277,6 +305,133 @@ mod tests {
             budget.slept(Duration::from_secs(1));
         }
         assert_eq!(budget.now, Duration::ZERO);
+    }
+
+    /// Answers: a call that blocks after a while, or at once.
+    struct Echo;
+
+    const PLAIN: u16 = 1;
+    const BLOCKS: u16 = 2;
+    const BLOCKS_SHORTLY: u16 = 3;
+
+    impl Api for Echo {
+        fn call(&self, from: &FrameHeader, _: &[u8], _: &mut Reply<'_>) -> Result<(), Malformed> {
+            if from.call == BLOCKS {
+                std::thread::sleep(Duration::from_micros(200));
+            }
+            Ok(())
+        }
+
+        fn blocks(&self, call: u16) -> bool {
+            call != PLAIN
+        }
+
+        fn end(&self) {}
+    }
+
+    /// The guest's side of a ring whose threads run.
+    struct Guest {
+        ring: Arc<Ring>,
+        producers: Producers,
+        sequence: u32,
+    }
+
+    impl Guest {
+        fn new() -> Guest {
+            let bytes = WINDOW_BYTES_LOCAL as u64;
+            let file = os::sealed_memory(bytes).expect("memory");
+            let source = Source { file: file.as_fd(), offset: 0, bytes };
+            let window = Arc::new(Window::new(Mapping::of(source).expect("mapping")).expect("window"));
+            let reservation = Arc::new(Reservation::at(NEXT_PLACE.fetch_add(1 << 20, Relaxed), 1 << 20).expect("free"));
+            let answers = Arc::new(Answers::new().expect("eventfd"));
+            let memory = Memory::new(Arc::clone(&window), Arc::default(), reservation, answers);
+            let session = Arc::new(Session::new(1, memory, window));
+            let server = Arc::new(Server::new(session, Arc::new(Echo), Waker::Futex));
+            let ring = Ring::new(server, os::eventfd().expect("eventfd"));
+            let theirs = Arc::clone(&ring);
+            std::thread::spawn(move || theirs.run());
+            Guest { ring, producers: Producers::new(wire::window::RING_BYTES as u64), sequence: 0 }
+        }
+
+        /// Publishes a call that waits in slot 0.
+        fn send(&mut self, call: u16) {
+            self.send_in(call, 0);
+        }
+
+        fn send_in(&mut self, call: u16, slot: u16) {
+            self.sequence += 1;
+            let window = self.ring.server.session.window();
+            let words = window.words();
+            let range = self.producers.reserve(&words, 64).expect("room");
+            let header = FrameHeader { call, slot, sequence: self.sequence, ..FrameHeader::default() };
+            window.ring().write(range, header, |_| Ok(())).expect("fits");
+            if self.producers.commit(&words, range) == wire::ring::Doorbell::Ring {
+                os::signal(self.ring.doorbell.as_fd());
+            }
+        }
+
+        fn await_reply(&self) {
+            let slot = self.ring.server.session.window().slot(0);
+            until("a reply", || wire::slot::is_ready(slot, self.sequence));
+        }
+    }
+
+    static NEXT_PLACE: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(0x5e00_0000_0000);
+
+    fn until(what: &str, mut is_so: impl FnMut() -> bool) {
+        let start = Instant::now();
+        while !is_so() {
+            assert!(start.elapsed() < Duration::from_secs(5), "waited in vain for {what}");
+            std::thread::yield_now();
+        }
+    }
+
+    #[test]
+    fn lead_when_the_doorbell_rings_while_it_is_laid_down_then_the_frame_is_taken() {
+        let mut guest = Guest::new();
+        let ring = Arc::clone(&guest.ring);
+        guest.send(BLOCKS);
+        guest.await_reply();
+        for turn in 0..100u64 {
+            // The ring sleeps; its next leader shall spin for a while.
+            until("the sentry", || {
+                let mut post = ring.lock();
+                let sentry = post.sentry;
+                post.lead.as_mut().filter(|_| sentry).is_some_and(|lead| {
+                    lead.idle_since = None;
+                    lead.budget.now = Duration::from_millis(3);
+                    true
+                })
+            });
+            // Whoever makes this call leads after it, while another thread is the sentry.
+            guest.send(BLOCKS);
+            guest.await_reply();
+            until("a sentry beside the leader", || ring.lock().sentry);
+            let post = ring.lock();
+            let parked = &ring.server.session.window().header().host_parked;
+            let start = Instant::now();
+            while parked.load(Relaxed) == 0 && start.elapsed() < Duration::from_millis(8) {
+                std::thread::yield_now();
+            }
+            std::thread::sleep(Duration::from_micros(100));
+            guest.send(PLAIN);
+            std::thread::sleep(Duration::from_micros(turn));
+            drop(post);
+            guest.await_reply();
+        }
+    }
+
+    #[test]
+    fn threads_when_calls_that_may_sleep_come_in_a_burst_then_stay_few() {
+        let mut guest = Guest::new();
+        let before = Arc::strong_count(&guest.ring);
+        for slot in 1..SLOT_COUNT {
+            guest.send_in(BLOCKS_SHORTLY, slot as u16);
+        }
+        guest.send(BLOCKS_SHORTLY);
+        guest.await_reply();
+        let more = Arc::strong_count(&guest.ring) - before;
+        assert!(more <= 1, "{more} more threads");
     }
 
     #[test]
