@@ -9,8 +9,9 @@
  * Leased pages are counted by session, which is one address space's. (mm->pinned_vm is
  * left alone: where the headers are not those of the kernel to the last field, as User-Mode
  * Linux's are not, it would be another field.) A session may lease RLIMIT_MEMLOCK, and more
- * than that while all leases of all devices together stay under pin_percent of the memory: GPU programs pin as a matter of course, and
- * on a machine with a GPU of its own they do so without any limit.
+ * than that while all leases of all devices together stay under pin_percent of the memory:
+ * GPU programs pin as a matter of course, and on a machine with a GPU of its own they do
+ * so without any limit.
  */
 #include <linux/capability.h>
 #include <linux/mm.h>
