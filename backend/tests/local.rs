@@ -208,6 +208,7 @@ fn lease_when_mapped_at_its_address_then_holds_until_unmapped() {
     assert_eq!(map(1, address, 8192, 0), 1, "in use");
     assert_eq!(map(1, address + 4096, 4096, 0), 1, "in use in part");
     assert_eq!(map(2, address + 0x10000, 8192, 0), 1, "lent for reading only");
+    assert_eq!(map(1, 0, 8192, 1), 1, "where a null pointer leads to");
     assert_eq!(map(1, address + 0x10008, 8192, 0), 1, "another offset in the page");
     assert_eq!(map(1, address + 0x10000, 8193, 0), 1, "longer than the lease");
     assert_eq!(map(7, address, 1, 0), 1, "no such lease");

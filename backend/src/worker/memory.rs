@@ -21,6 +21,8 @@ use crate::window::Window;
 pub const PAGE_LOCKED_ADDRESS: u64 = 0x6000_0000_0000;
 /// How much of it there can be.
 pub const PAGE_LOCKED_BYTES: u64 = 1 << 40;
+/// Nothing is mapped below: a null pointer of the driver's must not lead into the guest's pages, also where this process may map there.
+const LOWEST_ADDRESS: u64 = 1 << 16;
 /// Most ranges mapped by [`Memory::map_at`] at a time.
 pub const MAX_MAPPED: usize = 16384;
 
@@ -165,6 +167,9 @@ impl Memory {
         let mut mapped = lock(&self.mapped);
         if mapped.len() >= MAX_MAPPED {
             return Err(MapError::Limit);
+        }
+        if first < LOWEST_ADDRESS {
+            return Err(MapError::InUse);
         }
         let end = first.checked_add(whole).ok_or(MapError::Lease)?;
         if mapped.range(..end).next_back().is_some_and(|(start, entry)| start + entry.place.bytes() > first) {
