@@ -5,13 +5,13 @@ use std::ffi::c_void;
 use wire::frame::FrameHeader;
 use wire::handle::Handle;
 
-use super::Cuda;
 use super::answer::{Failure, ok};
 use super::generated::{
     CUDA_ERROR_HOST_MEMORY_ALREADY_REGISTERED, CUDA_ERROR_HOST_MEMORY_NOT_REGISTERED, CUDA_ERROR_INVALID_VALUE,
     CUDA_ERROR_NOT_SUPPORTED, CUDA_ERROR_OUT_OF_MEMORY,
 };
 use super::ranges::{Range, Sort};
+use super::{Cuda, lock};
 use crate::worker::MapError;
 
 /// `CU_MEMHOSTREGISTER_*`.
@@ -65,7 +65,8 @@ impl Cuda {
     }
 
     fn refused(&self, address: u64, error: &MapError) -> Failure {
-        log::warn!("session {}: page-locking at {address:#x}: {error}", self.session.number());
+        let number = self.session.number();
+        lock(&self.complaints).add(format_args!("session {number}: page-locking at {address:#x}: {error}"));
         Failure::Status(match error {
             MapError::InUse => CUDA_ERROR_HOST_MEMORY_ALREADY_REGISTERED,
             MapError::Lease | MapError::ReadOnly => CUDA_ERROR_INVALID_VALUE,

@@ -175,6 +175,7 @@ const COPY_ANY: u16 = 138;
 const LOAD: u16 = 40;
 const GET_FUNCTION: u16 = 42;
 const LAUNCH: u16 = 90;
+const REGISTER: u16 = 150;
 
 #[test]
 fn copies_when_an_address_is_not_the_guests_then_never_reach_the_library() {
@@ -291,6 +292,53 @@ fn launch_when_the_parameters_are_short_then_never_reaches_the_library() {
     assert_eq!(LAUNCHES.load(Ordering::Relaxed), 0);
     // Cooperative by its flag, which needs another function of the library: said by name, not guessed.
     assert_eq!(launch(function, 8), Ok(801));
+}
+
+/// Counts lines of the log that tell of page-locking or of a lost context.
+struct Lines;
+
+static LINES: AtomicU64 = AtomicU64::new(0);
+
+impl log::Log for Lines {
+    fn enabled(&self, _: &log::Metadata<'_>) -> bool {
+        true
+    }
+
+    fn log(&self, record: &log::Record<'_>) {
+        let line = record.args().to_string();
+        if line.contains("page-locking at") || line.contains("the context is lost") {
+            LINES.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    fn flush(&self) {}
+}
+
+extern "C" fn lost(_: u64, _: u32, _: usize) -> i32 {
+    700
+}
+
+#[test]
+fn log_when_the_guest_causes_lines_without_end_then_stays_short() {
+    let _turn = TURN.lock().expect("turn");
+    log::set_logger(&Lines).expect("the only logger");
+    log::set_max_level(log::LevelFilter::Warn);
+    let mut cuda = cuda();
+    cuda.library.cuMemsetD32_v2 = Some(lost);
+    assert_eq!(send(&cuda, ALLOC, 0, |w| w.u64(ALLOCATED_BYTES as u64)), Ok(0));
+    for _ in 0..1000 {
+        let no_lease = |w: &mut Writer<'_>| {
+            w.u64(0x7000_0000_0000)?;
+            w.u64(4096)?;
+            w.u32(60_000)?;
+            w.u32(0)
+        };
+        assert_eq!(send(&cuda, REGISTER, 0, no_lease), Ok(1));
+        let set = |w: &mut Writer<'_>| w.u64(ALLOCATED).and_then(|()| w.u32(0)).and_then(|()| w.u64(1));
+        assert_eq!(send(&cuda, SET_WORDS, NO_SLOT, set), Ok(700));
+    }
+    log::set_max_level(log::LevelFilter::Off);
+    assert_eq!(LINES.load(Ordering::Relaxed), 101);
 }
 
 #[test]

@@ -42,7 +42,7 @@ mod thread;
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::ffi::c_void;
-use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use wire::Malformed;
@@ -53,6 +53,7 @@ use wire::payload::{Full, Writer};
 pub use load::load;
 
 use super::{Api, Reply, Session};
+use crate::complaints::Complaints;
 use answer::{Failure, is_sticky};
 use functions::Layout;
 use generated::{CUDA_ERROR_INVALID_VALUE, CUDA_ERROR_NOT_SUPPORTED, Library};
@@ -76,6 +77,10 @@ pub struct Cuda {
     textures: Mutex<HashSet<u64>>,
     surfaces: Mutex<HashSet<u64>>,
     missing: Mutex<BTreeSet<&'static str>>,
+    /// Lines about what the guest asks for and does not get.
+    complaints: Mutex<Complaints>,
+    /// The log says that the context is lost.
+    is_lost: AtomicBool,
     /// Counts contexts that ended: what threads remember of the current one is void then.
     contexts_ended: AtomicU64,
     /// A stream of this session has recorded: copies from and to the guest must ask whether theirs does.
@@ -118,6 +123,8 @@ impl Cuda {
             textures: Mutex::default(),
             surfaces: Mutex::default(),
             missing: Mutex::default(),
+            complaints: Mutex::default(),
+            is_lost: AtomicBool::new(false),
             contexts_ended: AtomicU64::new(0),
             has_captured: AtomicBool::new(false),
         }
@@ -215,7 +222,10 @@ impl Cuda {
         fill(reply.writer()).map_err(|Full| Malformed::new("asks for more than a reply holds"))?;
         reply.status(status);
         if is_sticky(status) {
-            log::warn!("session {}: the context is lost: status {status}", self.session.number());
+            // Each later call has the same status.
+            if !self.is_lost.swap(true, Ordering::Relaxed) {
+                log::warn!("session {}: the context is lost: status {status}", self.session.number());
+            }
             self.session.set_sticky(status);
         }
         Ok(())
