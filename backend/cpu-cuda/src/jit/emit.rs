@@ -6,6 +6,9 @@
 //! again, the loop jumps through a table to where the registers are loaded back. What happens between (has the
 //! barrier been reached by all? what does the shuffle yield?) is decided by `exec`.
 //!
+//! Where `rows` finds checks that can be done for many threads at once, the kernel does them at the start of a row and
+//! then calls a second function with the same body and without them.
+//!
 //! A device function that is not inlined becomes
 //! `fn(context, thread, local frame, params, results) -> fault?` and never waits.
 
@@ -13,9 +16,12 @@ use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::types::{F32, F64, I8, I16, I32, I64, I128};
 use cranelift_codegen::ir::{self, BlockArg, InstBuilder, MemFlagsData};
 use cranelift_frontend::{FunctionBuilder, Variable};
+use cranelift_module::FuncId;
 
 use crate::jit::context::{DONE, fault};
 use crate::jit::flow::{Constancy, Flow, constancy, pure};
+use crate::jit::lanes::LANES;
+use crate::jit::rows::{Plan, Span};
 use crate::jit::unit::{Site, Unit};
 use crate::ptx::ir::{Body, Inst, Op, Value};
 use crate::ptx::types::{Special, Type};
@@ -93,9 +99,33 @@ pub struct Emit<'f, 'u, 'p> {
     pub(super) offsets: Vec<u32>,
     pub(super) frame_bytes: u32,
     pub(super) scratch: [Option<ir::StackSlot>; 3],
+    /// Accesses that need no checks, those of a row that was tested.
+    pub(super) unchecked: Vec<Span>,
     /// Points where threads wait.
     pub sites: Vec<Site>,
     pub(super) resumes: Vec<ir::Block>,
+}
+
+/// Which function is made of a body.
+#[derive(Clone, Copy)]
+pub enum Part<'a> {
+    /// The kernel, with what is tested for its rows and what then runs them.
+    Kernel(Option<(&'a Plan, RowCode)>),
+    /// The threads of a row of a kernel that was tested.
+    Row(&'a Plan),
+    /// The same, four at a time.
+    Lanes(&'a Plan),
+    /// A device function.
+    Device,
+}
+
+/// The functions that run a row that was tested.
+#[derive(Clone, Copy)]
+pub struct RowCode {
+    /// A thread at a time.
+    pub one: FuncId,
+    /// Four at a time, if the plan says how.
+    pub four: Option<FuncId>,
 }
 
 /// What the executor must know of a compiled kernel.
@@ -172,8 +202,9 @@ impl<'f, 'u, 'p> Emit<'f, 'u, 'p> {
         unit: &'u mut Unit<'p>,
         body: &'u Body,
         flow: &'u Flow,
-        is_kernel: bool,
+        part: Part<'_>,
     ) -> Emitted {
+        let is_kernel = !matches!(part, Part::Device);
         let start = b.create_block();
         b.append_block_params_for_function_params(start);
         b.switch_to_block(start);
@@ -220,14 +251,22 @@ impl<'f, 'u, 'p> Emit<'f, 'u, 'p> {
             waits,
             frame_bytes: 0,
             scratch: [None; 3],
+            unchecked: Vec::new(),
             sites: vec![Site::Start],
             resumes: Vec::new(),
         };
         let constant = constancy(body, is_kernel, waits);
-        if is_kernel {
-            emit.kernel(&args, &constant)
-        } else {
-            emit.device_function(&args)
+        match part {
+            Part::Kernel(plan) => emit.kernel(&args, &constant, plan),
+            Part::Row(plan) => {
+                emit.unchecked.clone_from(&plan.spans);
+                emit.row(&args, &constant);
+            }
+            Part::Lanes(plan) => {
+                emit.unchecked.clone_from(&plan.spans);
+                emit.lanes(&args, &constant);
+            }
+            Part::Device => emit.device_function(&args),
         }
         let frame_bytes = if waits { emit.frame_bytes.max(1).next_multiple_of(16) } else { 0 };
         let sites = std::mem::take(&mut emit.sites);
@@ -237,7 +276,7 @@ impl<'f, 'u, 'p> Emit<'f, 'u, 'p> {
         Emitted { sites, frame_bytes }
     }
 
-    fn kernel(&mut self, args: &[ir::Value], constant: &[Constancy]) {
+    fn kernel(&mut self, args: &[ir::Value], constant: &[Constancy], plan: Option<(&Plan, RowCode)>) {
         let (first, last) = (args[1], args[2]);
         self.thread.frame_offset = self.b.ins().iconst(I64, 0);
         self.hoist(constant, Constancy::Block);
@@ -251,18 +290,23 @@ impl<'f, 'u, 'p> Emit<'f, 'u, 'p> {
         for _ in 0..4 {
             self.b.append_block_param(head, I32);
         }
+        // Where rows begin: with a plan, a choice between two bodies.
+        let rows = if plan.is_some() { self.b.create_block() } else { head };
         // Divisions are slow, and most calls start at the first thread.
         let inside = self.b.create_block();
         let none = self.b.ins().iconst(I32, 0);
         let args: Vec<BlockArg> = [first, none, none, none].map(BlockArg::Value).to_vec();
-        self.b.ins().brif(first, inside, &[], head, &args);
+        self.b.ins().brif(first, inside, &[], rows, &args);
         self.b.switch_to_block(inside);
         let rest = self.b.ins().udiv(first, nx);
         let x = self.b.ins().urem(first, nx);
         let y = self.b.ins().urem(rest, ny);
         let z = self.b.ins().udiv(rest, ny);
         let args: Vec<BlockArg> = [first, x, y, z].map(BlockArg::Value).to_vec();
-        self.b.ins().jump(head, &args);
+        self.b.ins().jump(rows, &args);
+        if let Some((plan, code)) = plan {
+            self.rows(plan, code, constant, last, [rows, head, done]);
+        }
         self.b.switch_to_block(head);
         let params = self.b.block_params(head).to_vec();
         let linear = params[0];
@@ -287,35 +331,146 @@ impl<'f, 'u, 'p> Emit<'f, 'u, 'p> {
         // The way to the next thread.
         self.b.switch_to_block(self.latch);
         let next = self.b.ins().iadd_imm_s(linear, 1);
-        let used = coordinates_used(self.body);
         let one_x = self.b.ins().iadd_imm_s(params[1], 1);
         let wrap_x = self.b.ins().icmp(IntCC::Equal, one_x, nx);
         let none = self.b.ins().iconst(I32, 0);
         let x = self.b.ins().select(wrap_x, none, one_x);
-        let one_y = self.b.ins().iadd_imm_s(params[2], 1);
-        let y = self.b.ins().select(wrap_x, one_y, params[2]);
-        let wrap_y = self.b.ins().icmp(IntCC::Equal, y, ny);
-        let y = self.b.ins().select(wrap_y, none, y);
-        let one_z = self.b.ins().iadd_imm_s(params[3], 1);
-        let z = self.b.ins().select(wrap_y, one_z, params[3]);
-        // Coordinates nobody reads stay as they are.
-        let kept = |n: usize, value| if used[n] { value } else { params[n + 1] };
+        let [y, z] = self.step_row(wrap_x, [params[2], params[3]]);
+        let used = coordinates_used(self.body);
+        // Coordinates nobody reads stay as they are, unless rows begin where they wrap.
+        let kept = |n: usize, value| if used[n] || plan.is_some() { value } else { params[n + 1] };
         let args: Vec<BlockArg> = [next, kept(0, x), kept(1, y), kept(2, z)].map(BlockArg::Value).to_vec();
-        self.b.ins().jump(head, &args);
+        if plan.is_some() {
+            self.b.ins().brif(wrap_x, rows, &args, head, &args);
+        } else {
+            self.b.ins().jump(head, &args);
+        }
 
         self.b.switch_to_block(done);
         let ok = self.b.ins().iconst(I32, 0);
         self.b.ins().return_(&[ok]);
-
-        self.b.switch_to_block(self.fault_block);
-        self.b.ins().store(MemFlagsData::trusted(), linear, self.context, field!(fault_thread));
-        let bad = self.b.ins().iconst(I32, 1);
-        self.b.ins().return_(&[bad]);
+        self.fault_return(linear);
 
         if let Some((block, state)) = dispatch {
             self.b.switch_to_block(block);
             self.dispatch_table(state, body_start);
         }
+    }
+
+    /// y and z of the next thread.
+    fn step_row(&mut self, wrap_x: ir::Value, [y, z]: [ir::Value; 2]) -> [ir::Value; 2] {
+        let ny = self.entry.ntid[1];
+        let none = self.b.ins().iconst(I32, 0);
+        let one_y = self.b.ins().iadd_imm_s(y, 1);
+        let next_y = self.b.ins().select(wrap_x, one_y, y);
+        let wrap_y = self.b.ins().icmp(IntCC::Equal, next_y, ny);
+        let next_y = self.b.ins().select(wrap_y, none, next_y);
+        let one_z = self.b.ins().iadd_imm_s(z, 1);
+        let next_z = self.b.ins().select(wrap_y, one_z, z);
+        [next_y, next_z]
+    }
+
+    /// The fault exit, where thread `linear` runs.
+    pub(super) fn fault_return(&mut self, linear: ir::Value) {
+        self.b.switch_to_block(self.fault_block);
+        self.b.ins().store(MemFlagsData::trusted(), linear, self.context, field!(fault_thread));
+        let bad = self.b.ins().iconst(I32, 1);
+        self.b.ins().return_(&[bad]);
+    }
+
+    /// The code at `rows`, which takes what `head` takes: has a row run by `code`, without checks, where `plan` allows
+    /// it, and goes to `head` where not.
+    fn rows(
+        &mut self,
+        plan: &Plan,
+        code: RowCode,
+        constant: &[Constancy],
+        last: ir::Value,
+        [rows, head, done]: [ir::Block; 3],
+    ) {
+        for _ in 0..4 {
+            self.b.append_block_param(rows, I32);
+        }
+        let params = self.b.block_params(rows).to_vec();
+        let args: Vec<BlockArg> = params.iter().copied().map(BlockArg::Value).collect();
+        let [begin, checked, failed, over] = [(); 4].map(|()| self.b.create_block());
+        self.b.set_cold_block(failed);
+
+        self.b.switch_to_block(rows);
+        let more = self.b.ins().icmp(IntCC::UnsignedLessThan, params[0], last);
+        self.b.ins().brif(more, begin, &[], done, &[]);
+        self.b.switch_to_block(checked);
+        self.b.ins().jump(head, &args);
+        self.b.switch_to_block(failed);
+        let bad = self.b.ins().iconst(I32, 1);
+        self.b.ins().return_(&[bad]);
+
+        self.b.switch_to_block(begin);
+        let nx = self.entry.ntid[0];
+        let left = self.b.ins().isub(last, params[0]);
+        let length = self.b.ins().isub(nx, params[1]);
+        let length = self.b.ins().umin(length, left);
+        let end = self.b.ins().iadd(params[1], length);
+        let final_x = self.b.ins().iadd_imm_s(end, -1);
+        let before = self.known.clone();
+        self.thread.linear = params[0];
+        self.thread.tid = [params[1], params[2], params[3]];
+        let ends = self.row_test(plan, [params[1], final_x], constant, checked);
+        let mut rest = [params[0], params[1]];
+        if let (Some(lanes), Some(four)) = (&plan.lanes, code.four) {
+            let single = self.b.create_block();
+            rest = [(); 2].map(|()| self.b.append_block_param(single, I32));
+            let parted = self.b.create_block();
+            self.lane_test(lanes, &ends, parted);
+            let whole = self.b.ins().band_imm_s(length, -LANES);
+            let middle = self.b.ins().iadd(params[1], whole);
+            let four = self.unit.function(four, self.b.func);
+            self.b.ins().call(four, &[self.context, params[0], params[1], params[2], params[3], middle]);
+            let next = self.b.ins().iadd(params[0], whole);
+            let some = self.b.ins().icmp(IntCC::NotEqual, middle, end);
+            self.b.ins().brif(some, single, &[next, middle].map(BlockArg::Value), over, &[]);
+            self.b.switch_to_block(parted);
+            self.b.ins().jump(single, &[params[0], params[1]].map(BlockArg::Value));
+            self.b.switch_to_block(single);
+        }
+        let one = self.unit.function(code.one, self.b.func);
+        let call = self.b.ins().call(one, &[self.context, rest[0], rest[1], params[2], params[3], end]);
+        let status = self.b.inst_results(call)[0];
+        self.b.ins().brif(status, failed, &[], over, &[]);
+        self.b.switch_to_block(over);
+        let next = self.b.ins().iadd(params[0], length);
+        let wrap = self.b.ins().icmp(IntCC::Equal, end, nx);
+        let none = self.b.ins().iconst(I32, 0);
+        let [y, z] = self.step_row(wrap, [params[2], params[3]]);
+        self.b.ins().jump(rows, &[next, none, y, z].map(BlockArg::Value));
+        self.known = before;
+    }
+
+    /// The threads of a row that was tested, `fn(context, thread, x, y, z, end of x) -> fault?`.
+    fn row(&mut self, args: &[ir::Value], constant: &[Constancy]) {
+        let &[_, first, from, y, z, end] = args else { return };
+        self.thread.frame_offset = self.b.ins().iconst(I64, 0);
+        self.thread.local = self.b.ins().load(I64, fixed(), self.context, field!(local));
+        self.hoist(constant, Constancy::Block);
+        let turn = self.b.create_block();
+        let x = self.b.append_block_param(turn, I32);
+        self.b.ins().jump(turn, &[BlockArg::Value(from)]);
+        self.b.switch_to_block(turn);
+        let skipped = self.b.ins().isub(x, from);
+        let linear = self.b.ins().iadd(first, skipped);
+        self.thread.linear = linear;
+        self.thread.tid = [x, y, z];
+        self.hoist(constant, Constancy::Thread);
+        self.body_blocks();
+        self.b.switch_to_block(self.latch);
+        let next = self.b.ins().iadd_imm_s(x, 1);
+        let more = self.b.ins().icmp(IntCC::UnsignedLessThan, next, end);
+        let done = self.b.create_block();
+        self.b.ins().brif(more, turn, &[BlockArg::Value(next)], done, &[]);
+        self.b.switch_to_block(done);
+        let ok = self.b.ins().iconst(I32, 0);
+        self.b.ins().return_(&[ok]);
+        self.fault_return(linear);
     }
 
     fn device_function(&mut self, args: &[ir::Value]) {
@@ -346,7 +501,7 @@ impl<'f, 'u, 'p> Emit<'f, 'u, 'p> {
     }
 
     /// Computes registers of this constancy before the threads need them.
-    fn hoist(&mut self, constant: &[Constancy], level: Constancy) {
+    pub(super) fn hoist(&mut self, constant: &[Constancy], level: Constancy) {
         self.hoisting = true;
         let body = self.body;
         for inst in &body.insts {
@@ -397,7 +552,7 @@ impl<'f, 'u, 'p> Emit<'f, 'u, 'p> {
     }
 
     /// Compiles an instruction in block `index`; answers whether control goes on behind it.
-    fn instruction(&mut self, inst: &Inst, index: usize) -> bool {
+    pub(super) fn instruction(&mut self, inst: &Inst, index: usize) -> bool {
         if let &[Some(dst)] = &inst.dst[..]
             && self.known[dst as usize].is_some()
         {

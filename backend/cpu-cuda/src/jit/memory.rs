@@ -189,6 +189,10 @@ impl Emit<'_, '_, '_> {
             }
             space = Space::Generic;
         }
+        if self.unchecked.iter().any(|s| s.covers(base, access.offset, bytes)) {
+            let base = self.int(base, 64);
+            return Place { base, offset: access.offset as i32 };
+        }
         let address = self.int(base, 64);
         let address = if access.offset == 0 { address } else { self.b.ins().iadd_imm_s(address, access.offset) };
         match space {

@@ -1,7 +1,8 @@
 //! From checked PTX to machine code, through Cranelift.
 //!
 //! `unit` compiles a kernel with what it calls, when it is first launched: `inline` makes flat bodies, `yields` adds
-//! turns to spinning loops, `flow` finds out what lives where, `emit` and its neighbours write the code (`wait`,
+//! turns to spinning loops, `flow` finds out what lives where, `rows` which
+//! checks can be done for many threads at once and `lanes` which kernels can be run four threads at a time, `emit` and its neighbours write the code (`wait`,
 //! `value`, `operation`, `integer`, `bits`, `float`, `convert`, `memory`, `atomic`, `call`, `texture`), `runtime` holds
 //! what the code calls, and `context` what it sees.
 
@@ -15,8 +16,10 @@ mod float;
 mod flow;
 mod inline;
 mod integer;
+mod lanes;
 mod memory;
 mod operation;
+mod rows;
 pub mod runtime;
 mod runtime_host;
 mod runtime_texture;

@@ -83,6 +83,25 @@ fn shared(context: &Context, offset: u64, len: u64) -> Option<u64> {
     Some(base as u64 + at)
 }
 
+/// Granules that are worth looking at for a row's sake.
+const MAX_SPAN: u64 = 256;
+
+/// Whether all granules from one byte of the arena to another are allocated; of many, it says no.
+pub unsafe extern "C" fn span_owned(context: *const Context, low: u64, high: u64) -> u32 {
+    // SAFETY: as in `resolve`.
+    let context = unsafe { &*context };
+    let granule = |address: u64| address.wrapping_sub(context.arena_base) >> 9;
+    let (first, last) = (granule(low), granule(high));
+    let owned = first <= last
+        && last - first < MAX_SPAN
+        && last < context.granule_count
+        && (first..=last).all(|n| {
+            // SAFETY: as in `locate`.
+            unsafe { context.granules.add(n as usize).read_volatile() != 0 }
+        });
+    u32::from(owned)
+}
+
 /// The slow path of accesses: a host pointer, or 0 with the fault written. `what` is as in `memory::meta`.
 pub unsafe extern "C" fn resolve(context: *mut Context, address: u64, what: u64) -> u64 {
     // SAFETY: generated code passes its own context, which nobody else uses during the call.

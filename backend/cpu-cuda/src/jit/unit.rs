@@ -10,9 +10,9 @@ use cranelift_module::{FuncId, Linkage, Module};
 
 use crate::engine::{CompileError, CompileErrorKind, Limits};
 use crate::jit::context::FunctionSlot;
-use crate::jit::emit::{Emit, Emitted, field};
+use crate::jit::emit::{Emit, Emitted, Part, RowCode, field};
 use crate::jit::flow::Flow;
-use crate::jit::{Bindings, inline, runtime, yields};
+use crate::jit::{Bindings, inline, rows, runtime, yields};
 use crate::ptx::Program;
 use crate::ptx::ir::{Barrier, Body, Callee, Collective, Op, Value};
 
@@ -336,13 +336,46 @@ impl Unit<'_> {
                 (self.module.declare_function("kernel", Linkage::Local, &signature).map_err(internal)?, signature)
             }
         };
+        if number.is_some() {
+            return Ok((id, self.build(id, signature, body, &flow, Part::Device)?));
+        }
+        let Some(plan) = rows::plan(body) else {
+            return Ok((id, self.build(id, signature, body, &flow, Part::Kernel(None))?));
+        };
+        let row = self.helper_signature([I64, I32, I32, I32, I32, I32].into_iter(), Some(I32));
+        let one = self.module.declare_function("row", Linkage::Local, &row).map_err(internal)?;
+        let four = match plan.lanes {
+            Some(_) => Some(self.module.declare_function("lanes", Linkage::Local, &row).map_err(internal)?),
+            None => None,
+        };
+        let kernel = self.build(id, signature, body, &flow, Part::Kernel(Some((&plan, RowCode { one, four }))))?;
+        self.build(one, row.clone(), body, &flow, Part::Row(&plan))?;
+        if let Some(four) = four {
+            self.build(four, row, body, &flow, Part::Lanes(&plan))?;
+        }
+        Ok((id, kernel))
+    }
+
+    fn build(
+        &mut self,
+        id: FuncId,
+        signature: Signature,
+        body: &Body,
+        flow: &Flow,
+        part: Part<'_>,
+    ) -> Result<Emitted, CompileError> {
         let mut context = self.module.make_context();
         context.func.signature = signature;
         let mut builder_context = FunctionBuilderContext::new();
         let builder = FunctionBuilder::new(&mut context.func, &mut builder_context);
-        let emitted = Emit::function(builder, self, body, &flow, number.is_none());
+        let emitted = Emit::function(builder, self, body, flow, part);
         self.module.define_function(id, &mut context).map_err(|e| internal(format!("{e:?}")))?;
-        Ok((id, emitted))
+        Ok(emitted)
+    }
+
+    /// A function of this unit as the function being built may call it.
+    pub fn function(&mut self, id: FuncId, func: &mut ir::Function) -> ir::FuncRef {
+        self.module.declare_func_in_func(id, func)
     }
 
     /// The function `n` as the function being built may call it.
