@@ -4,6 +4,10 @@
 //! The programs under test are the ones that are shipped, so they are taken as built: from `target/release`, or the folder
 //! that `GPUFERRY_BIN` names. `scripts/test` builds them first.
 
+pub mod random;
+pub mod raw;
+pub mod shapes;
+
 use std::ffi::OsStr;
 use std::fs;
 use std::io::Read;
