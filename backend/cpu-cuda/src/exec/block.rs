@@ -75,8 +75,11 @@ impl Block {
 
     /// Makes all threads stand at the start.
     pub fn restart(&mut self) {
-        self.states.fill(0);
-        self.arrived = [0; 16];
+        // Filling nothing is slow: a masked store to an address that is none.
+        if !self.states.is_empty() {
+            self.states.fill(0);
+            self.arrived = [0; 16];
+        }
     }
 
     /// Points the context at this block's memory.
