@@ -45,7 +45,7 @@ def build():
     if "GPUFERRY_BIN" in os.environ:
         return
     if not shutil.which("cargo"):
-        fail("cargo is missing; install a Rust toolchain (https://rustup.rs)")
+        fail("cargo is missing; install a Rust toolchain, for instance with rustup")
     packages = [word for crate in CRATES for word in ("-p", crate)]
     if subprocess.run(["cargo", "build", "--release", "--locked", *packages], cwd=ROOT, check=False).returncode:
         fail("the build failed; its errors are above")

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
 // kernels.ptx is made of this by
 //   clang-15 -x cuda --cuda-device-only -nocudainc -nocudalib --cuda-gpu-arch=sm_75 -Xclang -target-feature -Xclang +ptx64 -O2 -S kernels.cu -o kernels.ptx
 #define KERNEL extern "C" __attribute__((global))
