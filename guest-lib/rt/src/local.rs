@@ -8,13 +8,13 @@ use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use wire::WIRE_VERSION;
 use wire::control::{HEAD_BYTES, Head, Message, Piece, REGION_ATTACHED};
-use wire::device::{PAGE_BYTES, RESPONSE_DEAD, RESPONSE_LIMIT, RESPONSE_NO_WORKER, RESPONSE_OK};
+use wire::device::{MAX_LEASES, PAGE_BYTES, RESPONSE_DEAD, RESPONSE_LIMIT, RESPONSE_NO_WORKER, RESPONSE_OK};
 
 use crate::carrier::{LendError, OpenError, Pinned, Slept};
 use crate::window::Window;
@@ -31,7 +31,7 @@ pub(crate) struct LocalLink {
     /// The same socket, for looking at without waiting.
     watch: UnixStream,
     doorbell: File,
-    next_lease: AtomicU32,
+    leases: LeaseNumbers,
     next_cookie: AtomicU64,
 }
 
@@ -146,7 +146,7 @@ impl LocalLink {
             socket: Mutex::new(socket),
             watch,
             doorbell,
-            next_lease: AtomicU32::new(0),
+            leases: LeaseNumbers::default(),
             next_cookie: AtomicU64::new(1),
         };
         Ok((link, window))
@@ -191,7 +191,7 @@ impl LocalLink {
 
     /// Lends `file`, whose first `bytes` (whole pages) stand for the memory at `address`.
     pub fn pin(&self, file: BorrowedFd<'_>, address: usize, bytes: usize, flags: u32) -> Result<Pinned, LendError> {
-        let lease = self.next_lease.fetch_add(1, Ordering::Relaxed) % wire::device::MAX_LEASES;
+        let lease = self.leases.take().ok_or(LendError::Limit)?;
         let bytes = bytes as u64;
         let whole = bytes.next_multiple_of(u64::from(PAGE_BYTES));
         let pieces = vec![Piece { region: REGION_ATTACHED, offset: 0, bytes: whole }];
@@ -199,13 +199,50 @@ impl LocalLink {
         match self.request(&pin, Some(file))? {
             RESPONSE_OK => Ok(Pinned { lease }),
             RESPONSE_DEAD => Err(LendError::Gone),
-            _ => Err(LendError::Limit),
+            _ => {
+                self.leases.give(lease);
+                Err(LendError::Limit)
+            }
         }
     }
 
     pub fn unpin(&self, lease: u32) {
         // A failure means that the session is dead, and then the worker is gone.
-        let _ = self.request(&Message::Unpin { lease }, None);
+        if self.request(&Message::Unpin { lease }, None) == Ok(RESPONSE_OK) {
+            self.leases.give(lease);
+        }
+    }
+}
+
+/// Numbers for leases: one that a lease has is no other's until the worker has confirmed its end.
+#[derive(Debug, Default)]
+struct LeaseNumbers(Mutex<Numbers>);
+
+#[derive(Debug, Default)]
+struct Numbers {
+    /// From here on all are free.
+    next: u32,
+    given: Vec<u32>,
+}
+
+impl LeaseNumbers {
+    fn lock(&self) -> MutexGuard<'_, Numbers> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A free number; `None` where there is none.
+    fn take(&self) -> Option<u32> {
+        let mut numbers = self.lock();
+        if let Some(number) = numbers.given.pop() {
+            return Some(number);
+        }
+        let number = numbers.next;
+        numbers.next += u32::from(number < MAX_LEASES);
+        (number < MAX_LEASES).then_some(number)
+    }
+
+    fn give(&self, number: u32) {
+        self.lock().given.push(number);
     }
 }
 
@@ -218,4 +255,22 @@ fn process_name() -> [u8; 16] {
     }
     name[15] = 0;
     name
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lease_when_more_were_made_than_there_are_numbers_then_has_one_that_no_other_has() {
+        let numbers = LeaseNumbers::default();
+        let kept = numbers.take().expect("a number");
+        for _ in 0..MAX_LEASES + 10 {
+            let number = numbers.take().expect("a number");
+            assert_ne!(number, kept);
+            numbers.give(number);
+        }
+        let all = (1..MAX_LEASES).map_while(|_| numbers.take()).count();
+        assert_eq!((all, numbers.take()), (MAX_LEASES as usize - 1, None));
+    }
 }
