@@ -167,6 +167,18 @@ pub fn close_from(first: u32) {
     unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, 0) };
 }
 
+/// Allows this process, and those it starts, as many open files as the system lets it: a lease of the local carrier is one.
+pub fn raise_file_limit() {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: a valid place. Where it fails the limit is the usual one, which is named when it is reached.
+    unsafe {
+        if libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) == 0 {
+            limit.rlim_cur = limit.rlim_max;
+            libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit);
+        }
+    }
+}
+
 /// Makes files of this process accessible to its own user only.
 pub fn private_files() {
     // SAFETY: takes an integer.

@@ -185,6 +185,24 @@ fn lease_when_lent_then_is_used_in_place_and_ends_only_when_the_last_use_does() 
 }
 
 #[test]
+fn leases_when_more_than_a_process_may_usually_have_files_then_are_all_lent() {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: valid places; the hard limit stays as it is.
+    unsafe {
+        assert_eq!(libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit), 0);
+        limit.rlim_cur = 1024;
+        assert_eq!(libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit), 0);
+    }
+    assert!(limit.rlim_max > 3000, "this machine allows too few open files for the test");
+    let front = start();
+    let mut program = Program::open(&front);
+    for lease in 0..1500 {
+        let memory = sealed_memory(4096).expect("memory");
+        assert_eq!(program.ask(&pin(lease, BOTH, 0, 4096, 1), vec![memory]), RESPONSE_OK, "lease {lease}");
+    }
+}
+
+#[test]
 fn lease_when_mapped_at_its_address_then_holds_until_unmapped() {
     let front = start();
     let mut program = Program::open(&front);

@@ -5,7 +5,7 @@
 //! [`device`] for a VMM (its [`queues`](self) carry [`request`]s that [`sessions`](self) serve), [`local`] for programs of this host.
 //! SIGTERM and SIGINT end it; workers end with it.
 
-mod chain;
+pub mod chain;
 pub mod device;
 mod events;
 pub mod local;
@@ -68,6 +68,7 @@ pub fn main() -> ExitCode {
 /// Serves until SIGTERM or SIGINT.
 fn serve(options: &Options) -> Result<(), Fatal> {
     os::private_files();
+    os::raise_file_limit();
     // Before any thread starts, so that all inherit it.
     os::block_termination()?;
     let mut bound = Vec::new();
