@@ -412,3 +412,17 @@ fn cpu_ticks(process: u32) -> u64 {
     let fields: Vec<_> = stat.rsplit(')').next().expect("fields").split_whitespace().collect();
     fields[11].parse::<u64>().expect("ticks") + fields[12].parse::<u64>().expect("ticks")
 }
+
+#[test]
+fn worker_when_it_wakes_without_end_then_other_sessions_are_served() {
+    let front = start();
+    let mut vmm = Vmm::connect(&front);
+    let mut hostile = open(&mut vmm, 0);
+    hostile.call(&mut vmm, 7, |_| Ok(()));
+    for round in 0..20u8 {
+        let mut other = open(&mut vmm, 1);
+        assert_eq!(other.echo(&mut vmm, &[round; 9]), [round; 9]);
+        assert_eq!(vmm.ask(&words(&[REQUEST_CLOSE, 1])), RESPONSE_OK);
+    }
+    assert_eq!(vmm.ask(&words(&[REQUEST_CLOSE, 0])), RESPONSE_OK);
+}

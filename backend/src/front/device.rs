@@ -34,6 +34,9 @@ const EVENT_WATCH: u64 = QUEUE_COUNT as u64 + 1;
 /// Largest queue that a VMM may ask for.
 const MAX_QUEUE_SIZE: usize = 32768;
 
+/// Looks at workers' news before what they brought is delivered.
+const MOST_LOOKS: usize = 16;
+
 /// Guest memory as the VMM gives it.
 pub type Memory = GuestMemoryAtomic<GuestMemoryMmap>;
 /// A queue.
@@ -172,9 +175,10 @@ impl State {
         true
     }
 
-    /// What workers say; looked at with every event, as one that comes now saves another.
+    /// What workers say; looked at with every event, as one that comes now saves another. A worker that always has news does not
+    /// keep the others' answers: what is left makes the poll loop come again.
     fn workers_news(&mut self) {
-        loop {
+        for _ in 0..MOST_LOOKS {
             let news = self.sessions.watch().news();
             if news.is_empty() {
                 break;

@@ -21,7 +21,28 @@ const CALL_MAP: u16 = 5;
 /// Holds a buffer for a `u64` of milliseconds after the call, as a copy on the device would.
 const CALL_HOLD: u16 = 6;
 
+/// Signals all of its eventfds without end, as a worker that a guest has taken over may.
+const CALL_FLOOD: u16 = 7;
+
 struct Echo(Arc<Session>);
+
+fn flood() {
+    let mut events = Vec::new();
+    for fd in 3..64 {
+        let target = std::fs::read_link(format!("/proc/self/fd/{fd}"));
+        if target.is_ok_and(|target| target.as_os_str() == "anon_inode:[eventfd]") {
+            events.push(fd);
+        }
+    }
+    loop {
+        for fd in &events {
+            // SAFETY: eight bytes to a descriptor of this process.
+            unsafe { libc::write(*fd, (&raw const EVENT).cast(), 8) };
+        }
+    }
+}
+
+static EVENT: u64 = 1;
 
 struct Loaded;
 
@@ -90,6 +111,12 @@ impl Api for Echo {
                     std::thread::sleep(Duration::from_millis(time.min(10_000)));
                     drop(pieces);
                 });
+                Ok(())
+            }
+            CALL_FLOOD => {
+                for _ in 0..4 {
+                    std::thread::spawn(flood);
+                }
                 Ok(())
             }
             _ => Err(Malformed::new("call of an unknown number")),
