@@ -1,7 +1,7 @@
 //! The addresses that belong to the guest: what it allocated on the device, reserved, or page-locked, and the variables of its
 //! modules.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use wire::handle::Handle;
 
@@ -51,6 +51,8 @@ impl Ranges {
 
     /// Takes out all that ended with these objects.
     pub fn remove_owned(&mut self, ended: &[Handle]) {
+        // As many as a program has objects, against as many as it has allocations.
+        let ended: HashSet<Handle> = ended.iter().copied().collect();
         self.by_start.retain(|_, range| range.owner.is_null() || !ended.contains(&range.owner));
     }
 
