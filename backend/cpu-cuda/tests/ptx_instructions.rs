@@ -263,6 +263,15 @@ fn double_precision() {
 }
 
 #[test]
+fn array_name_when_indexed_then_address_of_the_element() {
+    let code = ".local .b32 words[4]; .shared .v2 .b32 pairs[4];\n\
+        mov.u64 %rd4, words[2]; mov.u64 %rd5, words; sub.u64 %rd4, %rd4, %rd5;\n\
+        mov.u64 %rd6, pairs[3]; mov.u64 %rd5, pairs; sub.u64 %rd6, %rd6, %rd5; mad.lo.u64 %rd0, %rd6, 100, %rd4;";
+    assert_eq!(run(code, [0; 3]), 2408);
+    assert_eq!(run("mov.u64 %rd4, sh[0]; mov.u64 %rd5, sh[7]; sub.u64 %rd0, %rd5, %rd4;", [0; 3]), 7);
+}
+
+#[test]
 fn memory_spaces() {
     assert_eq!(
         run(

@@ -63,6 +63,8 @@ struct Scope<'a> {
     names: HashMap<&'a str, Local>,
     ranges: Vec<(&'a str, u32, Type)>,
     labels: HashMap<&'a str, u32>,
+    /// Bytes of what an index counts, of variables in memory.
+    elements: HashMap<&'a str, u32>,
 }
 
 /// Reads one body.
@@ -365,6 +367,7 @@ impl<'a> BodyParser<'a, '_, '_> {
                         ty,
                         align: 1,
                         name,
+                        element: 0,
                         size: Some(u64::from(ty.bytes())),
                         range,
                         opaque: None,
@@ -415,6 +418,7 @@ impl<'a> BodyParser<'a, '_, '_> {
                 }
                 self.body.local_bytes = end as u32;
                 self.scope().names.insert(decl.name, Local::Frame(at));
+                self.scope().elements.insert(decl.name, decl.element);
             }
             _ => {
                 // Function-scope shared variables live in module scope under their own name; a second function
@@ -423,6 +427,13 @@ impl<'a> BodyParser<'a, '_, '_> {
             }
         }
         Ok(())
+    }
+
+    /// Bytes of what an index of the variable counts; 0 if it has none.
+    pub(super) fn element(&self, name: &str) -> u32 {
+        let scope = self.scopes.iter().rev().find(|scope| scope.names.contains_key(name));
+        let found = scope.map_or_else(|| self.builder.elements.get(name), |scope| scope.elements.get(name));
+        found.copied().unwrap_or(0)
     }
 
     pub(super) fn local(&mut self, name: &'a str) -> Result<Option<Local>> {

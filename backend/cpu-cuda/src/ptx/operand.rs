@@ -102,7 +102,26 @@ impl<'a> BodyParser<'a, '_, '_> {
                 None => self.fail("nothing can be added to this"),
             };
         }
+        if let Raw::Value(v) = value
+            && self.cursor.eat(b'[')
+        {
+            return self.indexed(name, v);
+        }
         Ok(value)
+    }
+
+    /// `name[N]`, from after the bracket: the address of an element. PTX ISA, Arrays as Operands.
+    fn indexed(&mut self, name: &str, base: Value) -> Result<Raw> {
+        let index = self.cursor.constant()?.int().unwrap_or(0) as i64;
+        self.cursor.expect(b']')?;
+        let element = match self.element(name) {
+            0 => return self.fail(format!("`{name}` is no array to be indexed")),
+            element => i64::from(element),
+        };
+        match index.checked_mul(element).and_then(|add| offset_value(base, add)) {
+            Some(at) => Ok(Raw::Value(at)),
+            None => self.fail(format!("`{name}` is no array to be indexed")),
+        }
     }
 
     pub(super) fn list(&mut self, close: u8, depth: usize) -> Result<Vec<Raw>> {

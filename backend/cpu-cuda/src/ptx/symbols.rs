@@ -71,6 +71,8 @@ pub struct Builder {
     pub samplers: u32,
     pub global_bytes: u64,
     pub signatures: Vec<Signature>,
+    /// Bytes of what an index counts, of this part's variables.
+    pub elements: HashMap<String, u32>,
     signature_numbers: HashMap<Signature, u32>,
     link: HashMap<String, Symbol>,
     part: HashMap<String, Symbol>,
@@ -80,6 +82,7 @@ impl Builder {
     /// Forgets the names private to the part read so far.
     pub fn next_part(&mut self) {
         self.part.clear();
+        self.elements.clear();
     }
 
     /// The number of a signature.

@@ -18,6 +18,8 @@ pub struct VarDecl<'a> {
     pub align: u32,
     /// Name.
     pub name: &'a str,
+    /// Bytes of what an index counts; 0 for arrays of arrays.
+    pub element: u32,
     /// Bytes; `None` for `name[]`.
     pub size: Option<u64>,
     /// `name<N>`.
@@ -37,7 +39,16 @@ struct Initial {
 
 /// Reads a variable's declaration, from after the state space to after the name and its brackets.
 pub fn var_decl<'a>(cursor: &mut Cursor<'a>) -> Result<VarDecl<'a>> {
-    let mut decl = VarDecl { ty: Type::B8, align: 0, name: "", size: None, range: None, opaque: None, managed: false };
+    let mut decl = VarDecl {
+        ty: Type::B8,
+        align: 0,
+        name: "",
+        element: 0,
+        size: None,
+        range: None,
+        opaque: None,
+        managed: false,
+    };
     let mut elements = 1u64;
     let mut typed = false;
     while let Some(word) = cursor.dot() {
@@ -84,8 +95,12 @@ pub fn var_decl<'a>(cursor: &mut Cursor<'a>) -> Result<VarDecl<'a>> {
     let element = u64::from(decl.ty.bytes()) * elements;
     let mut size = Some(element);
     let mut dimensions = 0;
+    decl.element = element as u32;
     while cursor.eat(b'[') {
         dimensions += 1;
+        if dimensions > 1 {
+            decl.element = 0;
+        }
         if cursor.eat(b']') {
             // The first dimension may be left to the initial bytes; another open one is meaningless.
             if dimensions > 1 {
@@ -186,6 +201,7 @@ pub fn shared(builder: &mut Builder, decl: &VarDecl<'_>, linkage: Linkage, line:
     let number = builder.shared.len() as u32;
     builder.shared.push(SharedVar { size, align: decl.align, dynamic });
     builder.declare(decl.name, linkage, Symbol::Shared(number));
+    builder.elements.insert(decl.name.to_owned(), decl.element);
     Ok(number)
 }
 
@@ -242,6 +258,7 @@ fn global(
             builder.declare(decl.name, linkage, Symbol::Global(builder.globals.len() as u32 - 1));
         }
     }
+    builder.elements.insert(decl.name.to_owned(), decl.element);
     Ok(())
 }
 
