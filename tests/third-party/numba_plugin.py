@@ -10,13 +10,17 @@ def initialize_from_pytest_config(request):
     request.cls._dump_failed_filechecks = False
 
 
+def name_of(path):
+    """The module's name for programs: the package numba_cuda stands in for numba."""
+    return path.with_suffix("").as_posix().partition("/numba_cuda/")[2].replace("/", ".")
+
+
 class Module(pytest.Module):
-    """A test file under the name by which programs import it. pytest would call it cuda.tests..., and then a test's
-    child process finds no such module."""
+    """A test file under that name. pytest would call it cuda.tests..., and a test's child process finds no such module."""
 
     def _getobj(self):
-        return importlib.import_module(self.path.with_suffix("").as_posix().partition("/numba_cuda/")[2].replace("/", "."))
+        return importlib.import_module(name_of(self.path))
 
 
 def pytest_pycollect_makemodule(module_path, parent):
-    return Module.from_parent(parent, path=module_path)
+    return Module.from_parent(parent, path=module_path, nodeid=name_of(module_path))
