@@ -39,16 +39,8 @@ struct Initial {
 
 /// Reads a variable's declaration, from after the state space to after the name and its brackets.
 pub fn var_decl<'a>(cursor: &mut Cursor<'a>) -> Result<VarDecl<'a>> {
-    let mut decl = VarDecl {
-        ty: Type::B8,
-        align: 0,
-        name: "",
-        element: 0,
-        size: None,
-        range: None,
-        opaque: None,
-        managed: false,
-    };
+    let mut decl =
+        VarDecl { ty: Type::B8, align: 0, name: "", element: 0, size: None, range: None, opaque: None, managed: false };
     let mut elements = 1u64;
     let mut typed = false;
     while let Some(word) = cursor.dot() {
