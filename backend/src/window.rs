@@ -125,12 +125,18 @@ impl Window {
         header.state.store(STATE_READY, Ordering::Release);
     }
 
-    /// Says that the worker is dead, and wakes every thread that sleeps by futex.
+    /// Says that the worker is dead, and wakes every thread that sleeps by futex. The words change, so that a thread which looked at
+    /// the state before and sleeps after this does not.
     pub fn set_dead(&self, death: Death) {
         let header = self.header();
         header.death.store(death as u32, Ordering::Relaxed);
         // Release: pairs with the guest's acquire of `state`; the reason is there before.
         header.state.store(STATE_DEAD, Ordering::Release);
+        header.head_epoch.fetch_add(1, Ordering::AcqRel);
+        for slot in 0..SLOT_COUNT {
+            // No sequence number that is waited for.
+            self.slot(slot).ready.fetch_add(1 << 31, Ordering::AcqRel);
+        }
         for word in self.sleeping_words() {
             os::futex_wake(word);
         }

@@ -247,6 +247,9 @@ fn worker_when_killed_then_the_program_sees_death_and_its_socket_closes() {
     assert!(matches!(program.channel.receive_blocking(), Err(ChannelError::Gone)));
     assert_eq!(program.guest.header().state.load(Ordering::Acquire), STATE_DEAD);
     assert_eq!(program.guest.header().death.load(Ordering::Relaxed), Death::WorkerEnded as u32);
+    // What a thread that sleeps too late compares.
+    assert_eq!(program.guest.header().head_epoch.load(Ordering::Acquire), 1);
+    assert!(program.guest.is_ready(0, 1 << 31) && program.guest.is_ready(63, 1 << 31));
     front.wait_for("was ended by signal 9");
     Program::open(&front).echo(b"the front goes on");
 }
