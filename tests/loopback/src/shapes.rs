@@ -57,6 +57,12 @@ impl Shapes {
         self.spec.calls.iter().find(|call| call.name == name).expect("a call of the spec").number
     }
 
+    /// All calls: name, number, whether it is waited for.
+    #[must_use]
+    pub fn calls(&self) -> Vec<(String, u16, bool)> {
+        self.spec.calls.iter().map(|call| (call.name.clone(), call.number, call.waits)).collect()
+    }
+
     /// Any call, and whether it is waited for.
     pub fn any_call(&mut self) -> (u16, bool) {
         let place = self.random.below(self.spec.calls.len() as u64) as usize;

@@ -21,6 +21,8 @@ mod contexts;
 mod copies;
 mod copies_3d;
 mod functions;
+#[cfg(fuzzing)]
+pub mod fuzz;
 mod generated;
 mod host_functions;
 mod host_memory;

@@ -1,0 +1,262 @@
+//! What the fuzz targets of `tests/fuzz` call: messages against a library of fakes, and code images.
+//!
+//! The fakes touch every byte that the driver would, so that the sanitizer sees a length that is not the memory's.
+
+use std::ffi::{CStr, c_char, c_void};
+use std::num::NonZero;
+use std::os::fd::AsFd;
+use std::ptr::NonNull;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+
+use wire::control::{Piece, REGION_ATTACHED};
+use wire::device::{PIN_READ, PIN_WRITE};
+use wire::frame::{FrameHeader, NO_SLOT};
+use wire::slot::MAX_REPLY_BYTES;
+use wire::window::WINDOW_BYTES_LOCAL;
+
+use super::generated::{self, Library};
+use super::{Api, Cuda, image};
+use crate::mapping::{Mapping, Reservation, Source};
+use crate::os;
+use crate::window::Window;
+use crate::worker::lease::{Answers, Lent};
+use crate::worker::{Memory, Reply, Session};
+
+/// Where the fake library allocates.
+const ALLOCATED: u64 = 0x1000_0000;
+/// Counts calls of the library: it makes some fail, and each object another one.
+static CALLS: AtomicU64 = AtomicU64::new(0);
+
+/// Any function of the library: some calls fail.
+extern "C" fn any() -> i32 {
+    if CALLS.fetch_add(1, Ordering::Relaxed) % 16 == 15 { 2 } else { 0 }
+}
+
+/// A function that makes an object.
+extern "C" fn make(made: *mut *mut c_void) -> i32 {
+    let status = any();
+    if status == 0 {
+        let number = CALLS.load(Ordering::Relaxed) as usize;
+        // SAFETY: the forwarder gives a live variable.
+        unsafe { made.write(std::ptr::without_provenance_mut(0x10_0000 + number)) };
+    }
+    status
+}
+
+extern "C" fn allocate(address: *mut u64, bytes: usize) -> i32 {
+    if bytes > 1 << 20 {
+        return 2;
+    }
+    // SAFETY: the forwarder gives a live variable.
+    unsafe { address.write(ALLOCATED + (CALLS.fetch_add(1, Ordering::Relaxed) % 8) * (1 << 20)) };
+    0
+}
+
+fn read(from: *const u8, bytes: usize) {
+    let mut sum = 0u8;
+    for at in 0..bytes {
+        // SAFETY: the forwarder says that so many bytes are there; the sanitizer checks it.
+        sum ^= unsafe { from.add(at).read_volatile() };
+    }
+    std::hint::black_box(sum);
+}
+
+extern "C" fn to_device(_: u64, from: *const c_void, bytes: usize) -> i32 {
+    read(from.cast(), bytes);
+    any()
+}
+
+extern "C" fn from_device(to: *mut c_void, _: u64, bytes: usize) -> i32 {
+    // SAFETY: the forwarder says that there is so much room; the sanitizer checks it.
+    unsafe { to.cast::<u8>().write_bytes(0x5a, bytes) };
+    any()
+}
+
+extern "C" fn to_array(_: *mut c_void, _: usize, from: *const c_void, bytes: usize) -> i32 {
+    read(from.cast(), bytes);
+    any()
+}
+
+extern "C" fn from_array(to: *mut c_void, _: *mut c_void, _: usize, bytes: usize) -> i32 {
+    from_device(to, 0, bytes)
+}
+
+/// `CUDA_MEMCPY3D` by words: the sides are 11 words each, of which 4 is the memory type, 5 the host's address, 9 the pitch, 10 rows.
+extern "C" fn copy_3d(copy: *const [u64; 25]) -> i32 {
+    // SAFETY: the forwarder gives a description of that size.
+    let copy = unsafe { copy.read() };
+    let [width, height, depth] = [copy[22] as usize, copy[23] as usize, copy[24] as usize];
+    for (side, is_target) in [(&copy[..11], false), (&copy[11..22], true)] {
+        if side[4] as u32 != 1 || width == 0 {
+            continue;
+        }
+        let [x, y, z] = [side[0] as usize, side[1] as usize, side[2] as usize];
+        let pitch = if side[9] == 0 { x + width } else { side[9] as usize };
+        let rows = if side[10] == 0 { y + height } else { side[10] as usize };
+        for slice in 0..depth {
+            for row in 0..height {
+                let host = std::ptr::with_exposed_provenance_mut::<u8>(side[5] as usize);
+                let at = host.wrapping_add(((z + slice) * rows + y + row) * pitch + x);
+                if is_target {
+                    from_device(at.cast(), 0, width);
+                } else {
+                    read(at, width);
+                }
+            }
+        }
+    }
+    any()
+}
+
+extern "C" fn load(
+    made: *mut *mut c_void,
+    code: *const c_void,
+    options: u32,
+    names: *mut u32,
+    values: *mut *mut c_void,
+) -> i32 {
+    for option in 0..options as usize {
+        // SAFETY: the arrays have as many entries as the call is told; log buffers come before their sizes.
+        unsafe {
+            let (name, value) = (names.add(option).read(), values.add(option));
+            if name == 3 || name == 5 {
+                value.read().cast::<u8>().write_bytes(b'x', value.add(1).read().addr());
+            }
+        }
+    }
+    walk(code.cast());
+    make(made)
+}
+
+/// Walks an image as a driver does, which is given no length.
+fn walk(code: *const u8) {
+    // SAFETY, here and below: the image was checked; the sanitizer sees what was not.
+    let at = |offset: usize| code.wrapping_add(offset);
+    let half = |offset| usize::from(unsafe { at(offset).cast::<u16>().read_unaligned() });
+    let word = |offset| unsafe { at(offset).cast::<u32>().read_unaligned() } as usize;
+    let long = |offset| unsafe { at(offset).cast::<u64>().read_unaligned() } as usize;
+    match word(0) {
+        0xba55_ed50 => {
+            let (mut entry, end) = (half(6), half(6) + long(8));
+            while entry < end {
+                read(at(entry), word(entry + 4));
+                read(at(entry + word(entry + 4)), long(entry + 8));
+                entry += word(entry + 4) + long(entry + 8);
+            }
+        }
+        0x464c_457f => {
+            for section in (0..half(60)).map(|number| long(40) + number * 64) {
+                if word(section + 4) != 8 {
+                    read(at(long(section + 24)), long(section + 32));
+                }
+            }
+            for segment in (0..half(56)).map(|number| long(32) + number * 56) {
+                read(at(long(segment + 8)), long(segment + 32));
+            }
+        }
+        _ => read(code, unsafe { CStr::from_ptr(code.cast::<c_char>()) }.count_bytes()),
+    }
+}
+
+/// Up to three parameters of 8 bytes.
+extern "C" fn parameter(object: *mut c_void, index: usize, offset: *mut usize, bytes: *mut usize) -> i32 {
+    // SAFETY: the forwarder gives live variables.
+    unsafe { (*offset, *bytes) = (index * 8, 8) };
+    i32::from(index >= object.addr() % 4)
+}
+
+/// A find for [`Library::find`].
+fn find(name: &CStr) -> Option<NonNull<c_void>> {
+    let function = match name.to_bytes() {
+        b"cuMemAlloc_v2" | b"cuMemAllocAsync" | b"cuMemAddressReserve" => allocate as *mut c_void,
+        b"cuMemcpyHtoD_v2" | b"cuMemcpyHtoDAsync_v2" => to_device as *mut c_void,
+        b"cuMemcpyDtoH_v2" | b"cuMemcpyDtoHAsync_v2" => from_device as *mut c_void,
+        b"cuMemcpyHtoA_v2" => to_array as *mut c_void,
+        b"cuMemcpyAtoH_v2" => from_array as *mut c_void,
+        b"cuMemcpy3D_v2" | b"cuMemcpy3DAsync_v2" => copy_3d as *mut c_void,
+        b"cuModuleLoadDataEx" => load as *mut c_void,
+        b"cuFuncGetParamInfo" | b"cuKernelGetParamInfo" => parameter as *mut c_void,
+        b"cuModuleGetFunction"
+        | b"cuStreamCreate"
+        | b"cuEventCreate"
+        | b"cuCtxCreate_v2"
+        | b"cuArrayCreate_v2"
+        | b"cuArray3DCreate_v2"
+        | b"cuDevicePrimaryCtxRetain"
+        | b"cuGraphCreate"
+        | b"cuMipmappedArrayCreate"
+        | b"cuLibraryGetKernel" => make as *mut c_void,
+        _ => any as *mut c_void,
+    };
+    NonNull::new(function)
+}
+
+fn session() -> Arc<Session> {
+    static SESSION: OnceLock<Arc<Session>> = OnceLock::new();
+    let make = || {
+        let file = os::sealed_memory(WINDOW_BYTES_LOCAL as u64).expect("memory");
+        let source = Source { file: file.as_fd(), offset: 0, bytes: WINDOW_BYTES_LOCAL as u64 };
+        let window = Arc::new(Window::new(Mapping::of(source).expect("mapping")).expect("window"));
+        let reservation = Arc::new(Reservation::at(0x5f00_0000_0000, 1 << 20).expect("addresses"));
+        let answers = Arc::new(Answers::new().expect("eventfd"));
+        let memory = Memory::new(Arc::clone(&window), Arc::default(), reservation, answers);
+        // One lease of pages in a row, and one of pages that lie apart, not from a page's begin.
+        for (lease, pages) in [(0, vec![0, 1, 2, 3]), (1, vec![9, 5, 6, 1])] {
+            let file = os::sealed_memory(1 << 16).expect("memory");
+            let address = 0x5f00_0000_0000 + 100 * u64::from(lease);
+            let lent = Lent { lease, flags: PIN_READ | PIN_WRITE, address, bytes: 4 * 4096 - 100 };
+            let piece = |page: u64| Piece { region: REGION_ATTACHED, offset: page * 4096, bytes: 4096 };
+            memory.pin(lent, &pages.into_iter().map(piece).collect::<Vec<_>>(), Some(file)).expect("lease");
+        }
+        Arc::new(Session::new(1, memory, window))
+    };
+    Arc::clone(SESSION.get_or_init(make))
+}
+
+/// Takes `data` for messages, each of a call's place, flags, the payload's length (u16), and the payload.
+pub fn messages(data: &[u8]) {
+    static NUMBERS: OnceLock<Vec<u16>> = OnceLock::new();
+    let numbers = NUMBERS.get_or_init(|| {
+        // What sleeps until a function is due, and what leaves memory to a stream that never runs, are left out.
+        let out = ["gpuferryNextHostFunction", "gpuferryHostFunction"];
+        (1..1024).filter(|call| generated::name(*call).is_some_and(|name| !out.contains(&name))).collect()
+    });
+    CALLS.store(0, Ordering::Relaxed);
+    // SAFETY: the fakes take what those functions take, or fewer arguments.
+    let cuda = Cuda::new(unsafe { Library::find(find) }, session());
+    let mut rest = data;
+    while let Some(([call, flags, low, high], after)) = rest.split_first_chunk() {
+        let payload = after.get(..usize::from(u16::from_le_bytes([*low, *high]))).unwrap_or(after);
+        rest = after.get(payload.len()..).unwrap_or_default();
+        let Some(count) = NonZero::new(numbers.len()) else { return };
+        let from = FrameHeader {
+            call: numbers[(usize::from(*call) | usize::from(flags >> 7) << 8) % count],
+            slot: if flags & 1 == 0 { 0 } else { NO_SLOT },
+            context: u32::from(flags >> 1 & 1),
+            context_generation: 1,
+            capture_mode: flags >> 2 & 3,
+            ..FrameHeader::default()
+        };
+        let mut memory = [0; MAX_REPLY_BYTES];
+        let mut reply = Reply::new(&mut memory);
+        let result = cuda.call(&from, payload, &mut reply);
+        assert!(reply.finish().1 <= MAX_REPLY_BYTES);
+        if result.is_err() && flags & 0x40 == 0 {
+            // The session would have ended.
+            return;
+        }
+    }
+    for address in [0x5f00_0000_0000, 0x5f00_0000_0000 + 100] {
+        cuda.session.memory().unmap(address);
+    }
+}
+
+/// Checks an image, and walks one that is accepted.
+pub fn image(data: &[u8]) {
+    if image::check(data).is_ok() {
+        let mut code = data.to_vec();
+        code.extend([0; 16]);
+        walk(code.as_ptr());
+    }
+}
