@@ -155,7 +155,8 @@ impl Lease {
 
     /// The first page's address, if the lease's first byte is put at `address` and `bytes` bytes are wanted.
     pub(super) fn first_page(&self, address: u64, bytes: u64) -> Option<u64> {
-        (address & (PAGE - 1) == self.first && bytes != 0 && bytes <= self.bytes).then_some(address - self.first)
+        // Not `then_some`: for another address the difference may be none.
+        (address & (PAGE - 1) == self.first && bytes != 0 && bytes <= self.bytes).then(|| address - self.first)
     }
 
     /// The pages, to be mapped once more.
@@ -305,5 +306,6 @@ mod tests {
         assert_eq!(bytes(2 * PAGE, 0), Some(vec![]));
         assert_eq!(bytes(2 * PAGE, 1), None);
         assert_eq!(bytes(u64::MAX, 2), None);
+        assert_eq!((lease.first_page(4096 + 100, 1), lease.first_page(5, 1)), (Some(4096), None));
     }
 }
