@@ -8,8 +8,8 @@ import numpy
 
 from verdict import CACHE, Wrong, check, run
 
-CLIP = "testsrc2=s=640x360:r=25:d=0.4"
-LOGO = "testsrc=s=160x90:r=25:d=0.4"
+CLIP = "testsrc2=s=640x360:r=25:d=0.2"
+LOGO = "testsrc=s=160x90:r=25:d=0.2"
 EXACT = float("inf")
 UP, DOWN = "hwupload", "hwdownload,format="
 # Name, CUDA filters, CPU filters, pixel format of the result, least PSNR.
