@@ -4,7 +4,7 @@
 #[path = "ptx/host.rs"]
 mod host;
 
-use cpu_cuda::engine::{CompileErrorKind, Limits, Options, link, load};
+use cpu_cuda::engine::{CompileErrorKind, FaultKind, Limits, Options, link, load};
 use host::{Arg, Host};
 
 const KERNELS: &str = include_str!("ptx/kernels.ptx");
@@ -288,4 +288,19 @@ fn parts_are_linked() {
     assert_eq!(host.download::<u32>(out, 1), [42]);
     let twice = link(&[library.as_bytes(), library.as_bytes()], &options).unwrap_err();
     assert_eq!(twice.kind, CompileErrorKind::InvalidPtx);
+}
+
+#[test]
+fn a_shared_address_of_another_block_when_used_as_ones_own_is_a_fault() {
+    let text = ".version 8.3 .target sm_90 .address_size 64
+.visible .entry k(.param .u32 at) {
+ .reg .b32 %r<4>; .shared .align 16 .b8 tile[64];
+ mov.u32 %r2, tile; ld.param.u32 %r1, [at]; add.u32 %r1, %r1, %r2;
+ ld.shared.u32 %r3, [%r1]; st.shared.u32 [%r1], %r3; ret; }";
+    for at in [1u32 << 24, 2 << 24, 1 << 24 | 60, 64, 0x8000_0000] {
+        let host = Host::new();
+        let module = host.load(text);
+        let fault = host.launch(&module, "k", [1; 3], [1, 1, 1], &[Arg::U32(at)]).unwrap_err();
+        assert_eq!(fault.kind, FaultKind::IllegalAddress, "{at:#x}");
+    }
 }

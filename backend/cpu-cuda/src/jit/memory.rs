@@ -31,6 +31,8 @@ pub mod meta {
     pub const GENERIC: u64 = 2;
     pub const SHARED: u64 = 4;
     pub const LOCAL: u64 = 8;
+    /// With `SHARED`: of any block of the cluster.
+    pub const CLUSTER: u64 = 16;
     pub const SIZE_SHIFT: u32 = 8;
     pub const LINE_SHIFT: u32 = 24;
 }
@@ -181,6 +183,10 @@ impl Emit<'_, '_, '_> {
         if let Some(place) = self.known_place(access, base, bytes) {
             return place;
         }
+        if self.unchecked.iter().any(|s| s.covers(base, access.offset, bytes)) {
+            let base = self.int(base, 64);
+            return Place { base, offset: access.offset as i32 };
+        }
         // Only a space's own variables are addresses in it; of others the number is taken as it is.
         let mut space = access.space;
         if space == Space::Param {
@@ -189,10 +195,6 @@ impl Emit<'_, '_, '_> {
             }
             space = Space::Generic;
         }
-        if self.unchecked.iter().any(|s| s.covers(base, access.offset, bytes)) {
-            let base = self.int(base, 64);
-            return Place { base, offset: access.offset as i32 };
-        }
         let address = self.int(base, 64);
         let address = if access.offset == 0 { address } else { self.b.ins().iadd_imm_s(address, access.offset) };
         match space {
@@ -200,7 +202,7 @@ impl Emit<'_, '_, '_> {
             Space::Shared => self.window_place(address, bytes, write, false),
             Space::Local => self.window_place(address, bytes, write, true),
             Space::SharedCluster => {
-                let pointer = self.resolve(address, bytes, meta::SHARED | u64::from(write));
+                let pointer = self.resolve(address, bytes, meta::SHARED | meta::CLUSTER | u64::from(write));
                 Place { base: pointer, offset: 0 }
             }
             _ => self.generic_place(address, bytes, write),

@@ -113,7 +113,9 @@ pub unsafe extern "C" fn resolve(context: *mut Context, address: u64, what: u64)
     let pointer = if misaligned {
         None
     } else if what & meta::SHARED != 0 {
-        shared(context, address, size)
+        // Without `CLUSTER` the code has looked at the length, and goes on with the address as it is if we let it.
+        let own = address.checked_add(size).is_some_and(|end| end <= context.shared_len);
+        if own || what & meta::CLUSTER != 0 { shared(context, address, size) } else { None }
     } else if what & meta::LOCAL != 0 {
         None
     } else if what & meta::GENERIC != 0 || address >> 56 == 0 {
