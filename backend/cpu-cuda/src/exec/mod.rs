@@ -4,6 +4,7 @@
 //! The blocks of a cluster, and all blocks of a cooperative launch, take turns on the threads that hold them.
 
 mod block;
+pub mod matrix;
 mod pool;
 pub mod print;
 mod warp;

@@ -4,7 +4,8 @@
 //! lane its mask names waits at one of the same kind with the same mask, or has ended. The old kind without a mask
 //! completes for the lanes that stand at the same instruction once no lane of the warp can go on otherwise.
 
-use crate::jit::context::{DONE, EXCHANGE_A, EXCHANGE_B, EXCHANGE_C, EXCHANGE_MASK, WAITING};
+use crate::exec::matrix;
+use crate::jit::context::{DONE, EXCHANGE_A, EXCHANGE_B, EXCHANGE_C, EXCHANGE_COUNT, EXCHANGE_MASK, WAITING};
 use crate::jit::unit::{Gathering, Site};
 use crate::ptx::ir::{Collective, Redux, Shfl};
 
@@ -101,6 +102,32 @@ impl Warp<'_> {
         }
     }
 
+    /// A matrix product, or the distribution of rows; lanes that are missing hold zeros.
+    fn matrix(&mut self, kind: Collective, members: u32) {
+        let words = [EXCHANGE_A, EXCHANGE_B, EXCHANGE_C, EXCHANGE_MASK, EXCHANGE_COUNT];
+        let mut operands = [[0u32; matrix::OPERANDS]; 32];
+        let mut rows = [[0u64; 2]; 32];
+        for lane in lanes(members) {
+            let held = words.map(|at| self.get(lane, at));
+            rows[lane] = [held[0], held[1]];
+            for (n, word) in held.into_iter().enumerate() {
+                operands[lane][2 * n] = word as u32;
+                operands[lane][2 * n + 1] = (word >> 32) as u32;
+            }
+        }
+        let results = match kind {
+            Collective::Mma(mma) => matrix::multiply(mma, &operands),
+            Collective::LoadMatrix { count, transposed, .. } => matrix::distribute(count, transposed, &rows),
+            _ => return,
+        };
+        for lane in lanes(members) {
+            let pair = |n: usize| u64::from(results[lane][n]) | u64::from(results[lane][n + 1]) << 32;
+            self.put(lane, EXCHANGE_A, pair(0));
+            self.put(lane, EXCHANGE_B, pair(2));
+            self.states[lane] &= !WAITING;
+        }
+    }
+
     /// Puts the results into the exchange and lets the members go on. `common` is the site they all stand at, if it
     /// is one.
     fn complete(&mut self, kind: Collective, members: u32, common: Option<Gathering>) {
@@ -110,6 +137,9 @@ impl Warp<'_> {
             self.shuffle_all(mode, b, c);
             self.states.iter_mut().for_each(|s| *s &= !WAITING);
             return;
+        }
+        if let Collective::Mma(_) | Collective::LoadMatrix { .. } = kind {
+            return self.matrix(kind, members);
         }
         let mut a = [0u64; 32];
         for lane in lanes(members) {
@@ -147,6 +177,7 @@ impl Warp<'_> {
                 Collective::Activemask => (u64::from(members), 0),
                 Collective::WarpSync => (0, 0),
                 Collective::Elect => (first as u64, u64::from(lane == first)),
+                Collective::Mma(_) | Collective::LoadMatrix { .. } => (0, 0),
             };
             self.put(lane, EXCHANGE_A, value);
             self.put(lane, EXCHANGE_B, second);

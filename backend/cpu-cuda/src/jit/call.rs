@@ -5,12 +5,13 @@ use cranelift_codegen::ir::types::{I8, I32, I64};
 use cranelift_codegen::ir::{self, InstBuilder, MemFlagsData, StackSlotData, StackSlotKind};
 
 use crate::engine::FUNCTION_WINDOW;
+use crate::exec::matrix;
 use crate::jit::context::{EXCHANGE_A, EXCHANGE_B, EXCHANGE_C, EXCHANGE_COUNT, EXCHANGE_MASK, FunctionSlot, fault};
 use crate::jit::emit::{Emit, field, fixed};
 use crate::jit::unit::{Gathering, Site};
 use crate::jit::{inline, runtime, runtime_host};
-use crate::ptx::ir::{Builtin, CallPart, Callee, Collective, Inst, Op, Signature, Value};
-use crate::ptx::types::{Special, Type};
+use crate::ptx::ir::{Access, Builtin, CallPart, Callee, Collective, Inst, Mma, Op, Signature, Value};
+use crate::ptx::types::{Space, Special, Type};
 
 type V = ir::Value;
 
@@ -191,6 +192,13 @@ impl Emit<'_, '_, '_> {
                 };
                 Site::Barrier(*barrier, number)
             }
+            Op::Collective(kind @ (Collective::Mma(_) | Collective::LoadMatrix { .. }), _) => {
+                match kind {
+                    Collective::Mma(mma) => self.leave_matrices(*mma, &inst.src, frame),
+                    _ => self.leave_row(*kind, inst.src[0], frame),
+                }
+                Site::Collective(Gathering { kind: *kind, legacy: false, constants: [None; 2], mask: Some(u32::MAX) })
+            }
             Op::Collective(kind, legacy) => {
                 let values = inst.src.len() - usize::from(!legacy);
                 let bits = |n: usize| match (kind, n) {
@@ -222,8 +230,62 @@ impl Emit<'_, '_, '_> {
         }
     }
 
+    /// Leaves the registers of `mma` in pairs, each where `exec::matrix` looks for it.
+    fn leave_matrices(&mut self, mma: Mma, src: &[Value], frame: V) {
+        let bits = usize::from(mma.k) * mma.a.bits() as usize;
+        let (a, b) = (usize::from(mma.m) * bits / 1024, 8 * bits / 1024);
+        let mut held = [Value::Int(0); matrix::OPERANDS];
+        // The last source is the mask.
+        for (n, &value) in src.iter().enumerate().take(src.len() - 1) {
+            let at = if n < a {
+                n
+            } else if n < a + b {
+                matrix::B_AT + n - a
+            } else {
+                matrix::C_AT + n - a - b
+            };
+            held[at] = value;
+        }
+        let words = [EXCHANGE_A, EXCHANGE_B, EXCHANGE_C, EXCHANGE_MASK, EXCHANGE_COUNT];
+        for (pair, at) in held.chunks_exact(2).zip(words) {
+            for (n, &value) in pair.iter().enumerate() {
+                let value = self.int(value, 32);
+                self.b.ins().store(MemFlagsData::trusted(), value, frame, at + 4 * n as i32);
+            }
+        }
+    }
+
+    /// Leaves the row of a matrix that this lane's address is of, if it is of one.
+    fn leave_row(&mut self, kind: Collective, base: Value, frame: V) {
+        let Collective::LoadMatrix { count, generic, offset, .. } = kind else { return };
+        let space = if generic { Space::Generic } else { Space::Shared };
+        let lane = self.b.ins().band_imm_u(self.thread.linear, 31);
+        let own = self.b.ins().icmp_imm_u(IntCC::UnsignedLessThan, lane, 8 * i64::from(count));
+        let read = self.b.create_block();
+        let done = self.b.create_block();
+        self.b.ins().brif(own, read, &[], done, &[]);
+        self.b.switch_to_block(read);
+        let access = Access { space, ty: Type::B64, offset, strong: false };
+        let place = self.place(access, base, 16, false);
+        for (n, at) in [EXCHANGE_A, EXCHANGE_B].into_iter().enumerate() {
+            let flags = MemFlagsData::new().with_notrap();
+            let half = self.b.ins().load(I64, flags, place.base, place.offset + 8 * n as i32);
+            self.b.ins().store(MemFlagsData::trusted(), half, frame, at);
+        }
+        self.b.ins().jump(done, &[]);
+        self.b.switch_to_block(done);
+    }
+
     /// Takes the results the executor left in the frame.
     pub fn take_results(&mut self, inst: &Inst, frame: V) {
+        if let Op::Collective(Collective::Mma(_) | Collective::LoadMatrix { .. }, _) = inst.op {
+            for (n, &dst) in inst.dst.iter().enumerate() {
+                let at = [EXCHANGE_A, EXCHANGE_B][(n / 2) & 1] + 4 * (n & 1) as i32;
+                let value = self.b.ins().load(I32, MemFlagsData::trusted(), frame, at);
+                self.write(dst, value);
+            }
+            return;
+        }
         for (n, &dst) in inst.dst.iter().enumerate() {
             let at = if n == 0 { EXCHANGE_A } else { EXCHANGE_B };
             if let Some(reg) = dst {

@@ -531,9 +531,8 @@ impl<'f, 'u, 'p> Emit<'f, 'u, 'p> {
                 continue;
             }
             self.b.switch_to_block(self.blocks[index]);
-            let insts = &self.body.insts[block.start..block.end];
             let mut open = true;
-            for inst in insts {
+            for inst in &self.body.insts[block.start..block.end] {
                 self.line = inst.line;
                 open = self.instruction(inst, index);
             }

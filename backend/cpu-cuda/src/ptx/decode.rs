@@ -7,7 +7,7 @@ use crate::ptx::body::{BodyParser, Raw};
 use crate::ptx::ir::{Cvt, Op, Prmt, Reg, Testp, Value};
 use crate::ptx::parser::Result;
 use crate::ptx::types::{Compare, Logic, Rounding, Space, Special, Type};
-use crate::ptx::{decode_alu, decode_memory, decode_warp};
+use crate::ptx::{decode_alu, decode_matrix, decode_memory, decode_warp};
 
 /// The modifiers of an opcode; decoders take what they know.
 pub struct Mods<'a> {
@@ -181,6 +181,7 @@ pub fn decode(p: &mut BodyParser<'_, '_, '_>, base: &str, mods: Mods<'_>, ops: &
         }
         _ if decode_memory::handles(base) => decode_memory::decode(p, mods, ops),
         _ if decode_warp::handles(base) => decode_warp::decode(p, mods, ops),
+        _ if decode_matrix::handles(base) => decode_matrix::decode(p, mods, ops),
         _ => p.unsupported(&mods),
     }
 }

@@ -132,7 +132,7 @@ fn access(m: &mut Mods<'_>) -> Option<(Access, usize)> {
     Some((Access { space, ty, offset: 0, strong }, count.unwrap_or(1)))
 }
 
-fn address(p: &BodyParser<'_, '_, '_>, raw: &Raw) -> Result<(Value, i64)> {
+pub(super) fn address(p: &BodyParser<'_, '_, '_>, raw: &Raw) -> Result<(Value, i64)> {
     match raw {
         Raw::Address(Value::Special(_) | Value::Function(_) | Value::Texture(_) | Value::Surface(_), _) => {
             p.fail("this is no address")

@@ -253,6 +253,32 @@ pub enum Collective {
     WarpSync,
     /// → p (elects the lowest lane), leader
     Elect,
+    /// registers of A, of B, of C → of D
+    Mma(Mma),
+    /// address → fragments of this many matrices of 8 x 8 halves
+    LoadMatrix {
+        count: u8,
+        transposed: bool,
+        generic: bool,
+        offset: i64,
+    },
+}
+
+/// A matrix product of a warp: A of m rows and k columns times B of k rows and 8 columns, added to C; D has C's type.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Mma {
+    /// Rows: 8 or 16.
+    pub m: u8,
+    /// At most 32.
+    pub k: u8,
+    /// Elements of A.
+    pub a: Type,
+    /// Elements of B, of the size of A's.
+    pub b: Type,
+    /// Elements of C and D.
+    pub c: Type,
+    /// `.satfinite`.
+    pub clamp: bool,
 }
 
 /// Operation of `redux`.

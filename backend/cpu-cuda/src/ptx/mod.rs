@@ -10,6 +10,7 @@ mod body;
 mod call;
 mod decode;
 mod decode_alu;
+mod decode_matrix;
 mod decode_memory;
 mod decode_warp;
 pub mod ir;
