@@ -2,12 +2,44 @@
 
 use std::ffi::c_void;
 use std::marker::PhantomData;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use wire::Malformed;
 use wire::payload::Buffer;
 
 use super::Cuda;
+use super::answer::Failure;
+use super::generated::CUDA_ERROR_OUT_OF_MEMORY;
 use crate::worker::Pieces;
+
+/// Most bytes of [`Private`] memory at a time, of all calls of a session: a guest can lend one page a million times, and so name
+/// more bytes than it has.
+pub const MOST_PRIVATE: usize = 4 << 30;
+
+/// Memory that the guest does not reach, aligned to 8 and zero at first; counted as long as it lives.
+pub struct Private {
+    words: Vec<u64>,
+    bytes: usize,
+    left: Arc<AtomicUsize>,
+}
+
+impl Private {
+    /// Takes so many bytes out of what is left.
+    fn new(bytes: usize, left: &Arc<AtomicUsize>) -> Result<Private, Failure> {
+        let take = |left: usize| left.checked_sub(bytes);
+        if left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take).is_err() {
+            return Err(Failure::Status(CUDA_ERROR_OUT_OF_MEMORY));
+        }
+        Ok(Private { words: vec![0; bytes.div_ceil(8)], bytes, left: Arc::clone(left) })
+    }
+}
+
+impl Drop for Private {
+    fn drop(&mut self) {
+        self.left.fetch_add(self.bytes, Ordering::Relaxed);
+    }
+}
 
 /// Bytes that a call reads.
 pub enum Input<'a> {
@@ -18,7 +50,7 @@ pub enum Input<'a> {
     /// In the guest's memory, which the guest may change meanwhile.
     Guest(Pieces),
     /// Gathered or copied into private memory, aligned to 8.
-    Private(Vec<u64>),
+    Private(Private),
 }
 
 impl Input<'_> {
@@ -28,7 +60,7 @@ impl Input<'_> {
             Input::Null => std::ptr::null(),
             Input::Message(data) => data.as_ptr().cast(),
             Input::Guest(pieces) => pieces.first().map_or(std::ptr::null(), |piece| piece.pointer.cast_const().cast()),
-            Input::Private(words) => words.as_ptr().cast(),
+            Input::Private(copy) => copy.words.as_ptr().cast(),
         }
     }
 }
@@ -42,7 +74,7 @@ pub enum Output<'a> {
     /// In the guest's memory, consecutive here too.
     Guest(Pieces),
     /// In private memory, to be scattered to the guest's.
-    Private(Vec<u64>, Pieces, PhantomData<&'a ()>),
+    Private(Private, Pieces, PhantomData<&'a ()>),
 }
 
 impl Output<'_> {
@@ -52,14 +84,14 @@ impl Output<'_> {
             Output::Null => std::ptr::null_mut(),
             Output::Reply(data) => data.as_mut_ptr().cast(),
             Output::Guest(pieces) => pieces.first().map_or(std::ptr::null_mut(), |piece| piece.pointer.cast()),
-            Output::Private(words, ..) => words.as_mut_ptr().cast(),
+            Output::Private(copy, ..) => copy.words.as_mut_ptr().cast(),
         }
     }
 
     /// The call has written everything.
     pub fn finish(self) {
         let bytes = match &self {
-            Output::Private(_, pieces, _) => pieces.iter().map(|piece| piece.bytes).sum(),
+            Output::Private(_, pieces, _) => total(pieces),
             _ => 0,
         };
         self.finish_slices(0, 1, bytes, 1, 1);
@@ -67,7 +99,7 @@ impl Output<'_> {
 
     /// The call has written `depth` slices of `rows` rows of `width` bytes; rows are `pitch` bytes and slices `slice_rows` rows apart.
     pub fn finish_slices(self, pitch: usize, slice_rows: usize, width: usize, rows: usize, depth: usize) {
-        let Output::Private(words, pieces, _) = &self else { return };
+        let Output::Private(copy, pieces, _) = &self else { return };
         for slice in 0..depth {
             for row in 0..rows {
                 let at = slice
@@ -75,7 +107,7 @@ impl Output<'_> {
                     .and_then(|at| at.checked_add(row))
                     .and_then(|at| at.checked_mul(pitch));
                 let Some(at) = at else { return };
-                scatter(words, pieces, at, width);
+                scatter(&copy.words, pieces, at, width);
             }
         }
     }
@@ -103,13 +135,12 @@ fn scatter(words: &[u64], pieces: &Pieces, at: usize, bytes: usize) {
     }
 }
 
-/// Private memory of so many bytes, aligned to 8.
-pub fn words(bytes: usize) -> Vec<u64> {
-    vec![0; bytes.div_ceil(8)]
+fn total(pieces: &Pieces) -> usize {
+    pieces.iter().map(|piece| piece.bytes).sum()
 }
 
 /// Copies all pieces, one after the other.
-pub fn gather(pieces: &Pieces, to: &mut Vec<u64>) {
+fn gather(pieces: &Pieces, to: &mut [u64]) {
     let mut at = 0;
     for piece in pieces.iter() {
         let part = piece.bytes.min((to.len() * 8).saturating_sub(at));
@@ -122,56 +153,58 @@ pub fn gather(pieces: &Pieces, to: &mut Vec<u64>) {
 
 impl Cuda {
     /// The bytes for a call that only moves them: where they can be read in place, they are.
-    pub(super) fn input<'a>(&self, buffer: Buffer<'a>) -> Result<Input<'a>, Malformed> {
+    pub(super) fn input<'a>(&self, buffer: Buffer<'a>) -> Result<Input<'a>, Failure> {
         match buffer {
             Buffer::Null => Ok(Input::Null),
             Buffer::Inline(data) => Ok(Input::Message(data)),
-            Buffer::Reply { .. } => Err(Malformed::new("an input that lies in the reply")),
+            Buffer::Reply { .. } => Err(Malformed::new("an input that lies in the reply").into()),
             Buffer::Staging { .. } | Buffer::Lease { .. } => {
                 let pieces = self.session.memory().resolve(&buffer, false)?;
                 if pieces.len() <= 1 {
                     return Ok(Input::Guest(pieces));
                 }
-                let mut copy = words(pieces.iter().map(|piece| piece.bytes).sum());
-                gather(&pieces, &mut copy);
+                let mut copy = Private::new(total(&pieces), &self.private_left)?;
+                gather(&pieces, &mut copy.words);
                 Ok(Input::Private(copy))
             }
         }
     }
 
     /// The bytes for a call that decides by them: a private copy, followed by 16 zero bytes at least.
-    pub(super) fn private<'a>(&self, buffer: Buffer<'a>) -> Result<Input<'a>, Malformed> {
+    pub(super) fn private<'a>(&self, buffer: Buffer<'a>) -> Result<Input<'a>, Failure> {
         match buffer {
             Buffer::Null => Ok(Input::Null),
-            Buffer::Reply { .. } => Err(Malformed::new("an input that lies in the reply")),
+            Buffer::Reply { .. } => Err(Malformed::new("an input that lies in the reply").into()),
             Buffer::Inline(data) => {
-                let mut copy = words(data.len() + 16);
+                let mut copy = Private::new(data.len() + 16, &self.private_left)?;
                 // SAFETY: the words have room for the data.
-                unsafe { std::ptr::copy_nonoverlapping(data.as_ptr(), copy.as_mut_ptr().cast::<u8>(), data.len()) };
+                unsafe {
+                    std::ptr::copy_nonoverlapping(data.as_ptr(), copy.words.as_mut_ptr().cast::<u8>(), data.len())
+                };
                 Ok(Input::Private(copy))
             }
             Buffer::Staging { .. } | Buffer::Lease { .. } => {
                 let pieces = self.session.memory().resolve(&buffer, false)?;
-                let mut copy = words(pieces.iter().map(|piece| piece.bytes).sum::<usize>() + 16);
-                gather(&pieces, &mut copy);
+                let mut copy = Private::new(total(&pieces) + 16, &self.private_left)?;
+                gather(&pieces, &mut copy.words);
                 Ok(Input::Private(copy))
             }
         }
     }
 
     /// A place for what a call writes.
-    pub(super) fn output<'a>(&self, buffer: Buffer<'_>, reply: &'a mut [u8]) -> Result<Output<'a>, Malformed> {
+    pub(super) fn output<'a>(&self, buffer: Buffer<'_>, reply: &'a mut [u8]) -> Result<Output<'a>, Failure> {
         match buffer {
             Buffer::Null => Ok(Output::Null),
             Buffer::Reply { .. } => Ok(Output::Reply(reply)),
-            Buffer::Inline(_) => Err(Malformed::new("an output that lies in the frame")),
+            Buffer::Inline(_) => Err(Malformed::new("an output that lies in the frame").into()),
             Buffer::Staging { .. } | Buffer::Lease { .. } => {
                 let pieces = self.session.memory().resolve(&buffer, true)?;
                 if pieces.len() <= 1 {
                     return Ok(Output::Guest(pieces));
                 }
-                let bytes = pieces.iter().map(|piece| piece.bytes).sum();
-                Ok(Output::Private(words(bytes), pieces, PhantomData))
+                let copy = Private::new(total(&pieces), &self.private_left)?;
+                Ok(Output::Private(copy, pieces, PhantomData))
             }
         }
     }

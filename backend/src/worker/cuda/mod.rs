@@ -44,7 +44,7 @@ mod thread;
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::ffi::c_void;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use wire::Malformed;
@@ -74,6 +74,8 @@ pub struct Cuda {
     links: Mutex<HashMap<usize, link::Link>>,
     host_functions: Arc<HostFunctions>,
     stages: stage::Stages,
+    /// Bytes that private copies may still take.
+    private_left: Arc<AtomicUsize>,
     /// The window's staging area is registered with the driver, or cannot be.
     has_registered_staging: AtomicBool,
     textures: Mutex<HashSet<u64>>,
@@ -121,6 +123,7 @@ impl Cuda {
             links: Mutex::default(),
             host_functions: Arc::default(),
             stages: stage::Stages::default(),
+            private_left: Arc::new(AtomicUsize::new(bytes::MOST_PRIVATE)),
             has_registered_staging: AtomicBool::new(false),
             textures: Mutex::default(),
             surfaces: Mutex::default(),
