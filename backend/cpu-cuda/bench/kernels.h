@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
 // The kernels of `scripts/bench cpu-device`, once: CUDA C or OpenCL C, as the macros say.
 // kernels.ptx is made of kernels.cu, see there.
 
