@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
 // The same work as plain loops, for gcc -O2; with -fopenmp, for all cores.
 #include <math.h>
 
