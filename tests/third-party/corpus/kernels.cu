@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
 // Kernels for corpus_judge.py, compiled by NVRTC. Each is launched once; what it computes is written there in NumPy.
 #include <cuda_fp16.h>
 #include <cuda_bf16.h>
