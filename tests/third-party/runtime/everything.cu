@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
 // What a program of the CUDA runtime does in an afternoon: each part prints its name and whether it came out right.
 #include <cstdio>
 #include <cstring>
