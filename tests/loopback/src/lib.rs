@@ -15,6 +15,7 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// Longer than anything a test waits for takes on a busy machine.
@@ -93,11 +94,15 @@ pub fn program(name: &str, way: Way<'_>, folder: &Folder) -> Command {
         Way::Local(front) => ("libgpuferry_cuda.so", Some(format!("unix:{}", front.local().display()))),
         Way::To(carrier) => ("libgpuferry_cuda.so", Some(carrier.to_owned())),
     };
+    // Several threads of a test may want the same.
+    static MAKING: Mutex<()> = Mutex::new(());
+    let making = MAKING.lock().unwrap_or_else(PoisonError::into_inner);
     let libraries = folder.path(library).with_extension("d");
     if !libraries.exists() {
         fs::create_dir(&libraries).expect("a folder");
         symlink(built(library), libraries.join("libcuda.so.1")).expect("a link");
     }
+    drop(making);
     let mut command = Command::new(built(name));
     command.env("LD_LIBRARY_PATH", libraries).env_remove("GPUFERRY").stdin(Stdio::null());
     if let Some(carrier) = carrier {
