@@ -57,6 +57,12 @@ pub struct Block {
     arrived: [u32; 16],
 }
 
+/// Whether all resume points are the same. Looks at all of them, in vectors: a difference is rare.
+pub(super) fn alike(states: &[u32]) -> bool {
+    let first = states.first().copied().unwrap_or(DONE);
+    states.iter().fold(0, |different, &s| different | (s ^ first)) == 0
+}
+
 impl Block {
     /// Memory for blocks of `threads` threads of this kernel.
     pub fn new(kernel: &Kernel, threads: u32, shared_bytes: u32, local_bytes: usize) -> Block {
@@ -134,7 +140,7 @@ impl Block {
     fn barriers(&mut self, kernel: &Kernel) -> Round {
         // Nearly always all threads stand at one barrier, or have ended.
         let first = self.states[0];
-        if self.states.iter().all(|&s| s == first) {
+        if alike(&self.states) {
             if first == DONE {
                 return Round::Done;
             }

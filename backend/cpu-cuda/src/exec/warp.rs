@@ -4,6 +4,7 @@
 //! lane its mask names waits at one of the same kind with the same mask, or has ended. The old kind without a mask
 //! completes for the lanes that stand at the same instruction once no lane of the warp can go on otherwise.
 
+use crate::exec::block::alike;
 use crate::exec::matrix;
 use crate::jit::context::{DONE, EXCHANGE_A, EXCHANGE_B, EXCHANGE_C, EXCHANGE_COUNT, EXCHANGE_MASK, WAITING};
 use crate::jit::unit::{Gathering, Site};
@@ -49,10 +50,14 @@ impl Warp<'_> {
         let count = self.states.len();
         // Nearly always the whole warp stands at one place.
         let first = self.states[0];
-        if self.states.iter().all(|&s| s == first) {
+        if alike(self.states) {
             let Some(gathering) = self.waiting(0) else { return false };
             let all = u32::MAX >> (32 - count);
-            if gathering.legacy || (0..count).all(|n| self.mask(n, gathering) & all == all) {
+            let full = match gathering.mask {
+                Some(mask) => mask & all == all,
+                None => gathering.legacy || (0..count).all(|n| self.mask(n, gathering) & all == all),
+            };
+            if full {
                 self.complete(gathering.kind, all, Some(gathering));
                 self.states.fill(first & !WAITING);
                 return true;
@@ -93,12 +98,24 @@ impl Warp<'_> {
 
     /// A shuffle of a full warp whose distance and bounds are constants.
     fn shuffle_all(&mut self, mode: Shfl, b: u32, c: u32) {
+        match mode {
+            // A mode at a time, so that the loop is one of plain arithmetic.
+            Shfl::Up => self.shuffle_by(|lane| source(Shfl::Up, lane, b, c)),
+            Shfl::Down => self.shuffle_by(|lane| source(Shfl::Down, lane, b, c)),
+            Shfl::Bfly => self.shuffle_by(|lane| source(Shfl::Bfly, lane, b, c)),
+            Shfl::Idx => self.shuffle_by(|lane| source(Shfl::Idx, lane, b, c)),
+        }
+    }
+
+    fn shuffle_by(&mut self, from: impl Fn(u32) -> (u32, bool)) {
         let mut a = [0u64; 32];
         a.copy_from_slice(&self.exchange[..32]);
-        for lane in 0..32 {
-            let (from, valid) = source(mode, lane as u32, b, c);
-            self.exchange[lane] = a[from as usize & 31];
-            self.exchange[EXCHANGE_B as usize / 8 + lane] = u64::from(valid);
+        let (values, rest) = self.exchange.split_at_mut(32);
+        let second = &mut rest[EXCHANGE_B as usize / 8 - 32..][..32];
+        for (lane, (value, second)) in values.iter_mut().zip(second).enumerate() {
+            let (from, valid) = from(lane as u32);
+            *value = a[from as usize & 31];
+            *second = u64::from(valid);
         }
     }
 
@@ -204,6 +221,7 @@ fn reduce(op: Redux, a: u32, b: u32) -> u32 {
 }
 
 /// PTX ISA, shfl.sync: the source lane, and whether it is in range.
+#[inline(always)]
 fn source(mode: Shfl, lane: u32, b: u32, c: u32) -> (u32, bool) {
     let b = b & 31;
     let clamp = c & 31;
