@@ -135,3 +135,17 @@ fn threads_that_pass_the_guard_here_and_there_when_run_are_the_only_ones_that_wr
         input.iter().enumerate().map(|(i, v)| if i % 3 == 0 { 2.0 * v + 1.0 } else { 0.0 }).collect();
     assert_eq!(host.download::<f32>(to, 256), wanted);
 }
+
+#[test]
+fn an_address_used_in_two_spaces_when_run_is_only_good_in_its_own() {
+    let host = Host::new();
+    let text = ".version 6.4 .target sm_75 .address_size 64
+.visible .entry k(.param .u64 to) {
+ .reg .b32 %r<3>; .reg .b64 %rd<4>; .shared .align 4 .b8 tile[512];
+ ld.param.u64 %rd1, [to]; mov.u32 %r1, %tid.x; mad.wide.u32 %rd2, %r1, 4, %rd1;
+ st.global.u32 [%rd2], %r1; ld.shared.u32 %r2, [%rd2]; st.global.u32 [%rd2], %r2; ret; }";
+    let module = host.load(text);
+    let to = host.upload(&[0u32; 128]);
+    let fault = host.launch(&module, "k", [1; 3], [128, 1, 1], &[Arg::U64(to)]).unwrap_err();
+    assert_eq!((fault.kind, fault.thread, fault.address), (FaultKind::IllegalAddress, [0, 0, 0], to));
+}

@@ -183,7 +183,9 @@ impl Emit<'_, '_, '_> {
         if let Some(place) = self.known_place(access, base, bytes) {
             return place;
         }
-        if self.unchecked.iter().any(|s| s.covers(base, access.offset, bytes)) {
+        if matches!(access.space, Space::Global | Space::Const | Space::Generic)
+            && self.unchecked.iter().any(|s| s.covers(base, access.offset, bytes))
+        {
             let base = self.int(base, 64);
             return Place { base, offset: access.offset as i32 };
         }
