@@ -207,7 +207,8 @@ unsafe impl Send for PageLocked {}
 // SAFETY: as above.
 unsafe impl Sync for PageLocked {}
 
-fn page_span(address: usize, bytes: usize) -> (usize, usize) {
+/// The whole pages around `bytes` bytes at `address`: where they start, and their bytes.
+pub(crate) fn page_span(address: usize, bytes: usize) -> (usize, usize) {
     let page = PAGE_BYTES as usize;
     let start = address & !(page - 1);
     (start, (address + bytes).next_multiple_of(page) - start)
@@ -448,7 +449,7 @@ impl Session {
         }
         let mut memory = PageLocked { address, bytes, lease: 0, owned: false, replaced: None };
         match &self.link {
-            Link::Virtio(link) => memory.lease = link.pin(start, whole, PIN_READ | PIN_WRITE)?.lease,
+            Link::Virtio(link) => memory.lease = link.pin(address as usize, bytes, PIN_READ | PIN_WRITE)?.lease,
             Link::Local(link) => {
                 if !is_private_anonymous(start, whole) {
                     return Err(LendError::BadRange);
@@ -456,7 +457,7 @@ impl Session {
                 let file = memory_file(c"gpuferry-registered", whole)?;
                 // SAFETY: the range was found mapped for reading; whole pages around the caller's memory.
                 file.write_all_at(unsafe { std::slice::from_raw_parts(start as *const u8, whole) }, 0)?;
-                memory.lease = link.pin(file.as_fd(), start, whole, PIN_READ | PIN_WRITE)?.lease;
+                memory.lease = link.pin(file.as_fd(), address as usize, bytes, PIN_READ | PIN_WRITE)?.lease;
                 if let Err(error) = remap(start, whole, libc::MAP_SHARED, Some(&file)) {
                     link.unpin(memory.lease);
                     return Err(error.into());

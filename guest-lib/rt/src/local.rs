@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use wire::WIRE_VERSION;
 use wire::control::{HEAD_BYTES, Head, Message, Piece, REGION_ATTACHED};
-use wire::device::{MAX_LEASES, PAGE_BYTES, RESPONSE_DEAD, RESPONSE_LIMIT, RESPONSE_NO_WORKER, RESPONSE_OK};
+use wire::device::{MAX_LEASES, RESPONSE_DEAD, RESPONSE_LIMIT, RESPONSE_NO_WORKER, RESPONSE_OK};
 
 use crate::carrier::{LendError, OpenError, Pinned, Slept};
 use crate::window::Window;
@@ -189,13 +189,12 @@ impl LocalLink {
         }
     }
 
-    /// Lends `file`, whose first `bytes` (whole pages) stand for the memory at `address`.
+    /// Lends `file`, which stands for the whole pages around `bytes` bytes at `address`.
     pub fn pin(&self, file: BorrowedFd<'_>, address: usize, bytes: usize, flags: u32) -> Result<Pinned, LendError> {
         let lease = self.leases.take().ok_or(LendError::Limit)?;
-        let bytes = bytes as u64;
-        let whole = bytes.next_multiple_of(u64::from(PAGE_BYTES));
+        let whole = crate::lend::page_span(address, bytes).1 as u64;
         let pieces = vec![Piece { region: REGION_ATTACHED, offset: 0, bytes: whole }];
-        let pin = Message::Pin { lease, flags, address: address as u64, bytes, pieces };
+        let pin = Message::Pin { lease, flags, address: address as u64, bytes: bytes as u64, pieces };
         match self.request(&pin, Some(file))? {
             RESPONSE_OK => Ok(Pinned { lease }),
             RESPONSE_DEAD => Err(LendError::Gone),
