@@ -37,21 +37,7 @@ fn constants(spec: &Spec, text: &mut Text) {
     }
     text.line("");
     text.line("/// The kinds of handles, by the name of the C type.");
-    text.line("pub mod kind {");
-    text.line("use super::Kind;");
-    for kind in &spec.kinds {
-        text.docs(&kind.docs);
-        text.line(format!(
-            "pub const {0}: Kind = Kind {{ number: {1}, name: \"{0}\", error: super::{2}, plain_up_to: {3:?}, in_context: {4} }};",
-            kind.name, kind.number, kind.error, kind.plain_up_to, kind.in_context
-        ));
-    }
-    text.line("}");
-    text.line("");
-    text.line("/// Largest number of a kind.");
-    let most = spec.kinds.iter().map(|kind| kind.number).max().unwrap_or(0);
-    text.line(format!("pub const MAX_KIND: u8 = {most};"));
-    text.line("");
+    crate::kinds::constants(spec, "super", text);
 }
 
 /// A function of the library: its names, first the best, and its C types.

@@ -13,6 +13,7 @@ mod encode;
 pub mod guest;
 pub mod header;
 pub mod host;
+mod kinds;
 pub mod model;
 pub mod read;
 mod words;
