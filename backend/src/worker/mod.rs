@@ -5,11 +5,14 @@
 //! inherits nothing but its control socket, as descriptor 0, and ends when that is closed. Descriptors 1 and 2 are the front's:
 //! what the guest's programs print on the device and the log.
 
+mod answer;
 mod api;
+mod bytes;
 mod control;
 pub mod cuda;
 mod lease;
 mod memory;
+mod objects;
 mod options;
 mod regions;
 mod ring;

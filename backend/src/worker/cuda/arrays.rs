@@ -6,12 +6,12 @@ use std::ffi::c_void;
 use wire::frame::FrameHeader;
 use wire::handle::Handle;
 
-use super::answer::{Failure, ok};
 use super::generated::{
     CUDA_ERROR_INVALID_HANDLE, CUDA_ERROR_INVALID_VALUE, CUDA_RESOURCE_VIEW_DESC, CUDA_TEXTURE_DESC, CUtensorMap,
     Resource, TensorTiles, kind,
 };
 use super::{Cuda, lock};
+use crate::worker::answer::{Failure, ok};
 
 /// `CUresourcetype`.
 const ARRAY: u32 = 0;

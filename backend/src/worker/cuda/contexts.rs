@@ -7,9 +7,9 @@ use wire::handle::Handle;
 use wire::payload::Buffer;
 
 use super::Cuda;
-use super::answer::{Failure, ok};
 use super::generated::{CUDA_ERROR_INVALID_VALUE, kind};
 use super::thread::context_of;
+use crate::worker::answer::{Failure, ok};
 
 /// Attributes in the facts of a device: more than any driver has, so that a new one is there when a program knows it.
 const DEVICE_ATTRIBUTES: u32 = 160;

@@ -11,9 +11,9 @@ use wire::frame::FrameHeader;
 use wire::payload::Buffer;
 
 use super::Cuda;
-use super::answer::{Failure, ok};
 use super::generated::CUDA_ERROR_INVALID_VALUE;
 use super::stage::{STAGE, Stage};
+use crate::worker::answer::{Failure, ok};
 use crate::worker::{Piece, Pieces};
 
 /// `CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED`.

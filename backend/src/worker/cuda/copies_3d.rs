@@ -7,8 +7,8 @@ use wire::frame::FrameHeader;
 use wire::payload::Buffer;
 
 use super::Cuda;
-use super::answer::{Failure, ok};
 use super::generated::{CUDA_ERROR_INVALID_VALUE, Copy3D};
+use crate::worker::answer::{Failure, ok};
 
 /// `CUmemorytype`.
 const HOST: u32 = 1;

@@ -9,8 +9,8 @@ use wire::frame::FrameHeader;
 use wire::handle::Handle;
 
 use super::Cuda;
-use super::answer::Failure;
 use super::generated::{CUDA_ERROR_INVALID_HANDLE, kind};
+use crate::worker::answer::Failure;
 
 /// Attributes in the facts of a function.
 const ATTRIBUTES: u32 = 16;

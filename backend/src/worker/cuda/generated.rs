@@ -23,8 +23,8 @@ use wire::payload::{Buffer, Full, Reader, Writer};
 
 use super::Cuda as Session;
 use super::Reply;
-use super::answer::{answer, elements, ok, reply_bytes, same_length, text};
-use super::objects::Kind;
+use crate::worker::answer::{answer, elements, ok, reply_bytes, same_length, text};
+use crate::worker::objects::Kind;
 
 /// The API's status.
 pub type CUresult = i32;

@@ -11,7 +11,7 @@ use wire::Malformed;
 use wire::frame::FrameHeader;
 
 use super::Cuda;
-use super::answer::{Failure, ok};
+use crate::worker::answer::{Failure, ok};
 
 /// Most functions that wait at a time.
 const MAX_WAITING: usize = 65536;

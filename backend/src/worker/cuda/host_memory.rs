@@ -5,7 +5,6 @@ use std::ffi::c_void;
 use wire::frame::FrameHeader;
 use wire::handle::Handle;
 
-use super::answer::{Failure, ok};
 use super::generated::{
     CUDA_ERROR_HOST_MEMORY_ALREADY_REGISTERED, CUDA_ERROR_HOST_MEMORY_NOT_REGISTERED, CUDA_ERROR_INVALID_VALUE,
     CUDA_ERROR_NOT_SUPPORTED, CUDA_ERROR_OUT_OF_MEMORY,
@@ -13,6 +12,7 @@ use super::generated::{
 use super::ranges::{Range, Sort};
 use super::{Cuda, lock};
 use crate::worker::MapError;
+use crate::worker::answer::{Failure, ok};
 
 /// `CU_MEMHOSTREGISTER_*`.
 const PORTABLE: u32 = 1;

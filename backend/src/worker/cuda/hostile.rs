@@ -266,7 +266,7 @@ fn private_copies_when_they_are_too_many_bytes_then_are_refused_and_given_back()
     let cuda = cuda();
     let pages: Vec<u64> = (0..16).collect();
     drop(lend(3, &pages, 16 * 4096 - 100));
-    cuda.private_left.store(16 * 4096, Ordering::Relaxed);
+    cuda.bytes.left.store(16 * 4096, Ordering::Relaxed);
     let load = |index, bytes| {
         send(&cuda, LOAD, 0, |w| {
             w.u64(Handle::new(kind::CUmodule.number, 1, index).0)?;
@@ -277,9 +277,9 @@ fn private_copies_when_they_are_too_many_bytes_then_are_refused_and_given_back()
     // Zeros, which are a text of no bytes.
     assert_eq!(load(0, 16 * 4096 - 100), Ok(0));
     assert_eq!(load(1, 16 * 4096 - 100), Ok(0), "given back");
-    cuda.private_left.store(4096, Ordering::Relaxed);
+    cuda.bytes.left.store(4096, Ordering::Relaxed);
     assert_eq!(load(2, 4096), Ok(2), "out of memory");
-    assert_eq!(cuda.private_left.load(Ordering::Relaxed), 4096);
+    assert_eq!(cuda.bytes.left.load(Ordering::Relaxed), 4096);
 }
 
 #[test]

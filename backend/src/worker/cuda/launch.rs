@@ -7,9 +7,9 @@ use wire::frame::FrameHeader;
 use wire::handle::Handle;
 
 use super::Cuda;
-use super::answer::{Failure, ok};
 use super::functions::{Code, Layout};
 use super::generated::{CUDA_ERROR_INVALID_VALUE, CUDA_ERROR_NOT_SUPPORTED, Launch, kind};
+use crate::worker::answer::{Failure, ok};
 
 /// `CUlaunchAttribute`: number, padding, 64 bytes of value.
 #[repr(C)]

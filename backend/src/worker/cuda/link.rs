@@ -6,10 +6,10 @@ use wire::frame::FrameHeader;
 use wire::handle::Handle;
 use wire::payload::Buffer;
 
-use super::answer::{Failure, ok};
 use super::generated::CUDA_ERROR_INVALID_VALUE;
 use super::options::Options;
 use super::{Cuda, lock};
+use crate::worker::answer::{Failure, ok};
 
 /// What a state of the linker needs kept.
 pub struct Link {

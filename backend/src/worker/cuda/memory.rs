@@ -3,10 +3,10 @@
 use wire::frame::FrameHeader;
 
 use super::Cuda;
-use super::answer::{Failure, ok};
 use super::generated::{CUDA_ERROR_INVALID_VALUE, PointerFacts};
 use super::ranges::{Range, Sort};
 use super::thread::context_of;
+use crate::worker::answer::{Failure, ok};
 
 /// Memory that ends with the caller's context.
 pub fn allocated(from: &FrameHeader, bytes: u64) -> Range {

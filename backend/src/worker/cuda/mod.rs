@@ -14,9 +14,7 @@
 // Methods keep the names of the calls that they carry out, so that the printed dispatcher finds them.
 #![allow(non_snake_case)]
 
-mod answer;
 mod arrays;
-mod bytes;
 mod contexts;
 mod copies;
 mod copies_3d;
@@ -34,34 +32,48 @@ mod link;
 mod load;
 mod memory;
 mod modules;
-mod objects;
 mod options;
 mod pools;
 mod ranges;
 mod stage;
+mod sticky;
 mod streams;
 mod thread;
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::ffi::c_void;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use wire::Malformed;
 use wire::frame::{FrameHeader, NO_SLOT};
 use wire::handle::Handle;
-use wire::payload::{Full, Writer};
+use wire::payload::{Buffer, Full, Writer};
 
 pub use load::load;
 
+use super::answer::Failure;
+use super::bytes::{Bytes, Input, Output};
+use super::objects::{Kind, Objects, Owners};
 use super::{Api, Reply, Session};
 use crate::complaints::Complaints;
-use answer::{Failure, is_sticky};
 use functions::Layout;
-use generated::{CUDA_ERROR_INVALID_VALUE, CUDA_ERROR_NOT_SUPPORTED, Library};
+use generated::{CUDA_ERROR_INVALID_VALUE, CUDA_ERROR_NOT_SUPPORTED, CUDA_ERROR_OUT_OF_MEMORY, Library};
+#[cfg(test)]
+pub(super) use generated::{MAX_KIND, kind};
 use host_functions::HostFunctions;
-use objects::{Kind, Objects, Owners};
 use ranges::{Range, Ranges, Sort};
+use sticky::is_sticky;
+
+/// Kinds whose objects hold others.
+pub(super) const HOLDERS: &[Kind] = &[
+    generated::kind::CUcontext,
+    generated::kind::CUmodule,
+    generated::kind::CUlibrary,
+    generated::kind::CUkernel,
+    generated::kind::CUarray,
+    generated::kind::CUmipmappedArray,
+];
 
 /// The API of one session.
 pub struct Cuda {
@@ -74,8 +86,7 @@ pub struct Cuda {
     links: Mutex<HashMap<usize, link::Link>>,
     host_functions: Arc<HostFunctions>,
     stages: stage::Stages,
-    /// Bytes that private copies may still take.
-    private_left: Arc<AtomicUsize>,
+    bytes: Bytes,
     /// The window's staging area is registered with the driver, or cannot be.
     has_registered_staging: AtomicBool,
     textures: Mutex<HashSet<u64>>,
@@ -116,14 +127,13 @@ impl Cuda {
     fn new(library: Library, session: Arc<Session>) -> Cuda {
         Cuda {
             library,
-            session,
-            objects: Objects::new(),
+            objects: Objects::new(generated::MAX_KIND, HOLDERS),
             ranges: RwLock::default(),
             layouts: RwLock::default(),
             links: Mutex::default(),
             host_functions: Arc::default(),
             stages: stage::Stages::default(),
-            private_left: Arc::new(AtomicUsize::new(bytes::MOST_PRIVATE)),
+            bytes: Bytes::new(Arc::clone(&session), CUDA_ERROR_OUT_OF_MEMORY),
             has_registered_staging: AtomicBool::new(false),
             textures: Mutex::default(),
             surfaces: Mutex::default(),
@@ -132,6 +142,7 @@ impl Cuda {
             is_lost: AtomicBool::new(false),
             contexts_ended: AtomicU64::new(0),
             has_captured: AtomicBool::new(false),
+            session,
         }
     }
 
@@ -157,6 +168,21 @@ impl Cuda {
     #[inline]
     fn handle(&self, kind: Kind, handle: Handle) -> Result<*mut c_void, Failure> {
         self.objects.get(kind, handle).map_err(Failure::Status)
+    }
+
+    /// See [`Bytes::input`].
+    fn input<'a>(&self, buffer: Buffer<'a>) -> Result<Input<'a>, Failure> {
+        self.bytes.input(buffer)
+    }
+
+    /// See [`Bytes::private`].
+    fn private<'a>(&self, buffer: Buffer<'a>) -> Result<Input<'a>, Failure> {
+        self.bytes.private(buffer)
+    }
+
+    /// See [`Bytes::output`].
+    fn output<'a>(&self, buffer: Buffer<'_>, reply: &'a mut [u8]) -> Result<Output<'a>, Failure> {
+        self.bytes.output(buffer, reply)
     }
 
     /// `bytes` bytes at `address` are the guest's, on the device or page-locked.

@@ -6,13 +6,13 @@ use wire::frame::FrameHeader;
 use wire::handle::Handle;
 use wire::payload::Buffer;
 
-use super::answer::{Failure, ok};
-use super::bytes::Input;
 use super::generated::{CUDA_ERROR_INVALID_VALUE, kind};
-use super::objects::Kind;
 use super::options::Options;
 use super::ranges::{Range, Sort};
 use super::{Cuda, image};
+use crate::worker::answer::{Failure, ok};
+use crate::worker::bytes::Input;
+use crate::worker::objects::Kind;
 
 /// Most kernels of one module or library that are asked for by number.
 const MAX_KERNELS: u32 = 1 << 20;

@@ -6,8 +6,8 @@ use std::ffi::c_void;
 
 use wire::Malformed;
 
-use super::answer::Failure;
 use super::generated::{CUDA_ERROR_INVALID_VALUE, CUDA_ERROR_NOT_SUPPORTED};
+use crate::worker::answer::Failure;
 
 /// Bytes of one option in a message.
 const RECORD: usize = 16;

@@ -6,12 +6,12 @@ use wire::frame::FrameHeader;
 use wire::handle::Handle;
 
 use super::Cuda;
-use super::answer::{Failure, ok};
 use super::generated::{
     CUDA_ERROR_INVALID_VALUE, CUDA_ERROR_NOT_SUPPORTED, CUmemAllocationProp, CUmemLocation, CUmemPoolProps,
 };
 use super::memory::allocated;
 use super::ranges::{Range, Sort};
+use crate::worker::answer::{Failure, ok};
 
 /// `CUmemLocationType` device: the only place where a guest's pools and physical memory may lie. Memory of the host's own, and of
 /// its NUMA nodes, is not lent.

@@ -7,8 +7,8 @@ use wire::Malformed;
 use wire::frame::FrameHeader;
 
 use super::Cuda;
-use super::answer::{Failure, ok};
 use super::generated::CUDA_ERROR_NOT_SUPPORTED;
+use crate::worker::answer::{Failure, ok};
 
 /// Bytes of an attribute's value (`CUstreamAttrValue`).
 const VALUE: usize = 64;

@@ -9,8 +9,8 @@ use wire::frame::FrameHeader;
 use wire::handle::Handle;
 
 use super::Cuda;
-use super::answer::{Failure, ok};
 use super::generated::{CUDA_ERROR_CONTEXT_IS_DESTROYED, kind};
+use crate::worker::answer::{Failure, ok};
 
 thread_local! {
     /// The current context, and how many contexts had ended when it was set; `None` before.

@@ -1,4 +1,4 @@
-//! Buffers of a message as consecutive bytes that a driver call can take.
+//! Buffers of a message as consecutive bytes that a call of the host's library can take.
 
 use std::ffi::c_void;
 use std::marker::PhantomData;
@@ -8,14 +8,21 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use wire::Malformed;
 use wire::payload::Buffer;
 
-use super::Cuda;
 use super::answer::Failure;
-use super::generated::CUDA_ERROR_OUT_OF_MEMORY;
-use crate::worker::Pieces;
+use super::{Pieces, Session};
 
 /// Most bytes of [`Private`] memory at a time, of all calls of a session: a guest can lend one page a million times, and so name
 /// more bytes than it has.
 pub const MOST_PRIVATE: usize = 4 << 30;
+
+/// Makes buffers of a session's messages into [`Input`] and [`Output`].
+pub struct Bytes {
+    session: Arc<Session>,
+    /// What private copies may still take.
+    pub(super) left: Arc<AtomicUsize>,
+    /// The API's status where that is too little.
+    full: i32,
+}
 
 /// Memory that the guest does not reach, aligned to 8 and zero at first; counted as long as it lives.
 pub struct Private {
@@ -26,12 +33,12 @@ pub struct Private {
 
 impl Private {
     /// Takes so many bytes out of what is left.
-    fn new(bytes: usize, left: &Arc<AtomicUsize>) -> Result<Private, Failure> {
+    fn new(bytes: usize, of: &Bytes) -> Result<Private, Failure> {
         let take = |left: usize| left.checked_sub(bytes);
-        if left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take).is_err() {
-            return Err(Failure::Status(CUDA_ERROR_OUT_OF_MEMORY));
+        if of.left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take).is_err() {
+            return Err(Failure::Status(of.full));
         }
-        Ok(Private { words: vec![0; bytes.div_ceil(8)], bytes, left: Arc::clone(left) })
+        Ok(Private { words: vec![0; bytes.div_ceil(8)], bytes, left: Arc::clone(&of.left) })
     }
 }
 
@@ -151,9 +158,14 @@ fn gather(pieces: &Pieces, to: &mut [u64]) {
     }
 }
 
-impl Cuda {
+impl Bytes {
+    /// For a session; `full` is the status where private copies would take more than [`MOST_PRIVATE`] bytes.
+    pub fn new(session: Arc<Session>, full: i32) -> Bytes {
+        Bytes { session, left: Arc::new(AtomicUsize::new(MOST_PRIVATE)), full }
+    }
+
     /// The bytes for a call that only moves them: where they can be read in place, they are.
-    pub(super) fn input<'a>(&self, buffer: Buffer<'a>) -> Result<Input<'a>, Failure> {
+    pub fn input<'a>(&self, buffer: Buffer<'a>) -> Result<Input<'a>, Failure> {
         match buffer {
             Buffer::Null => Ok(Input::Null),
             Buffer::Inline(data) => Ok(Input::Message(data)),
@@ -163,7 +175,7 @@ impl Cuda {
                 if pieces.len() <= 1 {
                     return Ok(Input::Guest(pieces));
                 }
-                let mut copy = Private::new(total(&pieces), &self.private_left)?;
+                let mut copy = Private::new(total(&pieces), self)?;
                 gather(&pieces, &mut copy.words);
                 Ok(Input::Private(copy))
             }
@@ -171,12 +183,12 @@ impl Cuda {
     }
 
     /// The bytes for a call that decides by them: a private copy, followed by 16 zero bytes at least.
-    pub(super) fn private<'a>(&self, buffer: Buffer<'a>) -> Result<Input<'a>, Failure> {
+    pub fn private<'a>(&self, buffer: Buffer<'a>) -> Result<Input<'a>, Failure> {
         match buffer {
             Buffer::Null => Ok(Input::Null),
             Buffer::Reply { .. } => Err(Malformed::new("an input that lies in the reply").into()),
             Buffer::Inline(data) => {
-                let mut copy = Private::new(data.len() + 16, &self.private_left)?;
+                let mut copy = Private::new(data.len() + 16, self)?;
                 // SAFETY: the words have room for the data.
                 unsafe {
                     std::ptr::copy_nonoverlapping(data.as_ptr(), copy.words.as_mut_ptr().cast::<u8>(), data.len())
@@ -185,7 +197,7 @@ impl Cuda {
             }
             Buffer::Staging { .. } | Buffer::Lease { .. } => {
                 let pieces = self.session.memory().resolve(&buffer, false)?;
-                let mut copy = Private::new(total(&pieces) + 16, &self.private_left)?;
+                let mut copy = Private::new(total(&pieces) + 16, self)?;
                 gather(&pieces, &mut copy.words);
                 Ok(Input::Private(copy))
             }
@@ -193,7 +205,7 @@ impl Cuda {
     }
 
     /// A place for what a call writes.
-    pub(super) fn output<'a>(&self, buffer: Buffer<'_>, reply: &'a mut [u8]) -> Result<Output<'a>, Failure> {
+    pub fn output<'a>(&self, buffer: Buffer<'_>, reply: &'a mut [u8]) -> Result<Output<'a>, Failure> {
         match buffer {
             Buffer::Null => Ok(Output::Null),
             Buffer::Reply { .. } => Ok(Output::Reply(reply)),
@@ -203,7 +215,7 @@ impl Cuda {
                 if pieces.len() <= 1 {
                     return Ok(Output::Guest(pieces));
                 }
-                let copy = Private::new(total(&pieces), &self.private_left)?;
+                let copy = Private::new(total(&pieces), self)?;
                 Ok(Output::Private(copy, pieces, PhantomData))
             }
         }

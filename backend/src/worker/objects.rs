@@ -10,8 +10,6 @@ use std::sync::{PoisonError, RwLock};
 use wire::Malformed;
 use wire::handle::{Handle, MAX_INDEX};
 
-use super::generated::{MAX_KIND, kind};
-
 /// A kind of handle, as the spec declares it.
 #[derive(Clone, Copy, Debug)]
 pub struct Kind {
@@ -61,12 +59,14 @@ const EMPTY: Entry =
 /// All tables of a session.
 pub struct Objects {
     tables: Vec<RwLock<Vec<Entry>>>,
+    /// Kinds whose objects hold others.
+    holders: &'static [Kind],
 }
 
 impl Objects {
-    /// Empty tables.
-    pub fn new() -> Objects {
-        Objects { tables: (0..=MAX_KIND).map(|_| RwLock::default()).collect() }
+    /// Empty tables for the kinds up to number `last`, of which `holders` hold others.
+    pub fn new(last: u8, holders: &'static [Kind]) -> Objects {
+        Objects { tables: (0..=last).map(|_| RwLock::default()).collect(), holders }
     }
 
     fn table(&self, kind: u8) -> Option<&RwLock<Vec<Entry>>> {
@@ -158,7 +158,7 @@ impl Objects {
         if handle.kind() == Some(kind.number) && self.clear(handle) {
             ended.push(handle);
         }
-        if has_children(kind) {
+        if self.holders.iter().any(|holder| holder.number == kind.number) {
             self.remove_owned(&mut ended, 0);
         }
         ended
@@ -205,15 +205,9 @@ impl Objects {
     }
 }
 
-/// Kinds whose objects hold others.
-fn has_children(of: Kind) -> bool {
-    let holders =
-        [kind::CUcontext, kind::CUmodule, kind::CUlibrary, kind::CUkernel, kind::CUarray, kind::CUmipmappedArray];
-    holders.iter().any(|holder| holder.number == of.number)
-}
-
 #[cfg(test)]
 mod tests {
+    use super::super::cuda::{HOLDERS, MAX_KIND, kind};
     use super::*;
 
     fn object(number: usize) -> *mut c_void {
@@ -230,7 +224,7 @@ mod tests {
 
     #[test]
     fn get_when_the_number_is_not_a_live_one_then_is_the_kinds_error() {
-        let objects = Objects::new();
+        let objects = Objects::new(MAX_KIND, HOLDERS);
         let event = number(kind::CUevent, 3);
         objects.insert(kind::CUevent, event, Owners::default(), Ok(object(0x1000))).expect("vacant");
         assert_eq!(objects.get(kind::CUevent, event).map(|o| o as usize), Ok(0x1000));
@@ -251,7 +245,7 @@ mod tests {
 
     #[test]
     fn get_when_making_failed_then_is_that_status() {
-        let objects = Objects::new();
+        let objects = Objects::new(MAX_KIND, HOLDERS);
         let stream = number(kind::CUstream, 0);
         objects.insert(kind::CUstream, stream, Owners::default(), Err(2)).expect("vacant");
         assert_eq!(objects.get(kind::CUstream, stream), Err(2));
@@ -259,7 +253,7 @@ mod tests {
 
     #[test]
     fn vacant_when_in_use_far_away_or_of_another_kind_then_is_malformed() {
-        let objects = Objects::new();
+        let objects = Objects::new(MAX_KIND, HOLDERS);
         objects.insert(kind::CUevent, number(kind::CUevent, 0), Owners::default(), Ok(object(16))).expect("vacant");
         assert!(objects.vacant(kind::CUevent, number(kind::CUevent, 0)).is_err());
         assert!(objects.vacant(kind::CUevent, Handle::new(kind::CUevent.number, 2, 0)).is_err());
@@ -270,7 +264,7 @@ mod tests {
 
     #[test]
     fn remove_when_a_context_ends_then_modules_and_their_functions_end_with_it() {
-        let objects = Objects::new();
+        let objects = Objects::new(MAX_KIND, HOLDERS);
         let (context, module) = (number(kind::CUcontext, 0), number(kind::CUmodule, 0));
         let (function, other) = (number(kind::CUfunction, 0), number(kind::CUfunction, 1));
         objects.insert(kind::CUcontext, context, Owners::default(), Ok(object(16))).expect("vacant");
@@ -288,7 +282,7 @@ mod tests {
 
     #[test]
     fn remove_when_a_context_ends_then_functions_of_kernels_end_and_kernels_stay() {
-        let objects = Objects::new();
+        let objects = Objects::new(MAX_KIND, HOLDERS);
         let (context, kernel) = (number(kind::CUcontext, 0), number(kind::CUkernel, 0));
         let function = number(kind::CUfunction, 0);
         objects.insert(kind::CUcontext, context, Owners::default(), Ok(object(16))).expect("vacant");
@@ -300,7 +294,7 @@ mod tests {
 
     #[test]
     fn remove_children_when_a_context_is_reset_then_it_stays() {
-        let objects = Objects::new();
+        let objects = Objects::new(MAX_KIND, HOLDERS);
         let (context, module) = (number(kind::CUcontext, 0), number(kind::CUmodule, 0));
         objects.insert(kind::CUcontext, context, Owners::default(), Ok(object(16))).expect("vacant");
         objects.insert(kind::CUmodule, module, in_context(context), Ok(object(32))).expect("vacant");

@@ -1,16 +1,10 @@
-//! Statuses and broken messages on their way out of a forwarder, and the small steps of decoding that the printed code shares.
+//! Statuses and broken messages on their way out of a forwarder of any API, and the small steps of decoding that the printed code shares.
 
 use std::ffi::CString;
 
 use wire::Malformed;
 use wire::payload::Buffer;
 use wire::slot::MAX_REPLY_BYTES;
-
-use super::generated::{
-    CUDA_ERROR_ASSERT, CUDA_ERROR_ECC_UNCORRECTABLE, CUDA_ERROR_HARDWARE_STACK_ERROR, CUDA_ERROR_ILLEGAL_ADDRESS,
-    CUDA_ERROR_ILLEGAL_INSTRUCTION, CUDA_ERROR_INVALID_ADDRESS_SPACE, CUDA_ERROR_INVALID_PC, CUDA_ERROR_LAUNCH_FAILED,
-    CUDA_ERROR_LAUNCH_TIMEOUT, CUDA_ERROR_MISALIGNED_ADDRESS, CUDA_ERROR_NVLINK_UNCORRECTABLE,
-};
 
 /// Why a forwarder stops early.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,25 +35,6 @@ pub fn answer(forward: impl FnOnce() -> Result<(), Failure>) -> Result<i32, Malf
 #[inline]
 pub fn ok(status: i32) -> Result<(), Failure> {
     if status == 0 { Ok(()) } else { Err(Failure::Status(status)) }
-}
-
-/// Whether a status, once returned, is returned by every later call: the context is lost (CUDA Driver API, CUresult: "this leaves
-/// the process in an inconsistent state").
-pub fn is_sticky(status: i32) -> bool {
-    matches!(
-        status,
-        CUDA_ERROR_ECC_UNCORRECTABLE
-            | CUDA_ERROR_NVLINK_UNCORRECTABLE
-            | CUDA_ERROR_ILLEGAL_ADDRESS
-            | CUDA_ERROR_LAUNCH_TIMEOUT
-            | CUDA_ERROR_ASSERT
-            | CUDA_ERROR_HARDWARE_STACK_ERROR
-            | CUDA_ERROR_ILLEGAL_INSTRUCTION
-            | CUDA_ERROR_MISALIGNED_ADDRESS
-            | CUDA_ERROR_INVALID_ADDRESS_SPACE
-            | CUDA_ERROR_INVALID_PC
-            | CUDA_ERROR_LAUNCH_FAILED
-    )
 }
 
 /// The text that a run holds.
