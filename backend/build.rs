@@ -1,12 +1,16 @@
-//! Prints the dispatcher of `spec/api/cuda.rs` for `src/worker/cuda/generated.rs`.
+//! Prints the dispatcher of each API in `spec/api` for the module of that name in `src/worker`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+
+const APIS: [&str; 1] = ["cuda"];
 
 fn main() {
-    let spec = PathBuf::from("../spec/api/cuda.rs");
-    println!("cargo::rerun-if-changed={}", spec.display());
-    let out = PathBuf::from(std::env::var_os("OUT_DIR").unwrap_or_default()).join("cuda_host.rs");
-    if let Err(failure) = spec_gen::build::host(&spec, &out) {
-        println!("cargo::error={failure}");
+    let out = PathBuf::from(std::env::var_os("OUT_DIR").unwrap_or_default());
+    for api in APIS {
+        let spec = Path::new("../spec/api").join(api).with_extension("rs");
+        println!("cargo::rerun-if-changed={}", spec.display());
+        if let Err(failure) = spec_gen::build::host(&spec, &out.join(format!("{api}_host.rs"))) {
+            println!("cargo::error={failure}");
+        }
     }
 }

@@ -14,6 +14,8 @@ pub enum Failure {
     File(PathBuf, std::io::Error),
     /// Calls are in the spec that the library does not export by its list of names.
     NotExported(Vec<String>),
+    /// Calls are in the spec that the library is to have by hand and has not.
+    NotWritten(Vec<String>),
 }
 
 impl core::fmt::Display for Failure {
@@ -23,6 +25,9 @@ impl core::fmt::Display for Failure {
             Failure::File(path, error) => write!(f, "{}: {error}", path.display()),
             Failure::NotExported(names) => {
                 write!(f, "the spec has calls that the list of exported names lacks: {}", names.join(", "))
+            }
+            Failure::NotWritten(names) => {
+                write!(f, "the spec has calls that no source file has as `extern \"C\" fn`: {}", names.join(", "))
             }
         }
     }
@@ -68,6 +73,21 @@ pub fn guest(spec: &Path, exports: &Path, sources: &Path, out: &Path) -> Result<
         return Err(Failure::NotExported(strange));
     }
     write(out, &guest::print(&spec, &around))
+}
+
+/// Prints the guest's file to `out` for a library whose functions are all by hand; `sources` is the folder where they are.
+///
+/// # Errors
+/// [`Failure`].
+pub fn senders(spec: &Path, sources: &Path, out: &Path) -> Result<(), Failure> {
+    let spec = self::spec(spec)?;
+    let written = written(sources)?;
+    let is_ours = |name: &String| name.starts_with(crate::OWN_PREFIX) || written.contains(name);
+    let missing: Vec<String> = spec.exported().into_iter().map(|n| n.name).filter(|name| !is_ours(name)).collect();
+    if !missing.is_empty() {
+        return Err(Failure::NotWritten(missing));
+    }
+    write(out, &guest::print_senders(&spec))
 }
 
 /// Prints the host's file to `out`.

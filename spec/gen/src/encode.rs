@@ -153,6 +153,11 @@ pub(crate) fn bound(spec: &Spec, call: &Call) -> (usize, Vec<String>) {
                 more.push(format!("inline_bytes(&{})", argument.name));
                 exact = false;
             }
+            Role::Handles { .. } => {
+                add(4, 4, exact);
+                more.push(format!("{} * 8", format_args!("{}.len()", argument.name)));
+                exact = false;
+            }
             Role::Run { align } => {
                 add(4 + align, 4, exact);
                 more.push(format!("{}.len()", argument.name));

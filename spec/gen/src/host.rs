@@ -44,6 +44,7 @@ fn constants(spec: &Spec, text: &mut Text) {
 struct Symbol<'a> {
     names: Vec<&'a str>,
     types: Vec<String>,
+    result: String,
 }
 
 fn symbols(spec: &Spec) -> Vec<Symbol<'_>> {
@@ -51,18 +52,31 @@ fn symbols(spec: &Spec) -> Vec<Symbol<'_>> {
     for call in spec.calls.iter().filter(|call| !call.host_by_hand) {
         let mut names = vec![call.name.as_str()];
         names.extend(call.aliases.iter().map(|alias| alias.name.as_str()));
-        found.push(Symbol {
-            names,
-            types: call.arguments.iter().map(|argument| c_type(spec, &argument.role)).collect(),
-        });
+        let returned = is_returned(call);
+        let given = call.arguments.iter().filter(|argument| !matches!(argument.role, Role::New { returned: true, .. }));
+        let mut types: Vec<String> = given.map(|argument| c_type(spec, &argument.role)).collect();
+        if returned {
+            types.push(format!("*mut {}", spec.status));
+        }
+        let result = if returned { "*mut c_void".to_string() } else { spec.status.clone() };
+        found.push(Symbol { names, types, result });
     }
     for function in &spec.driver {
         let mut names = vec![function.name.as_str()];
         names.extend(function.aliases.iter().map(|alias| alias.name.as_str()));
-        found.push(Symbol { names, types: function.arguments.iter().map(|(_, ty)| ty.clone()).collect() });
+        found.push(Symbol {
+            names,
+            types: function.arguments.iter().map(|(_, ty)| ty.clone()).collect(),
+            result: function.result.clone().unwrap_or_else(|| spec.status.clone()),
+        });
     }
     found.sort_by(|a, b| a.names.cmp(&b.names));
     found
+}
+
+/// Whether the library's function returns the object that it makes, and its status beside it.
+fn is_returned(call: &Call) -> bool {
+    call.arguments.iter().any(|argument| matches!(argument.role, Role::New { returned: true, .. }))
 }
 
 fn library(spec: &Spec, text: &mut Text) {
@@ -71,7 +85,7 @@ fn library(spec: &Spec, text: &mut Text) {
     text.line("pub struct Library {");
     for symbol in &symbols {
         text.line(format!("/// `{}`.", symbol.names.join("` or `")));
-        text.line(format!("pub {}: Option<{}>,", symbol.names[0], function_type(spec, symbol)));
+        text.line(format!("pub {}: Option<{}>,", symbol.names[0], function_type(symbol)));
     }
     text.line("}");
     text.line("");
@@ -80,7 +94,7 @@ fn library(spec: &Spec, text: &mut Text) {
     text.line("///");
     text.line("/// # Safety");
     text.line(
-        "/// What `find` returns for a name is the function of that name in CUDA's driver API, and stays loaded.",
+        "/// What `find` returns for a name is the function of that name in the API that the spec describes, and stays loaded.",
     );
     text.line("pub unsafe fn find(find: impl Fn(&CStr) -> Option<NonNull<c_void>>) -> Library {");
     text.line("Library {");
@@ -91,7 +105,7 @@ fn library(spec: &Spec, text: &mut Text) {
             found.push_str(&format!(".or_else(|| find(c\"{name}\"))"));
         }
         text.line("// SAFETY: the caller says that this is the function, and the spec has its prototype.");
-        let ty = function_type(spec, symbol);
+        let ty = function_type(symbol);
         text.line(format!("{first}: {found}.map(|f| unsafe {{ core::mem::transmute::<NonNull<c_void>, {ty}>(f) }}),"));
     }
     text.line("}");
@@ -100,8 +114,9 @@ fn library(spec: &Spec, text: &mut Text) {
     text.line("");
 }
 
-fn function_type(spec: &Spec, symbol: &Symbol<'_>) -> String {
-    format!("unsafe extern \"C\" fn({}) -> {}", symbol.types.join(", "), spec.status)
+fn function_type(symbol: &Symbol<'_>) -> String {
+    let result = if symbol.result == "c_void" { String::new() } else { format!(" -> {}", symbol.result) };
+    format!("unsafe extern \"C\" fn({}){result}", symbol.types.join(", "))
 }
 
 /// The C type of an argument of the library's function.
@@ -111,6 +126,7 @@ fn c_type(spec: &Spec, role: &Role) -> String {
         Role::Struct(place) => format!("*const {}", spec.structs[*place].name),
         Role::Handle { .. } | Role::AnyHandle => "*mut c_void".to_string(),
         Role::New { .. } => "*mut *mut c_void".to_string(),
+        Role::Handles { .. } => "*const *mut c_void".to_string(),
         Role::Out { element, .. } => format!("*mut {}", encode::type_name(spec, element)),
         Role::Input { .. } | Role::Run { .. } => "*const c_void".to_string(),
         Role::Output { .. } | Role::OutRun => "*mut c_void".to_string(),
@@ -167,8 +183,10 @@ fn forward(spec: &Spec, call: &Call, text: &mut Text) {
         decode(spec, call, argument, text);
     }
     text.line("r.clone().end()?;");
-    let way = if call.waits { "waits" } else { "posted" };
-    text.line(format!("session.{way}(from)?;"));
+    if !call.either {
+        let way = if call.waits { "waits" } else { "posted" };
+        text.line(format!("session.{way}(from)?;"));
+    }
     for argument in &call.arguments {
         prepare(spec, argument, text);
     }
@@ -179,6 +197,9 @@ fn forward(spec: &Spec, call: &Call, text: &mut Text) {
     for argument in &call.arguments {
         if let Role::Handle { kind, .. } = argument.role {
             text.line(format!("let {0} = session.handle(kind::{1}, {0})?;", argument.name, spec.kinds[kind].name));
+        }
+        if let Role::Handles { kind, .. } = argument.role {
+            text.line(format!("let {0} = session.handles(kind::{1}, &{0})?;", argument.name, spec.kinds[kind].name));
         }
         if let Role::Number { device: Some(bytes), .. } = &argument.role {
             text.line(format!("session.device({}, {bytes})?;", argument.name));
@@ -217,6 +238,16 @@ fn decode(spec: &Spec, call: &Call, argument: &Argument, text: &mut Text) {
                 text.line(format!("same_length(elements::<{ty}>(&{name}, {bytes})?, {})?;", counted.name));
             }
         }
+        Role::Handles { length, .. } => {
+            text.line(format!("let {name} = handle_list(r.run()?)?;"));
+            let counted = &call.arguments[*length];
+            let Role::Length { name: ty, of, .. } = &counted.role else { return };
+            if call.arguments[*of].name == *name {
+                text.line(format!("let {} = list_length::<{ty}>(&{name})?;", counted.name));
+            } else {
+                text.line(format!("same_length(list_length::<{ty}>(&{name})?, {})?;", counted.name));
+            }
+        }
         Role::Run { align: 1 } => text.line(format!("let {name} = r.run()?;")),
         Role::Run { align } => {
             text.line(format!("let {name} = r.u32()? as usize;"));
@@ -231,14 +262,26 @@ fn decode(spec: &Spec, call: &Call, argument: &Argument, text: &mut Text) {
 fn prepare(spec: &Spec, argument: &Argument, text: &mut Text) {
     let name = &argument.name;
     match &argument.role {
-        Role::New { kind, .. } => {
-            text.line(format!("session.objects.vacant(kind::{}, {name})?;", spec.kinds[*kind].name));
+        Role::New { kind, optional, .. } => {
+            let vacant = format!("session.objects.vacant(kind::{}, {name})?;", spec.kinds[*kind].name);
+            if_wanted(*optional, name, &vacant, text);
             text.line(format!("let mut {name}_made: *mut c_void = core::ptr::null_mut();"));
         }
         Role::Out { element, .. } => text.line(format!("let mut {name} = {};", encode::zero(spec, element))),
         Role::OutRun => text.line(format!("let mut {name} = Vec::new();")),
         Role::Output { .. } => text.line(format!("let mut {name}_reply = reply_bytes(&{name})?;")),
         _ => {}
+    }
+}
+
+/// Prints a line about an object that is made, and may be one that nobody wants.
+fn if_wanted(optional: bool, name: &str, line: &str, text: &mut Text) {
+    if optional {
+        text.line(format!("if !{name}.is_null() {{"));
+    }
+    text.line(line);
+    if optional {
+        text.line("}");
     }
 }
 
@@ -252,7 +295,7 @@ fn by_hand(call: &Call, text: &mut Text) {
             Role::Struct(_) => handed.push(format!("&{name}")),
             Role::Out { .. } | Role::OutRun => handed.push(format!("&mut {name}")),
             Role::Output { .. } => handed.extend([name.clone(), format!("&mut {name}_reply")]),
-            Role::Text => handed.push(format!("&{name}")),
+            Role::Text | Role::Handles { .. } => handed.push(format!("&{name}")),
             _ => handed.push(name.clone()),
         }
     }
@@ -264,7 +307,15 @@ fn plain(call: &Call, text: &mut Text) {
     for argument in &call.arguments {
         let name = &argument.name;
         match &argument.role {
+            Role::New { returned: true, .. } => {}
+            Role::New { optional: true, .. } => {
+                handed.push(format!("if {name}.is_null() {{ core::ptr::null_mut() }} else {{ &raw mut {name}_made }}"));
+            }
             Role::New { .. } => handed.push(format!("&raw mut {name}_made")),
+            // Where there is none the API asks for a null pointer.
+            Role::Handles { .. } => {
+                handed.push(format!("if {name}.is_empty() {{ core::ptr::null() }} else {{ {name}.as_ptr() }}"));
+            }
             Role::Struct(_) => handed.push(format!("&raw const {name}")),
             Role::Out { .. } => handed.push(format!("&raw mut {name}")),
             Role::Input { element, .. } => {
@@ -283,8 +334,21 @@ fn plain(call: &Call, text: &mut Text) {
         }
     }
     text.line(format!("let call = session.library.{0}.ok_or_else(|| session.missing(\"{0}\"))?;", call.name));
-    text.line("// SAFETY: the prototype is the spec's; handles are live objects, pointers are to places of the right size here.");
-    text.line(format!("ok(unsafe {{ call({}) }})?;", handed.join(", ")));
+    let safety = "// SAFETY: the prototype is the spec's; handles are live objects, pointers are to places of the right size here.";
+    let made = call.arguments.iter().find(|argument| matches!(argument.role, Role::New { returned: true, .. }));
+    match made {
+        Some(made) => {
+            handed.push("&raw mut code".to_string());
+            text.line("let mut code = 0;");
+            text.line(safety);
+            text.line(format!("{}_made = unsafe {{ call({}) }};", made.name, handed.join(", ")));
+            text.line("ok(code)?;");
+        }
+        None => {
+            text.line(safety);
+            text.line(format!("ok(unsafe {{ call({}) }})?;", handed.join(", ")));
+        }
+    }
     for argument in call.arguments.iter().filter(|argument| matches!(argument.role, Role::Output { .. })) {
         text.line(format!("{}.finish();", argument.name));
     }
@@ -296,10 +360,11 @@ fn settle(spec: &Spec, call: &Call, text: &mut Text) {
     for argument in &call.arguments {
         let name = &argument.name;
         match &argument.role {
-            Role::New { kind, parent } => {
+            Role::New { kind, parent, optional, .. } => {
                 let parent = parent.map_or("Handle::NULL", |place| &call.arguments[place].name);
                 let kind = &spec.kinds[*kind].name;
-                text.line(format!("session.made(from, kind::{kind}, {name}, {parent}, status, {name}_made)?;"));
+                let made = format!("session.made(from, kind::{kind}, {name}, {parent}, status, {name}_made)?;");
+                if_wanted(*optional, name, &made, text);
             }
             Role::Handle { kind, ends: true } => {
                 text.line(format!("session.ended(from, kind::{}, {name}, status);", spec.kinds[*kind].name));

@@ -11,6 +11,14 @@ pub struct Spec {
     pub invalid: String,
     /// Constant returned where the session is dead.
     pub gone: String,
+    /// First and last number that a message here may have: no two APIs share one.
+    pub numbers: (u16, u16),
+    /// First and last number that a kind of handle here may have; `None` where the API needs none.
+    pub kind_numbers: Option<(u8, u8)>,
+    /// The guest's functions are all written by hand: only senders are printed.
+    pub guest_by_hand: bool,
+    /// The API knows no current context: no call needs one.
+    pub no_context: bool,
     /// Named numbers.
     pub constants: Vec<Constant>,
     /// Other names for numbers (`CUdeviceptr` for `u64`).
@@ -47,6 +55,8 @@ pub struct Constant {
     pub number: Number,
     /// Value as printed.
     pub value: String,
+    /// It is one of the API's statuses: its type is the status type.
+    pub is_status: bool,
 }
 
 /// `type NAME = NUMBER;`
@@ -206,6 +216,8 @@ pub struct Call {
     pub number: u16,
     /// The caller waits for the reply.
     pub waits: bool,
+    /// The caller waits for the status, or does not, as it likes with each message.
+    pub either: bool,
     /// Sleeps in the driver: runs on a thread of its own, and its reply brings the status of failed posted calls.
     pub blocks: bool,
     /// Guest code is written by hand (a sender is printed all the same).
@@ -259,7 +271,7 @@ pub enum Role {
         name: String,
         /// What it is.
         number: Number,
-        /// The first buffer that it counts, by place.
+        /// The first buffer, or list of handles, that it counts, by place.
         of: usize,
     },
     /// A struct that travels, by place in [`Spec::structs`].
@@ -279,6 +291,17 @@ pub enum Role {
         kind: usize,
         /// The argument whose object it ends with, by place.
         parent: Option<usize>,
+        /// It may be null: nobody wants the object.
+        optional: bool,
+        /// The host's function returns the object, and its status through a pointer that it takes last.
+        returned: bool,
+    },
+    /// Handles of one kind, in the frame itself.
+    Handles {
+        /// Kind.
+        kind: usize,
+        /// The argument with their count, by place.
+        length: usize,
     },
     /// A value that comes back.
     Out {
@@ -321,6 +344,8 @@ pub struct DriverFunction {
     pub span: Span,
     /// Names and C types of the arguments, as printed.
     pub arguments: Vec<(String, String)>,
+    /// C type of the result, as printed; `None` for a status.
+    pub result: Option<String>,
     /// Older symbols of the same prototype, tried where the name itself is missing.
     pub aliases: Vec<Named>,
 }

@@ -244,6 +244,9 @@ pub mod host {
             let is_one = is_plain || handle.kind() == Some(kind.number);
             if is_one { Ok(handle.index() as usize as *mut c_void) } else { Err(kind.error) }
         }
+        pub fn handles(&self, kind: Kind, handles: &[Handle]) -> Result<Vec<*mut c_void>, i32> {
+            handles.iter().map(|handle| self.handle(kind, *handle)).collect()
+        }
         pub fn device(&self, _: u64, bytes: Option<u64>) -> Done {
             bytes.map(|_| ()).ok_or(1)
         }
@@ -329,6 +332,13 @@ pub mod host {
         fn text(run: &[u8]) -> Result<CString, Malformed> {
             CString::new(run).map_err(|_| Malformed::new("text"))
         }
+        fn handle_list(run: &[u8]) -> Result<Vec<Handle>, Malformed> {
+            let one = |bytes: &[u8]| Some(Handle(u64::from_le_bytes(bytes.try_into().ok()?)));
+            run.chunks(8).map(one).collect::<Option<_>>().ok_or(Malformed::new("list"))
+        }
+        fn list_length<T: TryFrom<usize>>(list: &[Handle]) -> Result<T, Malformed> {
+            T::try_from(list.len()).map_err(|_| Malformed::new("list"))
+        }
         fn elements<T: TryFrom<u64>>(buffer: &Buffer<'_>, each: u64) -> Result<T, Malformed> {
             T::try_from(buffer.bytes() / each).map_err(|_| Malformed::new("count"))
         }
@@ -366,6 +376,12 @@ fn library() -> host::printed::Library {
         log(format!("destroy {}", thing.addr()));
         0
     }
+    extern "C" fn join(count: u32, things: *const *mut c_void, queue: *mut *mut c_void, code: *mut i32) -> *mut c_void {
+        let things = (0..count as usize).map(|i| unsafe { things.add(i).read() }.addr()).collect::<Vec<_>>();
+        log(format!("join {things:?}{}", if queue.is_null() { "" } else { " with a queue" }));
+        unsafe { *code = if count == 0 { 7 } else { 0 } };
+        11 as *mut c_void
+    }
     extern "C" fn size_of(_: *mut c_void, size: *mut Size) -> i32 {
         unsafe { *size = Size { width: 1, pairs: [2, 3], depth: 4 } };
         0
@@ -392,6 +408,7 @@ fn library() -> host::printed::Library {
             b"version" => version as *mut c_void,
             b"thingCreate" => create as *mut c_void,
             b"thingFindOld" => find as *mut c_void,
+            b"thingJoin" => join as *mut c_void,
             b"thingDestroy" => destroy as *mut c_void,
             b"thingSize" => size_of as *mut c_void,
             b"fillAsync" => fill_async as *mut c_void,
@@ -442,6 +459,23 @@ fn objects_when_made_and_ended_then_both_sides_know() {
     assert_eq!(unsafe { guest::thingDestroy(std::ptr::null_mut()) }, status::BAD_HANDLE);
     assert_eq!(unsafe { guest::thingFind(&raw mut part, 64 as *mut _, c"".as_ptr()) }, status::BAD_HANDLE);
     assert!(logged().is_empty(), "refused in the guest");
+}
+
+#[test]
+fn lists_and_objects_that_are_returned_when_sent_either_way_then_arrive() {
+    let _turn = TURN.lock().expect("turn");
+    logged();
+    let c = caller::enter().expect("session");
+    let handle = |index| wire::handle::Handle::new(1, 1, index);
+    let join = |waits, things: &[_], queue| guest::send::thingJoin(&c, waits, handle(5), things, queue);
+    assert_eq!(join(true, &[handle(2), handle(3)], wire::handle::Handle::NULL), 0);
+    assert_eq!(logged(), ["join [2, 3]", "made Thing 5 in 0: 0 11"]);
+    assert_eq!(join(true, &[], wire::handle::Handle::NULL), 7, "the library's answer");
+    assert_eq!(join(false, &[], wire::handle::Handle::new(2, 1, 6)), 0, "posted");
+    let made = ["join []", "made Thing 5 in 0: 7 11"];
+    let queue = ["join [] with a queue", "made Thing 5 in 0: 7 11", "made Queue 6 in 0: 7 0"];
+    assert_eq!(logged(), [&made[..], &queue[..]].concat());
+    assert_eq!(join(true, &[wire::handle::Handle(64)], wire::handle::Handle::NULL), status::BAD_HANDLE);
 }
 
 #[test]

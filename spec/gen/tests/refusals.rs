@@ -2,7 +2,7 @@
 
 use spec_gen::{header, parse};
 
-const HEAD: &str = "#![status(Code, invalid = BAD, gone = GONE)]\nconst BAD: i32 = 1;\nconst GONE: i32 = 2;\n";
+const HEAD: &str = "#![status(Code, invalid = BAD, gone = GONE)] #![numbers(1, 0xfff)] #![kinds(1, 9)]\nconst BAD: i32 = 1;\nconst GONE: i32 = 2;\n";
 
 /// The refusal of a spec whose trait holds `members`, which begin in line 5.
 fn refusal(members: &str) -> String {
@@ -23,7 +23,9 @@ fn numbers_when_taken_or_out_of_range_then_are_refused() {
     assert_eq!(refusal(two), "s.rs:6:8: number 7 is taken by `a`");
     assert_eq!(refusal("#[call(0, post)] fn a();"), "s.rs:5:8: number 0 is padding");
     assert_eq!(refusal("#[call(65536, post)] fn a();"), "s.rs:5:8: 65536 is out of range here");
-    assert_eq!(refusal("#[call(1, later)] fn a();"), "s.rs:5:11: a call is `post` or `wait`");
+    assert_eq!(refusal("#[call(1, later)] fn a();"), "s.rs:5:11: a call is `post`, `wait` or `either`");
+    let far = "s.rs:5:8: number 4096 is not among the file's own, 1 to 4095";
+    assert_eq!(refusal("#[call(0x1000, post)] fn a();"), far);
 }
 
 #[test]
@@ -46,6 +48,8 @@ fn kinds_when_broken_then_are_refused() {
     let two = "#[handle(1, error = BAD)] type A;\n#[handle(1, error = BAD)] type B;";
     assert_eq!(refusal(two), "s.rs:6:10: kind 1 is taken");
     assert_eq!(refusal("#[handle(0, error = BAD)] type A;"), "s.rs:5:10: kind 0 is taken");
+    let far = "s.rs:5:10: kind 10 is not among the file's own: #![kinds(FIRST, LAST)]";
+    assert_eq!(refusal("#[handle(10, error = BAD)] type A;"), far);
     assert_eq!(refusal("#[handle(1)] type A;"), "s.rs:5:1: a kind says its error: error = NAME");
     assert_eq!(refusal("#[handle(1, error = NONE)] type A;"), "s.rs:1:1: the constant `NONE` is used but not there");
     assert_eq!(refusal("#[handle(1, error = BAD, big)] type A;"), "s.rs:5:26: a handle has no `big`");
@@ -72,6 +76,8 @@ fn outputs_when_they_cannot_come_back_then_are_refused() {
     assert_eq!(pointer, "s.rs:5:33: an output names what is written, without `&`");
     let handle = refusal(&format!("{KIND}#[call(1, wait)] fn a(#[out] x: Thing);"));
     assert_eq!(handle, "s.rs:6:33: `Thing` is a handle; here stands a number or a struct");
+    let either = refusal("#[call(1, either)] fn a(#[out] x: u32);");
+    assert_eq!(either, "s.rs:5:32: `x`: a posted call brings nothing back");
     let always = refusal("#[call(1, post)] #[always] fn a();");
     assert_eq!(always, "s.rs:5:31: `a` is posted; #[always] is about a reply");
     let large = format!("{HEAD}struct S {{ a: [u64; 600] }}\ntrait T {{ #[call(1, wait)] fn a(#[out] x: S); }}");
@@ -104,6 +110,13 @@ fn attributes_when_unknown_or_out_of_place_then_are_refused() {
     assert_eq!(sibling, "s.rs:5:25: ptds names `b`, which is no call");
     let parent = refusal(&format!("{KIND}#[call(1, post)] fn a(#[new(y)] x: Thing, y: u32);"));
     assert_eq!(parent, "s.rs:6:33: `x`: an object ends with another object, so #[new] names a handle");
+    let unmade = refusal(&format!("{KIND}#[call(1, post)] fn a(#[returned] x: Thing);"));
+    assert_eq!(unmade, "s.rs:6:35: `x` is no handle that is made");
+    let exported = refusal(&format!("{KIND}#[call(1, post)] fn a(#[new] #[optional] x: Thing);"));
+    let guest = "#[optional] and #[returned] objects are for calls that are #[by_hand(guest)]";
+    assert_eq!(exported, format!("s.rs:6:42: `x`: {guest}"));
+    let list = refusal(&format!("{KIND}#[call(1, post)] fn a(#[len(n)] x: &[Thing], n: u32);"));
+    assert_eq!(list, "s.rs:6:33: `x`: handles in a list are for calls that are #[by_hand(guest)]");
     let device = refusal("#[call(1, post)] fn a(#[device(m)] x: u64, n: u32);");
     assert_eq!(device, "s.rs:5:32: `m` is no number among the arguments");
     let alone = refusal("#[call(1, post)] fn a(#[aligned(4)] x: u64);");
@@ -125,6 +138,8 @@ fn files_when_they_are_no_spec_then_are_refused() {
     assert!(parse("s.rs", "trait {").expect_err("syntax").to_string().contains("this is not Rust syntax"));
     let head = parse("s.rs", "trait T {}").expect_err("no head").to_string();
     assert_eq!(head, "s.rs:1:1: the file begins with #![status(TYPE, invalid = NAME, gone = NAME)]");
+    let numbers = parse("s.rs", "#![status(Code, invalid = BAD, gone = GONE)]").expect_err("no numbers").to_string();
+    assert_eq!(numbers, "s.rs:1:1: the file says which messages are its own: #![numbers(FIRST, LAST)]");
     assert_eq!(refusal_of_items("fn a() {}"), "s.rs:4:1: a spec holds constants, types, structs and traits");
 }
 

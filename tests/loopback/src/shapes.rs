@@ -142,6 +142,11 @@ impl Shapes {
                 }
                 Role::Input { element, .. } => self.buffer(elements * self.spec.measure(element).0 as u64, false, w)?,
                 Role::Output { element, .. } => self.buffer(elements * self.spec.measure(element).0 as u64, true, w)?,
+                Role::Handles { kind, .. } => {
+                    let kind = self.spec.kinds[*kind].number;
+                    let list: Vec<u8> = (0..elements).flat_map(|_| self.handle(kind).to_le_bytes()).collect();
+                    w.run(&list)?;
+                }
                 Role::Run { align } => {
                     let bytes = match argument.name.as_str() {
                         _ if self.random.once_in(100) => self.random.below(100) as usize,

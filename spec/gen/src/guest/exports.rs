@@ -167,7 +167,9 @@ fn bind(
             text.line(format!("crate::ranges::check(&c, {name}, {bytes}, {aligned})?;"));
             vec![name.to_string()]
         }
-        Role::Number { .. } | Role::AnyHandle | Role::OutRun | Role::Run { .. } => vec![name.to_string()],
+        Role::Number { .. } | Role::AnyHandle | Role::Handles { .. } | Role::OutRun | Role::Run { .. } => {
+            vec![name.to_string()]
+        }
     }
 }
 
@@ -221,7 +223,7 @@ fn c_type(spec: &Spec, role: &Role) -> String {
         Role::Output { element, .. } => format!("*mut {}", buffer(element)),
         Role::Text => "*const c_char".to_string(),
         // Refused by the reader: these are by hand in the guest.
-        Role::AnyHandle | Role::OutRun | Role::Run { .. } => "*mut c_void".to_string(),
+        Role::AnyHandle | Role::Handles { .. } | Role::OutRun | Role::Run { .. } => "*mut c_void".to_string(),
     }
 }
 

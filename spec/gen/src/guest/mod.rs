@@ -19,10 +19,26 @@ pub struct Surroundings {
     pub written: BTreeSet<String>,
 }
 
+/// Prints the file of a library whose functions are all by hand: no exports, no stubs.
+#[must_use]
+pub fn print_senders(spec: &Spec) -> String {
+    let mut text = Text::default();
+    head(spec, &mut text);
+    text.finish()
+}
+
 /// Prints the file.
 #[must_use]
 pub fn print(spec: &Spec, around: &Surroundings) -> String {
     let mut text = Text::default();
+    head(spec, &mut text);
+    let printed = exports::exports(spec, &mut text);
+    exports::table(&printed, around, &mut text);
+    text.finish()
+}
+
+/// Prints all that calls by hand need too.
+fn head(spec: &Spec, text: &mut Text) {
     text.line("// Printed by spec-gen; the source is spec/api.");
     text.line("");
     text.line("use core::ffi::{CStr, c_char, c_void};");
@@ -32,21 +48,18 @@ pub fn print(spec: &Spec, around: &Surroundings) -> String {
     text.line(format!("use crate::{};", spec.status));
     text.line("use crate::caller::Caller;");
     text.line("");
-    constants(spec, &mut text);
-    kinds(spec, &mut text);
+    constants(spec, text);
+    kinds(spec, text);
     for plain in &spec.structs {
-        encode::print_struct(spec, plain, &mut text);
+        encode::print_struct(spec, plain, text);
     }
-    numbers(spec, &mut text);
-    senders(spec, &mut text);
-    let printed = exports::exports(spec, &mut text);
-    exports::table(&printed, around, &mut text);
-    text.finish()
+    numbers(spec, text);
+    senders(spec, text);
 }
 
 fn constants(spec: &Spec, text: &mut Text) {
     for constant in &spec.constants {
-        if constant.name == spec.invalid || constant.name == spec.gone || constant.name.contains("ERROR") {
+        if constant.is_status {
             // The guest names its statuses by hand, with their texts: both must agree.
             text.line(format!("const _: () = assert!(crate::status::{} == {});", constant.name, constant.value));
         } else {
@@ -132,10 +145,12 @@ fn sender(spec: &Spec, call: &Call, text: &mut Text) {
     let arguments: Vec<String> =
         call.arguments.iter().filter_map(|argument| sender_argument(spec, &argument.name, &argument.role)).collect();
     let comma = if arguments.is_empty() { "" } else { ", " };
-    text.line(format!("pub fn {}(c: &Caller{comma}{}) -> {} {{", call.name, arguments.join(", "), spec.status));
+    let waits = if call.either { ", waits: bool" } else { "" };
+    text.line(format!("pub fn {}(c: &Caller{waits}{comma}{}) -> {} {{", call.name, arguments.join(", "), spec.status));
     for argument in &call.arguments {
         let length = match argument.role {
             Role::Run { .. } => "len()",
+            Role::Handles { .. } => "len() * 8",
             Role::Text => "to_bytes().len()",
             _ => continue,
         };
@@ -145,12 +160,17 @@ fn sender(spec: &Spec, call: &Call, text: &mut Text) {
     }
     let (fixed, mut more) = encode::bound(spec, call);
     more.insert(0, fixed.to_string());
+    let bound = more.join(" + ");
+    if call.either {
+        either(spec, call, &bound, text);
+        return;
+    }
     let way = if call.waits { "wait" } else { "post" };
     text.line(format!("let sent = c.session.{way}("));
     text.line(format!("{},", call.number));
     text.line("c.origin,");
-    text.line(format!("{},", more.join(" + ")));
-    request(call, text);
+    text.line(format!("{bound},"));
+    request(call, "", ",", text);
     if call.waits {
         reply(spec, call, text);
     }
@@ -173,6 +193,22 @@ fn sender(spec: &Spec, call: &Call, text: &mut Text) {
     text.line("}");
 }
 
+/// The rest of the sender of a call that is waited for or not.
+fn either(spec: &Spec, call: &Call, bound: &str, text: &mut Text) {
+    text.line(format!("let bytes = {bound};"));
+    request(call, "let fill = ", ";", text);
+    text.line("let sent = if waits {");
+    text.line("c.session.wait(");
+    text.line(format!("{}, c.origin, bytes, fill,", call.number));
+    reply(spec, call, text);
+    text.line(")");
+    text.line("} else {");
+    text.line(format!("c.session.post({}, c.origin, bytes, fill).map(|()| 0)", call.number));
+    text.line("};");
+    text.line(format!("sent.unwrap_or(crate::status::{})", spec.gone));
+    text.line("}");
+}
+
 fn sender_argument(spec: &Spec, name: &str, role: &Role) -> Option<String> {
     Some(match role {
         Role::Number { name: ty, .. } => format!("{name}: {ty}"),
@@ -184,11 +220,13 @@ fn sender_argument(spec: &Spec, name: &str, role: &Role) -> Option<String> {
         Role::Input { .. } => format!("{name}: Buffer<'_>"),
         Role::Output { .. } => format!("{name}: Buffer<'_>, {name}_reply: &mut [u8]"),
         Role::Run { .. } => format!("{name}: &[u8]"),
+        Role::Handles { .. } => format!("{name}: &[Handle]"),
         Role::Text => format!("{name}: &CStr"),
     })
 }
 
-fn request(call: &Call, text: &mut Text) {
+/// Prints the closure that fills the request, between `begin` and `end`.
+fn request(call: &Call, begin: &str, end: &str, text: &mut Text) {
     let mut lines = Vec::new();
     for argument in &call.arguments {
         let name = &argument.name;
@@ -197,6 +235,12 @@ fn request(call: &Call, text: &mut Text) {
             Role::Struct(_) => lines.push(format!("{name}.write(w)?;")),
             Role::Handle { .. } | Role::AnyHandle | Role::New { .. } => lines.push(format!("w.u64({name}.0)?;")),
             Role::Input { .. } | Role::Output { .. } => lines.push(format!("w.buffer({name})?;")),
+            Role::Handles { .. } => {
+                lines.push(format!("w.u32(({name}.len() * 8) as u32)?;"));
+                let copy = "to.copy_from_slice(&handle.0.to_le_bytes())";
+                lines.push(format!("let to = w.space(1, {name}.len() * 8)?;"));
+                lines.push(format!("to.chunks_exact_mut(8).zip({name}).for_each(|(to, handle)| {copy});"));
+            }
             Role::Run { align: 1 } => lines.push(format!("w.run({name})?;")),
             Role::Run { align } => {
                 lines.push(format!("w.u32({name}.len() as u32)?;"));
@@ -207,13 +251,13 @@ fn request(call: &Call, text: &mut Text) {
         }
     }
     if lines.is_empty() {
-        text.line("|_: &mut Writer<'_>| Ok::<(), Full>(()),");
+        text.line(format!("{begin}|_: &mut Writer<'_>| Ok::<(), Full>(()){end}"));
         return;
     }
-    text.line("|w: &mut Writer<'_>| -> Result<(), Full> {");
+    text.line(format!("{begin}|w: &mut Writer<'_>| -> Result<(), Full> {{"));
     lines.iter().for_each(|line| text.line(line));
     text.line("Ok(())");
-    text.line("},");
+    text.line(format!("}}{end}"));
 }
 
 fn reply(spec: &Spec, call: &Call, text: &mut Text) {

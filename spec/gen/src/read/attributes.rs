@@ -128,22 +128,59 @@ impl Parse for StatusWords {
     }
 }
 
+/// `(FIRST, LAST)`.
+struct Bounds {
+    first: LitInt,
+    last: LitInt,
+}
+
+impl Parse for Bounds {
+    fn parse(input: ParseStream<'_>) -> syn::Result<Self> {
+        let first = input.parse()?;
+        input.parse::<Token![,]>()?;
+        Ok(Bounds { first, last: input.parse()? })
+    }
+}
+
+impl Bounds {
+    fn of<T: std::str::FromStr>(attribute: &Attribute) -> Read<(T, T)>
+    where
+        T::Err: std::fmt::Display,
+    {
+        let bounds: Bounds = arguments(attribute)?;
+        Ok((number(&bounds.first)?, number(&bounds.last)?))
+    }
+}
+
 /// Reads the file's own attributes.
-pub(super) fn status(attributes: &[Attribute], spec: &mut Spec) -> Read<()> {
+pub(super) fn file(attributes: &[Attribute], spec: &mut Spec) -> Read<()> {
     for (name, attribute) in named(attributes)? {
-        if name != "status" {
-            return Err((attribute.span(), format!("a spec file has no #![{name}]")));
+        match name.as_str() {
+            "status" => {
+                let words: StatusWords = arguments(attribute)?;
+                spec.status = words.status.to_string();
+                spec.invalid = words.invalid.to_string();
+                spec.gone = words.gone.to_string();
+            }
+            "numbers" => spec.numbers = Bounds::of(attribute)?,
+            "kinds" => spec.kind_numbers = Some(Bounds::of(attribute)?),
+            "no_context" => {
+                bare(attribute)?;
+                spec.no_context = true;
+            }
+            "by_hand" => match ident(attribute)? {
+                side if side.name == "guest" => spec.guest_by_hand = true,
+                side => return Err((side.span, "a whole file is by_hand for `guest` only".to_string())),
+            },
+            _ => return Err((attribute.span(), format!("a spec file has no #![{name}]"))),
         }
-        let words: StatusWords = arguments(attribute)?;
-        spec.status = words.status.to_string();
-        spec.invalid = words.invalid.to_string();
-        spec.gone = words.gone.to_string();
     }
-    if spec.status.is_empty() {
-        let what = "the file begins with #![status(TYPE, invalid = NAME, gone = NAME)]";
-        return Err((proc_macro2::Span::call_site(), what.to_string()));
-    }
-    Ok(())
+    let missing = match (spec.status.is_empty(), spec.numbers.1) {
+        (true, _) => "the file begins with #![status(TYPE, invalid = NAME, gone = NAME)]",
+        (false, 0) => "the file says which messages are its own: #![numbers(FIRST, LAST)]",
+        _ => return Ok(()),
+    };
+    Err((proc_macro2::Span::call_site(), missing.to_string()))
 }
 
 /// An expression of numbers, names, `+`, `-` and `*`, printed so that it never wraps: `None` on overflow, 0 below 0.

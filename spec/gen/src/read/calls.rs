@@ -11,11 +11,11 @@ type Names = HashMap<String, Meaning>;
 /// Reads one method.
 pub(super) fn method(method: &syn::TraitItemFn, spec: &mut Spec, names: &Names) -> Read<()> {
     let name = Named { name: method.sig.ident.to_string(), span: method.sig.ident.span() };
-    if !matches!(method.sig.output, syn::ReturnType::Default) {
-        return Err((method.sig.output.span(), "a call returns its status and nothing else".to_string()));
-    }
     let attributes = attributes::named(&method.attrs)?;
     let is = |word: &str| attributes.iter().any(|(name, _)| name == word);
+    if !is("driver") && !matches!(method.sig.output, syn::ReturnType::Default) {
+        return Err((method.sig.output.span(), "a call returns its status and nothing else".to_string()));
+    }
     match (is("call"), is("driver"), is("local")) {
         (true, false, false) => spec.calls.push(call(method, name, &attributes, spec, names)?),
         (false, true, false) => spec.driver.push(driver(method, name, &attributes, names)?),
@@ -43,10 +43,11 @@ fn call(
         span: name.span,
         number: 0,
         waits: false,
+        either: false,
         blocks: false,
         guest_by_hand: false,
         host_by_hand: false,
-        no_context: false,
+        no_context: spec.no_context,
         always: false,
         since: 0,
         ptsz: false,
@@ -58,7 +59,7 @@ fn call(
         call_attribute(&mut call, word, attribute, spec)?;
     }
     // A message of ours is no call of the API: nothing is exported for it.
-    call.guest_by_hand |= call.name.starts_with(crate::OWN_PREFIX);
+    call.guest_by_hand |= spec.guest_by_hand || call.name.starts_with(crate::OWN_PREFIX);
     let inputs = inputs(method)?;
     for input in &inputs {
         let role = role(input, &inputs, names)?;
@@ -77,13 +78,19 @@ fn call_attribute(call: &mut Call, word: &str, attribute: &syn::Attribute, spec:
             if call.number == 0 {
                 return Err((words.number.span(), "number 0 is padding".to_string()));
             }
+            let (first, last) = spec.numbers;
+            if !(first..=last).contains(&call.number) {
+                let what = format!("number {} is not among the file's own, {first} to {last}", call.number);
+                return Err((words.number.span(), what));
+            }
             if let Some(other) = spec.calls.iter().find(|other| other.number == call.number) {
                 return Err((words.number.span(), format!("number {} is taken by `{}`", call.number, other.name)));
             }
-            call.waits = match words.mode.to_string().as_str() {
-                "wait" => true,
-                "post" => false,
-                _ => return Err((words.mode.span(), "a call is `post` or `wait`".to_string())),
+            (call.waits, call.either) = match words.mode.to_string().as_str() {
+                "wait" => (true, false),
+                "post" => (false, false),
+                "either" => (false, true),
+                _ => return Err((words.mode.span(), "a call is `post`, `wait` or `either`".to_string())),
             };
         }
         "by_hand" => {
@@ -205,6 +212,14 @@ fn slice_role(
     inputs: &[Input<'_>],
     names: &Names,
 ) -> Read<Role> {
+    let of_kind = types::type_name(&slice.elem).and_then(|name| names.get(&name).copied());
+    if let Some(Meaning::Kind(kind)) = of_kind {
+        input.only(&["len"])?;
+        if reference.mutability.is_some() {
+            return Err((input.ty.span(), "handles travel to the host only".to_string()));
+        }
+        return Ok(Role::Handles { kind, length: length(input, inputs, names)? });
+    }
     let element = types::element(&slice.elem, names)?;
     if let Some(run) = input.attribute("run") {
         input.only(&["run"])?;
@@ -218,6 +233,18 @@ fn slice_role(
         }
         return Ok(Role::Run { align });
     }
+    let length = length(input, inputs, names)?;
+    input.only(&["len", "out"])?;
+    match (reference.mutability.is_some(), input.attribute("out").is_some()) {
+        (true, true) => Ok(Role::Output { element, length }),
+        (false, false) => Ok(Role::Input { element, length }),
+        (true, false) => Err((input.ty.span(), "bytes that come back are marked #[out]".to_string())),
+        (false, true) => Err((input.ty.span(), "#[out] bytes are `&mut [T]`".to_string())),
+    }
+}
+
+/// The argument that `#[len]` names, by place.
+fn length(input: &Input<'_>, inputs: &[Input<'_>], names: &Names) -> Read<usize> {
     let len = input.attribute("len").ok_or((input.span, format!("`{}` needs #[len(argument)]", input.name)))?;
     let named = attributes::ident(len)?;
     let length = inputs
@@ -227,13 +254,7 @@ fn slice_role(
     if types::number(inputs[length].ty, names).is_none() || inputs[length].attribute("out").is_some() {
         return Err((named.span, format!("len names `{}`, which is no number from the caller", named.name)));
     }
-    input.only(&["len", "out"])?;
-    match (reference.mutability.is_some(), input.attribute("out").is_some()) {
-        (true, true) => Ok(Role::Output { element, length }),
-        (false, false) => Ok(Role::Input { element, length }),
-        (true, false) => Err((input.ty.span(), "bytes that come back are marked #[out]".to_string())),
-        (false, true) => Err((input.ty.span(), "#[out] bytes are `&mut [T]`".to_string())),
-    }
+    Ok(length)
 }
 
 fn value_role(input: &Input<'_>, inputs: &[Input<'_>], names: &Names) -> Read<Role> {
@@ -294,7 +315,8 @@ fn number_named(name: &str, inputs: &[Input<'_>], names: &Names) -> Option<Strin
 }
 
 fn handle_role(input: &Input<'_>, kind: usize, inputs: &[Input<'_>]) -> Read<Role> {
-    input.only(&["new", "free"])?;
+    input.only(&["new", "free", "optional", "returned"])?;
+    let is = |word| input.attribute(word).is_some();
     match (input.attribute("new"), input.attribute("free")) {
         (Some(attribute), Some(_)) => Err((attribute.span(), "a handle is made or freed, not both".to_string())),
         (Some(attribute), None) => {
@@ -306,7 +328,10 @@ fn handle_role(input: &Input<'_>, kind: usize, inputs: &[Input<'_>]) -> Read<Rol
                     Some(place.ok_or((named.span, format!("new names `{}`, which is no argument", named.name)))?)
                 }
             };
-            Ok(Role::New { kind, parent })
+            Ok(Role::New { kind, parent, optional: is("optional"), returned: is("returned") })
+        }
+        (None, _) if is("optional") || is("returned") => {
+            Err((input.span, format!("`{}` is no handle that is made", input.name)))
         }
         (None, free) => Ok(Role::Handle { kind, ends: free.is_some() }),
     }
@@ -323,7 +348,10 @@ fn is_byte_vec(ty: &syn::Type) -> bool {
 /// Marks the arguments that only say how long a buffer is.
 fn lengths(call: &mut Call) -> Read<()> {
     for place in 0..call.arguments.len() {
-        let (Role::Input { length, .. } | Role::Output { length, .. }) = call.arguments[place].role else { continue };
+        let role = &call.arguments[place].role;
+        let (Role::Input { length, .. } | Role::Output { length, .. } | Role::Handles { length, .. }) = *role else {
+            continue;
+        };
         let counted = &mut call.arguments[length];
         match &counted.role {
             Role::Number { name, number, device: None, .. } => {
@@ -347,6 +375,12 @@ fn whole_call(call: &Call, spec: &Spec) -> Read<()> {
             }
             Role::AnyHandle | Role::Run { .. } | Role::OutRun if !both => {
                 return refuse("this type is for calls that are #[by_hand(both)]");
+            }
+            Role::New { optional, returned, .. } if (*optional || *returned) && !call.guest_by_hand => {
+                return refuse("#[optional] and #[returned] objects are for calls that are #[by_hand(guest)]");
+            }
+            Role::Handles { .. } if !call.guest_by_hand => {
+                return refuse("handles in a list are for calls that are #[by_hand(guest)]");
             }
             Role::New { parent: Some(place), .. }
                 if !matches!(call.arguments[*place].role, Role::Handle { .. } | Role::AnyHandle) =>
@@ -373,7 +407,11 @@ fn driver(
     attributes: &[(String, &syn::Attribute)],
     names: &Names,
 ) -> Read<DriverFunction> {
-    let mut function = DriverFunction { name: name.name, span: name.span, arguments: vec![], aliases: vec![] };
+    let mut function =
+        DriverFunction { name: name.name, span: name.span, arguments: vec![], result: None, aliases: vec![] };
+    if let syn::ReturnType::Type(_, ty) = &method.sig.output {
+        function.result = Some(c_type(ty, names)?);
+    }
     for (word, attribute) in attributes {
         match word.as_str() {
             "driver" => attributes::bare(attribute)?,

@@ -38,7 +38,7 @@ pub fn parse(file: &str, text: &str) -> Result<Spec, Refusal> {
 fn read(text: &str) -> Read<Spec> {
     let file = syn::parse_file(text).map_err(|error| (error.span(), format!("this is not Rust syntax: {error}")))?;
     let mut spec = Spec::default();
-    attributes::status(&file.attrs, &mut spec)?;
+    attributes::file(&file.attrs, &mut spec)?;
     let mut names = HashMap::new();
     for item in &file.items {
         types::item(item, &mut spec, &mut names)?;

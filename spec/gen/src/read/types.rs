@@ -62,21 +62,25 @@ pub(super) fn element(ty: &syn::Type, names: &HashMap<String, Meaning>) -> Read<
 }
 
 fn constant(item: &syn::ItemConst, spec: &mut Spec, names: &HashMap<String, Meaning>) -> Read<()> {
-    let (_, number) = number(&item.ty, names).ok_or((item.ty.span(), "a constant is a number".to_string()))?;
-    let syn::Expr::Lit(syn::ExprLit { lit: syn::Lit::Int(value), .. }) = &*item.expr else {
-        return Err((item.expr.span(), "a constant's value is written down".to_string()));
-    };
+    let is_status = type_name(&item.ty).is_some_and(|name| name == spec.status);
+    let number = if is_status { Some(Number::I32) } else { number(&item.ty, names).map(|(_, number)| number) };
+    let number = number.ok_or((item.ty.span(), "a constant is a number".to_string()))?;
+    let value = written(&item.expr).ok_or((item.expr.span(), "a constant's value is written down".to_string()))?;
     let name = item.ident.to_string();
     if spec.constants.iter().any(|other| other.name == name) {
         return Err((item.ident.span(), format!("the constant `{name}` is there already")));
     }
-    spec.constants.push(Constant {
-        docs: attributes::docs(&item.attrs),
-        name,
-        number,
-        value: value.base10_digits().to_string(),
-    });
+    spec.constants.push(Constant { docs: attributes::docs(&item.attrs), name, number, value, is_status });
     Ok(())
+}
+
+/// A whole number as it is written, perhaps with a minus.
+fn written(expr: &syn::Expr) -> Option<String> {
+    match expr {
+        syn::Expr::Lit(syn::ExprLit { lit: syn::Lit::Int(value), .. }) => Some(value.base10_digits().to_string()),
+        syn::Expr::Unary(syn::ExprUnary { op: syn::UnOp::Neg(_), expr, .. }) => Some(format!("-{}", written(expr)?)),
+        _ => None,
+    }
 }
 
 fn alias(item: &syn::ItemType, spec: &mut Spec, names: &mut HashMap<String, Meaning>) -> Read<()> {
@@ -99,6 +103,11 @@ fn kind(item: &syn::TraitItemType, spec: &mut Spec, names: &mut HashMap<String, 
     let number: u8 = attributes::number(&words.number)?;
     if number == 0 || spec.kinds.iter().any(|other| other.number == number) {
         return Err((words.number.span(), format!("kind {number} is taken")));
+    }
+    let (first, last) = spec.kind_numbers.unwrap_or((1, 0));
+    if !(first..=last).contains(&number) {
+        let what = format!("kind {number} is not among the file's own: #![kinds(FIRST, LAST)]");
+        return Err((words.number.span(), what));
     }
     let error = words.error.ok_or((attribute.span(), "a kind says its error: error = NAME".to_string()))?;
     let plain_up_to = words.plain.as_ref().map(attributes::number).transpose()?;

@@ -8,7 +8,7 @@ use crate::Code;
 use crate::caller::Caller;
 
 const _: () = assert!(crate::status::BAD_VALUE == 1);
-pub const BAD_HANDLE: i32 = 2;
+const _: () = assert!(crate::status::BAD_HANDLE == 2);
 const _: () = assert!(crate::status::ERROR_GONE == 3);
 /// A number that both sides name.
 pub const FLAG_FAST: u32 = 4;
@@ -100,6 +100,8 @@ pub mod number {
     pub const thingFind: u16 = 3;
     /// `thingDestroy`.
     pub const thingDestroy: u16 = 4;
+    /// `thingJoin`.
+    pub const thingJoin: u16 = 6;
     /// `thingSize`.
     pub const thingSize: u16 = 5;
     /// `fill`.
@@ -218,6 +220,35 @@ pub mod send {
             Ok(()) => 0,
             Err(_) => crate::status::ERROR_GONE,
         }
+    }
+
+    /// Makes a thing out of others, which the library returns, and a queue that not everyone wants.
+    #[inline]
+    pub fn thingJoin(c: &Caller, waits: bool, joined: Handle, things: &[Handle], queue: Handle) -> Code {
+        if things.len() * 8 > 49152 {
+            return crate::status::BAD_VALUE;
+        }
+        let bytes = 27 + things.len() * 8;
+        let fill = |w: &mut Writer<'_>| -> Result<(), Full> {
+            w.u64(joined.0)?;
+            w.u32((things.len() * 8) as u32)?;
+            let to = w.space(1, things.len() * 8)?;
+            to.chunks_exact_mut(8).zip(things).for_each(|(to, handle)| to.copy_from_slice(&handle.0.to_le_bytes()));
+            w.u64(queue.0)?;
+            Ok(())
+        };
+        let sent = if waits {
+            c.session.wait(
+                6, c.origin, bytes, fill,
+                |status: Code, r: &mut Reader<'_>| -> Result<Code, Malformed> {
+                    r.clone().end()?;
+                    Ok(status)
+                },
+            )
+        } else {
+            c.session.post(6, c.origin, bytes, fill).map(|()| 0)
+        };
+        sent.unwrap_or(crate::status::ERROR_GONE)
     }
 
     /// What size a thing has.

@@ -72,6 +72,10 @@ pub struct Library {
     pub fillAsync: Option<unsafe extern "C" fn(Address, u32, usize, *mut c_void) -> Code>,
     /// `helper` or `helperOld`.
     pub helper: Option<unsafe extern "C" fn(*mut *const c_char, *const Size, *mut c_void, *mut *mut c_void) -> Code>,
+    /// `helperEnd`.
+    pub helperEnd: Option<unsafe extern "C" fn(*mut c_void)>,
+    /// `helperThing`.
+    pub helperThing: Option<unsafe extern "C" fn(usize) -> *mut c_void>,
     /// `sum`.
     pub sum: Option<unsafe extern "C" fn(*const c_void, *const c_void, u32, *mut u64) -> Code>,
     /// `thingCreate`.
@@ -80,6 +84,8 @@ pub struct Library {
     pub thingDestroy: Option<unsafe extern "C" fn(*mut c_void) -> Code>,
     /// `thingFind` or `thingFindOld`.
     pub thingFind: Option<unsafe extern "C" fn(*mut *mut c_void, *mut c_void, *const c_char) -> Code>,
+    /// `thingJoin`.
+    pub thingJoin: Option<unsafe extern "C" fn(u32, *const *mut c_void, *mut *mut c_void, *mut Code) -> *mut c_void>,
     /// `thingRead`.
     pub thingRead: Option<unsafe extern "C" fn(*mut c_void, *mut c_void, usize) -> Code>,
     /// `thingSize`.
@@ -94,7 +100,7 @@ impl Library {
     /// Looks every function up by name.
     ///
     /// # Safety
-    /// What `find` returns for a name is the function of that name in CUDA's driver API, and stays loaded.
+    /// What `find` returns for a name is the function of that name in the API that the spec describes, and stays loaded.
     pub unsafe fn find(find: impl Fn(&CStr) -> Option<NonNull<c_void>>) -> Library {
         Library {
             // SAFETY: the caller says that this is the function, and the spec has its prototype.
@@ -104,6 +110,10 @@ impl Library {
             // SAFETY: the caller says that this is the function, and the spec has its prototype.
             helper: find(c"helper").or_else(|| find(c"helperOld")).map(|f| unsafe { core::mem::transmute::<NonNull<c_void>, unsafe extern "C" fn(*mut *const c_char, *const Size, *mut c_void, *mut *mut c_void) -> Code>(f) }),
             // SAFETY: the caller says that this is the function, and the spec has its prototype.
+            helperEnd: find(c"helperEnd").map(|f| unsafe { core::mem::transmute::<NonNull<c_void>, unsafe extern "C" fn(*mut c_void)>(f) }),
+            // SAFETY: the caller says that this is the function, and the spec has its prototype.
+            helperThing: find(c"helperThing").map(|f| unsafe { core::mem::transmute::<NonNull<c_void>, unsafe extern "C" fn(usize) -> *mut c_void>(f) }),
+            // SAFETY: the caller says that this is the function, and the spec has its prototype.
             sum: find(c"sum").map(|f| unsafe { core::mem::transmute::<NonNull<c_void>, unsafe extern "C" fn(*const c_void, *const c_void, u32, *mut u64) -> Code>(f) }),
             // SAFETY: the caller says that this is the function, and the spec has its prototype.
             thingCreate: find(c"thingCreate").map(|f| unsafe { core::mem::transmute::<NonNull<c_void>, unsafe extern "C" fn(*mut *mut c_void, *const Size) -> Code>(f) }),
@@ -111,6 +121,8 @@ impl Library {
             thingDestroy: find(c"thingDestroy").map(|f| unsafe { core::mem::transmute::<NonNull<c_void>, unsafe extern "C" fn(*mut c_void) -> Code>(f) }),
             // SAFETY: the caller says that this is the function, and the spec has its prototype.
             thingFind: find(c"thingFind").or_else(|| find(c"thingFindOld")).map(|f| unsafe { core::mem::transmute::<NonNull<c_void>, unsafe extern "C" fn(*mut *mut c_void, *mut c_void, *const c_char) -> Code>(f) }),
+            // SAFETY: the caller says that this is the function, and the spec has its prototype.
+            thingJoin: find(c"thingJoin").map(|f| unsafe { core::mem::transmute::<NonNull<c_void>, unsafe extern "C" fn(u32, *const *mut c_void, *mut *mut c_void, *mut Code) -> *mut c_void>(f) }),
             // SAFETY: the caller says that this is the function, and the spec has its prototype.
             thingRead: find(c"thingRead").map(|f| unsafe { core::mem::transmute::<NonNull<c_void>, unsafe extern "C" fn(*mut c_void, *mut c_void, usize) -> Code>(f) }),
             // SAFETY: the caller says that this is the function, and the spec has its prototype.
@@ -130,6 +142,7 @@ pub const fn name(call: u16) -> Option<&'static str> {
         2 => "thingCreate",
         3 => "thingFind",
         4 => "thingDestroy",
+        6 => "thingJoin",
         5 => "thingSize",
         10 => "fill",
         11 => "fillAsync",
@@ -157,6 +170,7 @@ pub fn dispatch(session: &Session, from: &FrameHeader, payload: &[u8], reply: &m
         2 => thingCreate(session, from, r, reply),
         3 => thingFind(session, from, r, reply),
         4 => thingDestroy(session, from, r, reply),
+        6 => thingJoin(session, from, r, reply),
         5 => thingSize(session, from, r, reply),
         10 => fill(session, from, r, reply),
         11 => fillAsync(session, from, r, reply),
@@ -243,6 +257,36 @@ fn thingDestroy(session: &Session, from: &FrameHeader, r: &mut Reader<'_>, reply
         Ok(())
     })?;
     session.ended(from, kind::Thing, thing, status);
+    session.finish(from, status, reply, |_| Ok(()))
+}
+
+/// Makes a thing out of others, which the library returns, and a queue that not everyone wants.
+fn thingJoin(session: &Session, from: &FrameHeader, r: &mut Reader<'_>, reply: &mut Reply<'_>) -> Result<(), Malformed> {
+    let joined = Handle(r.u64()?);
+    let things = handle_list(r.run()?)?;
+    let count = list_length::<u32>(&things)?;
+    let queue = Handle(r.u64()?);
+    r.clone().end()?;
+    session.objects.vacant(kind::Thing, joined)?;
+    let mut joined_made: *mut c_void = core::ptr::null_mut();
+    if !queue.is_null() {
+        session.objects.vacant(kind::Queue, queue)?;
+    }
+    let mut queue_made: *mut c_void = core::ptr::null_mut();
+    let status = answer(|| {
+        session.enter(from)?;
+        let things = session.handles(kind::Thing, &things)?;
+        let call = session.library.thingJoin.ok_or_else(|| session.missing("thingJoin"))?;
+        let mut code = 0;
+        // SAFETY: the prototype is the spec's; handles are live objects, pointers are to places of the right size here.
+        joined_made = unsafe { call(count, if things.is_empty() { core::ptr::null() } else { things.as_ptr() }, if queue.is_null() { core::ptr::null_mut() } else { &raw mut queue_made }, &raw mut code) };
+        ok(code)?;
+        Ok(())
+    })?;
+    session.made(from, kind::Thing, joined, Handle::NULL, status, joined_made)?;
+    if !queue.is_null() {
+        session.made(from, kind::Queue, queue, Handle::NULL, status, queue_made)?;
+    }
     session.finish(from, status, reply, |_| Ok(()))
 }
 

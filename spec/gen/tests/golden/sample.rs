@@ -1,9 +1,11 @@
 //! One call of each shape, for the tests of spec-gen.
 #![status(Code, invalid = BAD_VALUE, gone = ERROR_GONE)]
+#![numbers(1, 99)]
+#![kinds(1, 9)]
 
-const BAD_VALUE: i32 = 1;
-const BAD_HANDLE: i32 = 2;
-const ERROR_GONE: i32 = 3;
+const BAD_VALUE: Code = 1;
+const BAD_HANDLE: Code = 2;
+const ERROR_GONE: Code = 3;
 /// A number that both sides name.
 const FLAG_FAST: u32 = 4;
 
@@ -36,6 +38,14 @@ trait Things {
     /// Ends a thing.
     #[call(4, post)]
     fn thingDestroy(#[free] thing: Thing);
+    /// Makes a thing out of others, which the library returns, and a queue that not everyone wants.
+    #[call(6, either)] #[by_hand(guest)]
+    fn thingJoin(
+        #[new] #[returned] joined: Thing,
+        count: u32,
+        #[len(count)] things: &[Thing],
+        #[new] #[optional] queue: Queue,
+    );
     /// What size a thing has.
     #[call(5, wait)]
     fn thingSize(thing: Thing, #[out] size: Size);
@@ -68,4 +78,10 @@ trait Data {
 trait Library {
     #[driver] #[alias(helperOld)]
     fn helper(name: *mut *const c_char, size: *const Size, thing: Thing, queue: *mut Queue);
+    /// Returns no status.
+    #[driver]
+    fn helperThing(size: usize) -> Thing;
+    /// Returns nothing.
+    #[driver]
+    fn helperEnd(thing: Thing) -> c_void;
 }
