@@ -338,11 +338,11 @@ fn plain(call: &Call, text: &mut Text) {
     let made = call.arguments.iter().find(|argument| matches!(argument.role, Role::New { returned: true, .. }));
     match made {
         Some(made) => {
-            handed.push("&raw mut code".to_string());
-            text.line("let mut code = 0;");
+            handed.push("&raw mut errcode".to_string());
+            text.line("let mut errcode = 0;");
             text.line(safety);
             text.line(format!("{}_made = unsafe {{ call({}) }};", made.name, handed.join(", ")));
-            text.line("ok(code)?;");
+            text.line("ok(errcode)?;");
         }
         None => {
             text.line(safety);

@@ -277,10 +277,10 @@ fn thingJoin(session: &Session, from: &FrameHeader, r: &mut Reader<'_>, reply: &
         session.enter(from)?;
         let things = session.handles(kind::Thing, &things)?;
         let call = session.library.thingJoin.ok_or_else(|| session.missing("thingJoin"))?;
-        let mut code = 0;
+        let mut errcode = 0;
         // SAFETY: the prototype is the spec's; handles are live objects, pointers are to places of the right size here.
-        joined_made = unsafe { call(count, if things.is_empty() { core::ptr::null() } else { things.as_ptr() }, if queue.is_null() { core::ptr::null_mut() } else { &raw mut queue_made }, &raw mut code) };
-        ok(code)?;
+        joined_made = unsafe { call(count, if things.is_empty() { core::ptr::null() } else { things.as_ptr() }, if queue.is_null() { core::ptr::null_mut() } else { &raw mut queue_made }, &raw mut errcode) };
+        ok(errcode)?;
         Ok(())
     })?;
     session.made(from, kind::Thing, joined, Handle::NULL, status, joined_made)?;
