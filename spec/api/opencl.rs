@@ -364,8 +364,8 @@ trait Kernels {
     #[call(0x4080, wait)]
     fn clCreateKernel(#[new] #[returned] kernel: cl_kernel, program: cl_program, kernel_name: &CStr);
     /// A copy of a kernel with its arguments.
-    #[call(0x4081, wait)]
-    fn clCloneKernel(#[new] #[returned] clone: cl_kernel, source_kernel: cl_kernel);
+    #[call(0x4081, wait)] #[by_hand(both)]
+    fn gpuferryCloneKernel(#[new] clone: cl_kernel, source_kernel: cl_kernel);
     /// The guest holds a kernel no more.
     #[call(0x4082, post)]
     fn clReleaseKernel(#[free] kernel: cl_kernel);
@@ -590,6 +590,24 @@ trait Events {
 }
 
 trait Library {
+    #[driver]
+    fn clRetainDevice(device: *mut c_void);
+    #[driver]
+    fn clRetainContext(context: *mut c_void);
+    #[driver]
+    fn clRetainCommandQueue(queue: *mut c_void);
+    #[driver]
+    fn clRetainMemObject(memobj: *mut c_void);
+    #[driver]
+    fn clRetainSampler(sampler: *mut c_void);
+    #[driver]
+    fn clRetainProgram(program: *mut c_void);
+    #[driver]
+    fn clRetainKernel(kernel: *mut c_void);
+    #[driver]
+    fn clRetainEvent(event: *mut c_void);
+    #[driver]
+    fn clCloneKernel(source_kernel: *mut c_void, errcode_ret: *mut i32) -> cl_kernel;
     #[driver]
     fn clGetPlatformIDs(num_entries: u32, platforms: *mut *mut c_void, num_platforms: *mut u32);
     #[driver]

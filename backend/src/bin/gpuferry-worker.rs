@@ -1,7 +1,7 @@
 //! `gpuferry-worker`: see [`gpuferry_backend::worker`].
 
-use gpuferry_backend::worker::{self, cuda};
+use gpuferry_backend::worker::{self, router};
 
 fn main() {
-    worker::main(cuda::load)
+    worker::main(router::load)
 }

@@ -100,7 +100,10 @@ fn start(options: &Options, bound: &mut Vec<sockets::Bound>) -> Result<(), Fatal
         }
     };
     let nursery = Arc::new(Nursery::new(program(options)?, options.prestart, options.max_sessions)?);
-    info!("ready on device {}", options.device);
+    match &options.opencl {
+        None => info!("ready on device {}", options.device),
+        Some(opencl) => info!("ready on devices {} and {opencl}", options.device),
+    }
     if let Some(listener) = vhost {
         let nursery = Arc::clone(&nursery);
         std::thread::Builder::new().name("vhost".into()).spawn(move || serve_vmm(listener, &nursery))?;
@@ -132,6 +135,12 @@ fn program(options: &Options) -> Result<Program, Fatal> {
     arguments.push(options.level.as_str().to_ascii_lowercase().into());
     if let Some(library) = &options.library {
         arguments.extend(["--library".into(), library.into()]);
+    }
+    if let Some(opencl) = &options.opencl {
+        arguments.extend(["--device".into(), opencl.to_string().into()]);
+    }
+    if let Some(library) = &options.opencl_library {
+        arguments.extend(["--opencl-library".into(), library.into()]);
     }
     Ok(Program { file, arguments })
 }

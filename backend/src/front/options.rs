@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use wire::device::MAX_SESSIONS;
 
-use crate::worker::Device;
+use crate::worker::{AnyDevice, Device, OpenClDevice};
 
 /// What `--help` prints.
 pub const HELP: &str = "\
@@ -16,8 +16,11 @@ usage: gpuferryd (--socket-path PATH | --fd NUMBER) [--local-path PATH] [OPTION]
   --socket-path PATH   Unix socket to make, for the VMM's vhost-user device
   --fd NUMBER          listening Unix socket inherited under this number, instead of --socket-path
   --local-path PATH    Unix socket to make, for programs of this host (GPUFERRY=unix:PATH)
-  --device DEVICE      cpu, cuda:NUMBER or cuda:UUID (default cpu)
-  --library FILE       the device's driver library, instead of the usual one
+  --device DEVICE      for CUDA: cpu, cuda:NUMBER or cuda:UUID (default cpu)
+                       for OpenCL, beside it: opencl:PLATFORM/DEVICE, each a number or a part of the name; /DEVICE or both may
+                       be left out for all devices or the first platform (default: OpenCL is not served)
+  --library FILE       CUDA's driver library, instead of the usual one
+  --opencl-library FILE  an OpenCL loader, instead of the usual libOpenCL.so.1
   --worker FILE        the worker's program (default: gpuferry-worker beside this program)
   --max-sessions N     sessions at a time, 1 to 256, all carriers together (default 64)
   --prestart N         workers kept started for the next sessions, 0 to 16 (default 1)
@@ -62,10 +65,14 @@ pub struct Options {
     pub vhost: Option<VhostSocket>,
     /// Where local programs connect, if they shall.
     pub local: Option<PathBuf>,
-    /// The device.
+    /// The device for CUDA.
     pub device: Device,
-    /// The device's library.
+    /// CUDA's library.
     pub library: Option<PathBuf>,
+    /// The devices for OpenCL, if it is served.
+    pub opencl: Option<OpenClDevice>,
+    /// OpenCL's library.
+    pub opencl_library: Option<PathBuf>,
     /// The worker's program.
     pub worker: Option<PathBuf>,
     /// Sessions at a time.
@@ -87,6 +94,8 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, l
         local: None,
         device: Device::Cpu,
         library: None,
+        opencl: None,
+        opencl_library: None,
         worker: None,
         max_sessions: 64,
         prestart: 1,
@@ -99,7 +108,11 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, l
             }
             Long("fd") => set_vhost(&mut options, VhostSocket::Descriptor(parser.value()?.parse()?))?,
             Long("local-path") => options.local = Some(PathBuf::from(parser.value()?)),
-            Long("device") => options.device = parser.value()?.parse()?,
+            Long("device") => match parser.value()?.parse()? {
+                AnyDevice::Cuda(device) => options.device = device,
+                AnyDevice::OpenCl(device) => options.opencl = Some(device),
+            },
+            Long("opencl-library") => options.opencl_library = Some(PathBuf::from(parser.value()?)),
             Long("library") => options.library = Some(PathBuf::from(parser.value()?)),
             Long("worker") => options.worker = Some(PathBuf::from(parser.value()?)),
             Long("max-sessions") => options.max_sessions = parser.value()?.parse()?,
@@ -160,6 +173,11 @@ mod tests {
         assert_eq!(read.vhost, Some(VhostSocket::Path("/run/a".into())));
         assert_eq!((read.local, read.device, read.prestart), (Some("/run/b".into()), Device::Cuda(1), 2));
         assert_eq!(options(&["--fd=3"]).vhost, Some(VhostSocket::Descriptor(3)));
+        let both = options(&["--fd=3", "--device", "opencl:pocl/0", "--device", "cuda:1"]);
+        assert_eq!(
+            (both.device, both.opencl.map(|it| it.to_string())),
+            (Device::Cuda(1), Some("opencl:pocl/0".into()))
+        );
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use std::ffi::CString;
 
 use wire::Malformed;
+use wire::handle::Handle;
 use wire::payload::Buffer;
 use wire::slot::MAX_REPLY_BYTES;
 
@@ -49,6 +50,20 @@ pub fn elements<T: TryFrom<u64>>(buffer: &Buffer<'_>, each: u64) -> Result<T, Ma
         return Err(Malformed::new("a buffer of a broken number of elements"));
     }
     T::try_from(bytes / each).map_err(|_| Malformed::new("a buffer longer than its count can say"))
+}
+
+/// The handles of a list.
+pub fn handle_list(run: &[u8]) -> Result<Vec<Handle>, Malformed> {
+    let (handles, rest) = run.as_chunks::<8>();
+    if !rest.is_empty() {
+        return Err(Malformed::new("a list of a broken number of handles"));
+    }
+    Ok(handles.iter().map(|handle| Handle(u64::from_le_bytes(*handle))).collect())
+}
+
+/// How many handles a list has.
+pub fn list_length<T: TryFrom<usize>>(list: &[Handle]) -> Result<T, Malformed> {
+    T::try_from(list.len()).map_err(|_| Malformed::new("a list longer than its count can say"))
 }
 
 /// Two buffers that share a length agree.

@@ -24,13 +24,26 @@ pub enum Device {
     CudaUuid(String),
 }
 
-/// What the front told the worker about the library to use.
+/// Which OpenCL devices the calls go to. A name is a part of the platform's or device's own, in either case of letters.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct OpenClDevice {
+    /// Number or name of the platform; `None` for the first.
+    pub platform: Option<String>,
+    /// Number or name of the device; `None` for all of the platform.
+    pub device: Option<String>,
+}
+
+/// What the front told the worker about the libraries to use.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
-    /// The device.
+    /// The device for CUDA.
     pub device: Device,
-    /// File of the library; `None` for the usual one of the device.
+    /// File of its library; `None` for the usual one of the device.
     pub library: Option<PathBuf>,
+    /// The devices for OpenCL; `None` where it is not served.
+    pub opencl: Option<OpenClDevice>,
+    /// File of the OpenCL library; `None` for the loader.
+    pub opencl_library: Option<PathBuf>,
 }
 
 /// An error that says which library does not work and what to do.

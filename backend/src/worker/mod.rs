@@ -13,9 +13,11 @@ pub mod cuda;
 mod lease;
 mod memory;
 mod objects;
+pub mod opencl;
 mod options;
 mod regions;
 mod ring;
+pub mod router;
 mod serve;
 
 use std::os::unix::net::UnixStream;
@@ -23,9 +25,10 @@ use std::sync::Arc;
 
 use wire::sync::Ordering;
 
-pub use api::{Api, Device, Library, Load, LoadError, Reply, Settings};
+pub use api::{Api, Device, Library, Load, LoadError, OpenClDevice, Reply, Settings};
 pub use lease::{Piece, Pieces};
 pub use memory::{MAX_MAPPED, MapError, Memory, PAGE_LOCKED_ADDRESS, PAGE_LOCKED_BYTES};
+pub use options::AnyDevice;
 
 use crate::channel::{Channel, ChannelError};
 use crate::death::{EXIT_CLOSED, EXIT_FRONT, EXIT_LIBRARY, EXIT_TROUBLE};
@@ -104,11 +107,15 @@ pub fn main(load: Load) -> ! {
     };
     let library = match load(&options.settings) {
         Ok(library) => library,
-        Err(error) => fail(EXIT_LIBRARY, &error.to_string()),
+        Err(error) => {
+            opencl::remove_scratch();
+            fail(EXIT_LIBRARY, &error.to_string())
+        }
     };
     let mut control = control::Control::new(channel, library, reservation, answers);
     let result = control.run();
     control.end();
+    opencl::remove_scratch();
     match result {
         Ok(()) | Err(ChannelError::Gone) => os::exit_now(EXIT_CLOSED),
         Err(error) => fail(EXIT_FRONT, &format!("front: {error}")),

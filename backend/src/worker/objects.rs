@@ -78,8 +78,16 @@ impl Objects {
     /// # Errors
     /// The kind's status for a number that is no live handle of the kind, or the status with which its making failed.
     pub fn get(&self, kind: Kind, handle: Handle) -> Result<*mut c_void, i32> {
+        self.with(kind, handle, |object| object)
+    }
+
+    /// Does something with the library's object while its number cannot end; see [`Objects::get`].
+    ///
+    /// # Errors
+    /// As [`Objects::get`].
+    pub fn with<T>(&self, kind: Kind, handle: Handle, does: impl FnOnce(*mut c_void) -> T) -> Result<T, i32> {
         if kind.plain_up_to.is_some_and(|most| handle.0 <= most) {
-            return Ok(std::ptr::without_provenance_mut(handle.0 as usize));
+            return Ok(does(std::ptr::without_provenance_mut(handle.0 as usize)));
         }
         if handle.kind() != Some(kind.number) {
             return Err(kind.error);
@@ -88,7 +96,7 @@ impl Objects {
         let entry = table.get(handle.index() as usize).ok_or(kind.error)?;
         match entry.state {
             State::Live(object) if entry.generation == handle.generation() => {
-                Ok(std::ptr::with_exposed_provenance_mut(object))
+                Ok(does(std::ptr::with_exposed_provenance_mut(object)))
             }
             State::Failed(status) if entry.generation == handle.generation() => Err(status),
             _ => Err(kind.error),

@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use super::api::{Device, Settings};
+use super::api::{Device, OpenClDevice, Settings};
 
 /// What the front asks for.
 #[derive(Debug)]
@@ -16,11 +16,15 @@ pub(super) struct Options {
 pub(super) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Options, lexopt::Error> {
     use lexopt::prelude::*;
     let mut parser = lexopt::Parser::from_iter(arguments);
-    let mut options =
-        Options { settings: Settings { device: Device::Cpu, library: None }, level: log::LevelFilter::Info };
+    let settings = Settings { device: Device::Cpu, library: None, opencl: None, opencl_library: None };
+    let mut options = Options { settings, level: log::LevelFilter::Info };
     while let Some(argument) = parser.next()? {
         match argument {
-            Long("device") => options.settings.device = parser.value()?.parse()?,
+            Long("device") => match parser.value()?.parse()? {
+                AnyDevice::Cuda(device) => options.settings.device = device,
+                AnyDevice::OpenCl(device) => options.settings.opencl = Some(device),
+            },
+            Long("opencl-library") => options.settings.opencl_library = Some(PathBuf::from(parser.value()?)),
             Long("library") => options.settings.library = Some(PathBuf::from(parser.value()?)),
             Long("log-level") => options.level = parser.value()?.parse()?,
             other => return Err(other.unexpected()),
@@ -31,8 +35,47 @@ pub(super) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Opt
 
 /// Not a device's name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("a device is cpu, cuda:NUMBER or cuda:UUID")]
+#[error("a device is cpu, cuda:NUMBER, cuda:UUID, opencl, opencl:PLATFORM or opencl:PLATFORM/DEVICE")]
 pub struct NotADevice;
+
+/// What `--device` names: it may be given once for each API.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AnyDevice {
+    /// CUDA's.
+    Cuda(Device),
+    /// OpenCL's.
+    OpenCl(OpenClDevice),
+}
+
+impl std::str::FromStr for AnyDevice {
+    type Err = NotADevice;
+
+    fn from_str(text: &str) -> Result<AnyDevice, NotADevice> {
+        let named = match text.strip_prefix("opencl") {
+            None => return text.parse().map(AnyDevice::Cuda),
+            Some("") => return Ok(AnyDevice::OpenCl(OpenClDevice::default())),
+            Some(rest) => rest.strip_prefix(':').filter(|name| !name.is_empty()).ok_or(NotADevice)?,
+        };
+        let (platform, device) = match named.split_once('/') {
+            Some((platform, device)) if !device.is_empty() => (platform, Some(device.to_owned())),
+            Some(_) => return Err(NotADevice),
+            None => (named, None),
+        };
+        let platform = Some(platform.to_owned()).filter(|name| !name.is_empty());
+        Ok(AnyDevice::OpenCl(OpenClDevice { platform, device }))
+    }
+}
+
+impl std::fmt::Display for OpenClDevice {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let platform = self.platform.as_deref().unwrap_or_default();
+        match &self.device {
+            Some(device) => write!(f, "opencl:{platform}/{device}"),
+            None if platform.is_empty() => f.write_str("opencl"),
+            None => write!(f, "opencl:{platform}"),
+        }
+    }
+}
 
 impl std::str::FromStr for Device {
     type Err = NotADevice;
@@ -77,6 +120,22 @@ mod tests {
             "cuda:GPU-12345678-9ABC-def0-1234-56789abcdef0".parse::<Device>().expect("a device").to_string(),
             "cuda:12345678-9abc-def0-1234-56789abcdef0"
         );
+    }
+
+    #[test]
+    fn opencl_device_when_named_in_every_way_then_is_read_and_written_back() {
+        for name in
+            ["opencl", "opencl:0", "opencl:pocl", "opencl:0/1", "opencl:Portable Computing Language/EPYC", "opencl:/1"]
+        {
+            match name.parse() {
+                Ok(AnyDevice::OpenCl(device)) => assert_eq!(device.to_string(), name),
+                other => panic!("{name}: {other:?}"),
+            }
+        }
+        for name in ["opencl:", "opencl:0/", "opencl0", "openclx:1"] {
+            assert_eq!(name.parse::<AnyDevice>(), Err(NotADevice), "{name}");
+        }
+        assert_eq!("cuda:1".parse(), Ok(AnyDevice::Cuda(Device::Cuda(1))));
     }
 
     #[test]

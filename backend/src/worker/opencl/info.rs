@@ -1,0 +1,210 @@
+//! What the library says of its objects, asked for by number of the property.
+//!
+//! Any property goes to the library that is a value: the vendors have their own. One that is an object or an address of this
+//! process is refused; the guest knows those.
+
+use std::ffi::c_void;
+
+use wire::frame::FrameHeader;
+use wire::handle::Handle;
+use wire::payload::Buffer;
+
+use super::generated::{
+    CL_INVALID_VALUE, CL_OUT_OF_HOST_MEMORY, INFO_DEVICE, INFO_EVENT_PROFILING, INFO_IMAGE, INFO_IMAGE_FORMATS,
+    INFO_KERNEL, INFO_KERNEL_ARG, INFO_KERNEL_SUB_GROUP, INFO_KERNEL_WORK_GROUP, INFO_MEM, INFO_PIPE, INFO_PLATFORM,
+    INFO_PROGRAM, INFO_PROGRAM_BUILD, INFO_QUEUE, kind,
+};
+use super::load::pointer;
+use super::{OpenCl, function, lock, programs, words};
+use crate::worker::answer::{Failure, ok};
+
+/// Longest value: a program's binary or a build's log.
+const MOST: usize = 256 << 20;
+/// `CL_PROGRAM_BINARIES`.
+const PROGRAM_BINARIES: u32 = 0x1166;
+
+/// Properties that are objects or addresses of the library's, by what has them.
+const OBJECTS: [(u32, &[u32]); 6] = [
+    // CL_DEVICE_PLATFORM, _PARENT_DEVICE.
+    (INFO_DEVICE, &[0x1031, 0x1042]),
+    // CL_MEM_HOST_PTR, _CONTEXT, _ASSOCIATED_MEMOBJECT.
+    (INFO_MEM, &[0x1103, 0x1106, 0x1107]),
+    // CL_IMAGE_BUFFER.
+    (INFO_IMAGE, &[0x1118]),
+    // CL_PROGRAM_CONTEXT, _DEVICES.
+    (INFO_PROGRAM, &[0x1161, 0x1163]),
+    // CL_KERNEL_CONTEXT, _PROGRAM.
+    (INFO_KERNEL, &[0x1193, 0x1194]),
+    // CL_QUEUE_CONTEXT, _DEVICE, _DEVICE_DEFAULT.
+    (INFO_QUEUE, &[0x1090, 0x1091, 0x1095]),
+];
+
+/// A question to the library: how many bytes there are, where to, and how many there would be.
+type Ask<'a> = dyn Fn(usize, *mut c_void, *mut usize) -> i32 + 'a;
+
+/// The whole value.
+fn value_of(ask: &Ask<'_>) -> Result<Vec<u8>, Failure> {
+    let mut size = 0;
+    ok(ask(0, std::ptr::null_mut(), &raw mut size))?;
+    if size > MOST {
+        return Err(Failure::Status(CL_OUT_OF_HOST_MEMORY));
+    }
+    // Words, because the library writes numbers.
+    let mut value = vec![0u64; size.div_ceil(8)];
+    if size != 0 {
+        ok(ask(size, value.as_mut_ptr().cast(), std::ptr::null_mut()))?;
+    }
+    let mut value: Vec<u8> = value.into_iter().flat_map(u64::to_ne_bytes).collect();
+    value.truncate(size);
+    Ok(value)
+}
+
+impl OpenCl {
+    /// `gpuferryInfo`.
+    #[expect(clippy::too_many_arguments, reason = "as the message has them")]
+    pub(super) fn gpuferryInfo(
+        &self,
+        _from: &FrameHeader,
+        what: u32,
+        object: Handle,
+        second: Handle,
+        param: u32,
+        input: &[u8],
+        size: &mut usize,
+        value: Buffer<'_>,
+        reply: &mut [u8],
+    ) -> Result<(), Failure> {
+        let refused = OBJECTS.iter().any(|(of, params)| *of == what && params.contains(&param));
+        if refused {
+            return Err(Failure::Status(CL_INVALID_VALUE));
+        }
+        let found = if what == INFO_PROGRAM_BUILD && lock(&self.overdue).contains(&object) {
+            programs::overdue_info(param).ok_or(Failure::Status(CL_INVALID_VALUE))?
+        } else {
+            self.ask(what, object, second, param, input)?
+        };
+        let room = value.bytes();
+        *size = found.len();
+        let mut to = self.bytes.output(value, reply)?;
+        let part = usize::try_from(room).unwrap_or(usize::MAX).min(found.len());
+        if part != 0 {
+            // SAFETY: the output has `room` bytes.
+            unsafe { std::ptr::copy_nonoverlapping(found.as_ptr(), to.pointer().cast::<u8>(), part) };
+        }
+        to.finish_slices(0, 1, part, 1, 1);
+        Ok(())
+    }
+
+    /// The value of a property.
+    fn ask(&self, what: u32, object: Handle, second: Handle, param: u32, input: &[u8]) -> Result<Vec<u8>, Failure> {
+        let of = |kind| self.handle(kind, object);
+        let device = || self.handle(kind::cl_device_id, second);
+        match what {
+            INFO_PLATFORM => {
+                let call = function!(self, clGetPlatformInfo)?;
+                let platform = pointer(self.found.platform);
+                // SAFETY: the object lives; the library writes no more than it is told there is room for. So in each case below.
+                value_of(&|bytes, to, size| unsafe { call(platform, param, bytes, to, size) })
+            }
+            INFO_DEVICE => {
+                let (call, object) = (function!(self, clGetDeviceInfo)?, of(kind::cl_device_id)?);
+                // SAFETY: as above.
+                value_of(&|bytes, to, size| unsafe { call(object, param, bytes, to, size) })
+            }
+            INFO_MEM => {
+                let (call, object) = (function!(self, clGetMemObjectInfo)?, of(kind::cl_mem)?);
+                // SAFETY: as above.
+                value_of(&|bytes, to, size| unsafe { call(object, param, bytes, to, size) })
+            }
+            INFO_IMAGE => {
+                let (call, object) = (function!(self, clGetImageInfo)?, of(kind::cl_mem)?);
+                // SAFETY: as above.
+                value_of(&|bytes, to, size| unsafe { call(object, param, bytes, to, size) })
+            }
+            INFO_PIPE => {
+                let (call, object) = (function!(self, clGetPipeInfo)?, of(kind::cl_mem)?);
+                // SAFETY: as above.
+                value_of(&|bytes, to, size| unsafe { call(object, param, bytes, to, size) })
+            }
+            INFO_PROGRAM if param == PROGRAM_BINARIES => self.program_binary(of(kind::cl_program)?, device()?),
+            INFO_PROGRAM => {
+                let (call, object) = (function!(self, clGetProgramInfo)?, of(kind::cl_program)?);
+                // SAFETY: as above.
+                value_of(&|bytes, to, size| unsafe { call(object, param, bytes, to, size) })
+            }
+            INFO_PROGRAM_BUILD => {
+                let (call, object) = (function!(self, clGetProgramBuildInfo)?, of(kind::cl_program)?);
+                let device = device()?;
+                // SAFETY: as above.
+                value_of(&|bytes, to, size| unsafe { call(object, device, param, bytes, to, size) })
+            }
+            INFO_KERNEL => {
+                let (call, object) = (function!(self, clGetKernelInfo)?, of(kind::cl_kernel)?);
+                // SAFETY: as above.
+                value_of(&|bytes, to, size| unsafe { call(object, param, bytes, to, size) })
+            }
+            INFO_KERNEL_WORK_GROUP => {
+                let (call, object) = (function!(self, clGetKernelWorkGroupInfo)?, of(kind::cl_kernel)?);
+                let device = device()?;
+                // SAFETY: as above.
+                value_of(&|bytes, to, size| unsafe { call(object, device, param, bytes, to, size) })
+            }
+            INFO_KERNEL_ARG => {
+                let (call, object) = (function!(self, clGetKernelArgInfo)?, of(kind::cl_kernel)?);
+                let index = input.try_into().map_err(|_| Failure::Status(CL_INVALID_VALUE))?;
+                let index = u32::from_le_bytes(index);
+                // SAFETY: as above.
+                value_of(&|bytes, to, size| unsafe { call(object, index, param, bytes, to, size) })
+            }
+            INFO_KERNEL_SUB_GROUP => {
+                let (call, object) = (function!(self, clGetKernelSubGroupInfo)?, of(kind::cl_kernel)?);
+                let (device, mut input) = (device()?, words(input)?);
+                let input_bytes = size_of_val(&input[..]);
+                // A library that reads more than it is told reads zeros.
+                input.extend([0; 3]);
+                let input = input.as_ptr().cast::<c_void>();
+                // SAFETY: see above; the input has that many bytes.
+                value_of(&|bytes, to, size| unsafe { call(object, device, param, input_bytes, input, bytes, to, size) })
+            }
+            INFO_QUEUE => {
+                let (call, object) = (function!(self, clGetCommandQueueInfo)?, of(kind::cl_command_queue)?);
+                // SAFETY: as above.
+                value_of(&|bytes, to, size| unsafe { call(object, param, bytes, to, size) })
+            }
+            INFO_EVENT_PROFILING => {
+                let (call, object) = (function!(self, clGetEventProfilingInfo)?, of(kind::cl_event)?);
+                // SAFETY: as above.
+                value_of(&|bytes, to, size| unsafe { call(object, param, bytes, to, size) })
+            }
+            INFO_IMAGE_FORMATS => self.image_formats(of(kind::cl_context)?, input),
+            _ => Err(Failure::Status(CL_INVALID_VALUE)),
+        }
+    }
+
+    /// The formats of a context's images, 8 bytes each.
+    fn image_formats(&self, context: *mut c_void, input: &[u8]) -> Result<Vec<u8>, Failure> {
+        let call = function!(self, clGetSupportedImageFormats)?;
+        let input: [u8; 12] = input.try_into().map_err(|_| Failure::Status(CL_INVALID_VALUE))?;
+        let (flags, image_type) = input.split_at(8);
+        let flags = u64::from_le_bytes(flags.try_into().unwrap_or_default());
+        let image_type = u32::from_le_bytes(image_type.try_into().unwrap_or_default());
+        let mut count = 0;
+        // SAFETY: the context lives; only the count is written.
+        ok(unsafe { call(context, flags, image_type, 0, std::ptr::null_mut(), &raw mut count) })?;
+        let mut formats = vec![[0u8; 8]; (count as usize).min(MOST / 8)];
+        if !formats.is_empty() {
+            // SAFETY: there is room for as many as are asked for.
+            ok(unsafe {
+                call(
+                    context,
+                    flags,
+                    image_type,
+                    formats.len() as u32,
+                    formats.as_mut_ptr().cast(),
+                    std::ptr::null_mut(),
+                )
+            })?;
+        }
+        Ok(formats.into_iter().flatten().collect())
+    }
+}

@@ -1,0 +1,220 @@
+//! The OpenCL part of the worker: every message of `spec/api/opencl.rs`, made on the host's OpenCL library.
+//!
+//! A call is followed in this order: [`Api::call`] says what looking a handle up means in this call (`turn`), hands the message to
+//! the printed dispatcher (`generated`), which decodes the whole of it, asks [`OpenCl`] for the objects that its handles stand for,
+//! and calls the library. What is more than that stands by hand in the file of its subject.
+//!
+//! What holds: a number from the guest is a handle that was checked, an address inside memory that this guest shares (`shared`), or a
+//! value that the library checks itself; nothing of the guest's is a length before it is compared with the bytes that are there. The
+//! library would take the bytes of a kernel's argument for one of its objects where the kernel says that it is one, so bytes are
+//! set only where the kernel says otherwise (`kernels`). No call but those that may block waits for a command.
+
+// Methods keep the names of the calls that they carry out, so that the printed dispatcher finds them.
+#![allow(non_snake_case)]
+
+mod callbacks;
+mod contexts;
+mod devices;
+mod events;
+mod generated;
+mod info;
+mod kernels;
+mod load;
+mod memory;
+mod programs;
+mod scratch;
+mod shared;
+mod transfers;
+mod turn;
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::ffi::c_void;
+use std::sync::atomic::AtomicUsize;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use wire::Malformed;
+use wire::frame::{FrameHeader, NO_SLOT};
+use wire::handle::Handle;
+use wire::payload::{Buffer, Full, Writer};
+
+pub use load::load;
+pub(super) use scratch::remove as remove_scratch;
+
+use super::answer::Failure;
+use super::bytes::{Bytes, Input};
+use super::objects::{Kind, Objects, Owners};
+use super::{Api, Reply, Session};
+use generated::{CL_INVALID_OPERATION, CL_OUT_OF_HOST_MEMORY, Library, kind};
+use load::Found;
+
+/// `CL_EXEC_STATUS_ERROR_FOR_EVENTS_IN_WAIT_LIST`: an event that is waited for stands for a command that failed.
+const EVENT_FAILED: i32 = -14;
+
+/// The API of one session.
+pub struct OpenCl {
+    library: Library,
+    found: Found,
+    session: Arc<Session>,
+    objects: Objects,
+    bytes: Bytes,
+    callbacks: Arc<callbacks::Callbacks>,
+    shared: Mutex<shared::Shared>,
+    memory: Mutex<memory::Sizes>,
+    /// By address of the library's kernel.
+    kernels: Mutex<HashMap<usize, kernels::Arguments>>,
+    /// Programs whose build took too long.
+    overdue: Mutex<HashSet<Handle>>,
+    /// Builds that took too long and still run.
+    abandoned: Arc<AtomicUsize>,
+    /// Longest that a build may take.
+    build_limit: Duration,
+    missing: Mutex<BTreeSet<&'static str>>,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Api for OpenCl {
+    fn call(&self, from: &FrameHeader, payload: &[u8], reply: &mut Reply<'_>) -> Result<(), Malformed> {
+        let _turn = turn::Turn::begin(self, from.call);
+        generated::dispatch(self, from, payload, reply)
+    }
+
+    fn blocks(&self, call: u16) -> bool {
+        generated::blocks(call)
+    }
+
+    fn end(&self) {
+        // The process ends next, and with it everything on the device.
+        for name in lock(&self.missing).iter() {
+            log::info!("session {}: {name} was called and is not in the host's library", self.session.number());
+        }
+    }
+}
+
+impl OpenCl {
+    fn new(library: Library, found: Found, session: Arc<Session>) -> OpenCl {
+        OpenCl {
+            library,
+            found,
+            objects: Objects::new(generated::MAX_KIND, &[]),
+            bytes: Bytes::new(Arc::clone(&session), CL_OUT_OF_HOST_MEMORY),
+            callbacks: Arc::default(),
+            shared: Mutex::default(),
+            memory: Mutex::default(),
+            kernels: Mutex::default(),
+            overdue: Mutex::default(),
+            abandoned: Arc::default(),
+            build_limit: programs::BUILD_LIMIT,
+            missing: Mutex::default(),
+            session,
+        }
+    }
+
+    /// The message waits for a reply, as its call does.
+    fn waits(&self, from: &FrameHeader) -> Result<(), Malformed> {
+        if from.slot == NO_SLOT { Err(Malformed::new("a waited call without a slot")) } else { Ok(()) }
+    }
+
+    /// The message waits for nothing, as its call does.
+    fn posted(&self, from: &FrameHeader) -> Result<(), Malformed> {
+        if from.slot == NO_SLOT { Ok(()) } else { Err(Malformed::new("a posted call with a slot")) }
+    }
+
+    /// The host's library lacks a function: said once by name.
+    fn missing(&self, name: &'static str) -> Failure {
+        if lock(&self.missing).insert(name) {
+            log::warn!("session {}: the host's library has no {name}: not supported", self.session.number());
+        }
+        Failure::Status(CL_INVALID_OPERATION)
+    }
+
+    /// The object that a handle stands for, as this call needs it (`turn`).
+    fn handle(&self, kind: Kind, handle: Handle) -> Result<*mut c_void, Failure> {
+        turn::look_up(self, kind, handle).map_err(Failure::Status)
+    }
+
+    /// The objects that a list of handles stands for.
+    fn handles(&self, kind: Kind, handles: &[Handle]) -> Result<Vec<*mut c_void>, Failure> {
+        let failed =
+            |status| if kind.number == kind::cl_event.number && status != kind.error { EVENT_FAILED } else { status };
+        let object =
+            |handle: &Handle| turn::look_up(self, kind, *handle).map_err(|status| Failure::Status(failed(status)));
+        handles.iter().map(object).collect()
+    }
+
+    /// See [`Bytes::input`].
+    fn input<'a>(&self, buffer: Buffer<'a>) -> Result<Input<'a>, Failure> {
+        self.bytes.input(buffer)
+    }
+
+    /// An object was made, or was not: the table learns which.
+    fn made(
+        &self,
+        _from: &FrameHeader,
+        kind: Kind,
+        handle: Handle,
+        _parent: Handle,
+        status: i32,
+        made: *mut c_void,
+    ) -> Result<(), Malformed> {
+        let made = match status {
+            0 if made.is_null() => Err(CL_OUT_OF_HOST_MEMORY),
+            0 => Ok(made),
+            _ => Err(status),
+        };
+        self.objects.insert(kind, handle, Owners::default(), made)
+    }
+
+    /// An object was ended: `turn` has taken its number out of the table before the library heard of it.
+    fn ended(&self, _from: &FrameHeader, _kind: Kind, _handle: Handle, _status: i32) {}
+
+    /// Answers: the values by `fill`, and the status.
+    fn finish(
+        &self,
+        from: &FrameHeader,
+        status: i32,
+        reply: &mut Reply<'_>,
+        fill: impl FnOnce(&mut Writer<'_>) -> Result<(), Full>,
+    ) -> Result<(), Malformed> {
+        if status != 0 {
+            let name = generated::name(from.call).unwrap_or("a call");
+            log::debug!("session {}: {name} answers {status}", self.session.number());
+        }
+        fill(reply.writer()).map_err(|Full| Malformed::new("asks for more than a reply holds"))?;
+        reply.status(status);
+        Ok(())
+    }
+}
+
+/// A function of the library, or the status where it has none.
+macro_rules! function {
+    ($opencl:expr, $name:ident) => {
+        $opencl.library.$name.ok_or_else(|| $opencl.missing(stringify!($name)))
+    };
+}
+use function;
+
+/// Numbers of 8 bytes.
+fn words(run: &[u8]) -> Result<Vec<u64>, Malformed> {
+    let (words, rest) = run.as_chunks::<8>();
+    if !rest.is_empty() {
+        return Err(Malformed::new("a list of a broken number of words"));
+    }
+    Ok(words.iter().map(|word| u64::from_le_bytes(*word)).collect())
+}
+
+/// A property list for the library: with an end, whatever the guest's was.
+fn property_list(run: &[u8]) -> Result<Vec<u64>, Malformed> {
+    let mut list = words(run)?;
+    // One for a list inside that lacks its own, as that of CL_DEVICE_PARTITION_BY_COUNTS.
+    list.extend([0, 0]);
+    Ok(list)
+}
+
+/// A list's first pointer, null for none.
+fn first(list: &[*mut c_void]) -> *const *mut c_void {
+    if list.is_empty() { std::ptr::null() } else { list.as_ptr() }
+}
