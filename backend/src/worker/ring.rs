@@ -82,6 +82,13 @@ struct Post {
     threads: usize,
 }
 
+/// Memory of a thread, so that no call allocates.
+struct Own {
+    reply: ReplyMemory,
+    /// The payload of a call that sleeps: the lead, with the frame in it, may go to another thread meanwhile.
+    payload: Vec<u8>,
+}
+
 /// The ring and its threads.
 pub(super) struct Ring {
     server: Arc<Server>,
@@ -110,7 +117,7 @@ impl Ring {
     }
 
     fn serve(self: &Arc<Ring>, mut lead: Option<Lead>) -> ! {
-        let mut memory = reply_memory();
+        let mut memory = Own { reply: reply_memory(), payload: Vec::new() };
         loop {
             let taken = lead.take().unwrap_or_else(|| self.stand_by());
             if let Err(malformed) = self.lead(taken, &mut memory) {
@@ -145,7 +152,7 @@ impl Ring {
     }
 
     /// Takes frames until there are none or another thread leads.
-    fn lead(self: &Arc<Ring>, mut lead: Lead, memory: &mut ReplyMemory) -> Result<(), Malformed> {
+    fn lead(self: &Arc<Ring>, mut lead: Lead, memory: &mut Own) -> Result<(), Malformed> {
         let server = &self.server;
         let words = server.session.window().words();
         loop {
@@ -156,12 +163,13 @@ impl Ring {
                     }
                     server.check_slot(&header)?;
                     if !server.api.blocks(header.call) {
-                        let (status, bytes) = server.call(&header, payload, memory);
-                        server.answer(&header, status, memory.get(..bytes).unwrap_or_default());
+                        let (status, bytes) = server.call(&header, payload, &mut memory.reply);
+                        server.answer(&header, status, memory.reply.get(..bytes).unwrap_or_default());
                         continue;
                     }
-                    let payload = payload.to_vec();
-                    match self.block(lead, &header, &payload, memory)? {
+                    memory.payload.clear();
+                    memory.payload.extend_from_slice(payload);
+                    match self.block(lead, &header, memory)? {
                         Some(again) => lead = again,
                         None => return Ok(()),
                     }
@@ -170,7 +178,7 @@ impl Ring {
                     if wake {
                         server.wake_for_room();
                     }
-                    if self.spin(&lead)? {
+                    if self.spin(&mut lead)? {
                         continue;
                     }
                     if lead.consumer.release_sleepers(&words) {
@@ -187,13 +195,12 @@ impl Ring {
         }
     }
 
-    /// Makes a call that may sleep, with the lead laid down. Returns the lead where nobody took it meanwhile.
+    /// Makes the call whose payload is in `memory` and that may sleep, with the lead laid down. Returns the lead where nobody took it meanwhile.
     fn block(
         self: &Arc<Ring>,
-        lead: Lead,
+        mut lead: Lead,
         header: &FrameHeader,
-        payload: &[u8],
-        memory: &mut ReplyMemory,
+        memory: &mut Own,
     ) -> Result<Option<Lead>, Malformed> {
         let server = &self.server;
         let words = server.session.window().words();
@@ -224,7 +231,7 @@ impl Ring {
             os::signal(self.doorbell.as_fd());
         }
 
-        let (status, bytes) = server.call(header, payload, memory);
+        let (status, bytes) = server.call(header, &memory.payload, &mut memory.reply);
 
         server.end_blocking(header);
         let mut post = self.lock();
@@ -234,7 +241,7 @@ impl Ring {
         if let Some(lead) = &lead {
             lead.consumer.unpark(&words);
         }
-        server.answer(header, status, memory.get(..bytes).unwrap_or_default());
+        server.answer(header, status, memory.reply.get(..bytes).unwrap_or_default());
         Ok(lead)
     }
 
@@ -248,7 +255,7 @@ impl Ring {
     }
 
     /// Looks at the ring for the budget's time; true where there is a frame.
-    fn spin(&self, lead: &Lead) -> Result<bool, Malformed> {
+    fn spin(&self, lead: &mut Lead) -> Result<bool, Malformed> {
         let words = self.server.session.window().words();
         let start = Instant::now();
         loop {

@@ -7,7 +7,7 @@
 //! |---|---|---|
 //! | [`Header::tail`] | stores (release) | loads (acquire) |
 //! | [`Header::head`] | loads (acquire) | stores (release) |
-//! | [`Header::host_parked`] | loads | stores |
+//! | [`Header::host_parked`] | swaps for 0 where it rings the doorbell | stores |
 //! | [`Header::state`], [`Header::sticky`], [`Header::deferred`] | loads (swaps `deferred` to 0) | stores |
 //! | slots ([`crate::slot`]) | `parked` | `ready`, `status`, `bytes`, payload |
 //! | ring ([`crate::ring`]) | frames between head and tail | nothing |
@@ -66,10 +66,10 @@ pub struct Header {
     /// Bytes ever published into the ring: stored by the guest.
     pub tail: AtomicU64,
     _line1: [u64; 7],
-    /// Bytes ever taken from the ring: stored by the worker.
+    /// Bytes ever taken from the ring: stored by the worker, for each quarter of the ring and before it sleeps.
     pub head: AtomicU64,
     _line2: [u64; 7],
-    /// 1 while the worker sleeps, or is about to, and wants the doorbell: stored by the worker.
+    /// 1 while the worker sleeps, or is about to, and wants the doorbell: stored by the worker; who rings it swaps it for 0.
     pub host_parked: AtomicU32,
     _line3: [u32; 15],
     /// A status of the API that every call returns from now on, 0 for none: stored by the worker.

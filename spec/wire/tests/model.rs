@@ -84,7 +84,7 @@ fn park_when_a_frame_is_published_meanwhile_then_it_is_seen_or_the_bell_rings() 
         let shared = Arc::new(Shared::new(256));
         let other = Arc::clone(&shared);
         let thread = thread::spawn(move || assert!(other.publish(256, 7)));
-        let taker = Taker::new();
+        let mut taker = Taker::new();
         let slept = taker.park(&shared.words(256)).unwrap();
         thread.join().unwrap();
         if slept {
@@ -92,6 +92,60 @@ fn park_when_a_frame_is_published_meanwhile_then_it_is_seen_or_the_bell_rings() 
         }
         assert_eq!(taker.available(&shared.words(256)).unwrap(), 64);
         assert_eq!(shared.bytes[0].load(Ordering::Relaxed), 7);
+    });
+}
+
+/// Two producers and a worker that sleeps: one of them rings, and when it has rung both frames are there.
+/// With a flag that only the worker takes back, both ring, and so does each frame until the worker is up.
+#[test]
+fn park_when_two_frames_are_published_to_a_sleeper_then_the_bell_rings_once() {
+    loom::model(|| {
+        let shared = Arc::new(Shared::new(256));
+        let mut taker = Taker::new();
+        assert!(taker.park(&shared.words(256)).unwrap());
+        let other = Arc::clone(&shared);
+        let thread = thread::spawn(move || assert!(other.publish(256, 7)));
+        assert!(shared.publish(256, 9));
+        thread.join().unwrap();
+        assert_eq!(*shared.bell.lock().unwrap(), 1);
+        taker.unpark(&shared.words(256));
+        assert_eq!(taker.available(&shared.words(256)).unwrap(), 128);
+    });
+}
+
+/// A worker that parks again while a producer that saw it parked before has not rung yet: every published frame has been taken, or
+/// a doorbell is on its way to it.
+#[test]
+fn park_when_a_doorbell_is_late_then_no_frame_is_left_beside_a_sleeper() {
+    let mut model = loom::model::Builder::new();
+    model.preemption_bound = Some(3);
+    model.check(|| {
+        let shared = Arc::new(Shared::new(256));
+        let mut taker = Taker::new();
+        assert!(taker.park(&shared.words(256)).unwrap());
+        let producers = [7, 9].map(|value| {
+            let other = Arc::clone(&shared);
+            thread::spawn(move || assert!(other.publish(256, value)))
+        });
+        // Awake for another reason, as after a call that slept: takes what is there and parks again.
+        let words = shared.words(256);
+        taker.unpark(&words);
+        let mut taken = 0;
+        let slept = loop {
+            while taker.available(&words).unwrap() != 0 {
+                taker.advance(&words, 64);
+                taken += 1;
+            }
+            if taker.park(&words).unwrap() {
+                break true;
+            }
+        };
+        for producer in producers {
+            producer.join().unwrap();
+        }
+        let left = (shared.tail.load(Ordering::Acquire) - taker.position()) / 64;
+        assert_eq!(taken + left, 2);
+        assert!(!slept || left == 0 || *shared.bell.lock().unwrap() != 0, "asleep beside a published frame");
     });
 }
 
@@ -114,6 +168,39 @@ fn park_full_when_room_is_made_meanwhile_then_it_is_seen_or_the_sleeper_is_relea
         let woken = thread.join().unwrap();
         if let Some(epoch) = epoch {
             assert!(woken, "asleep beside an empty ring");
+            assert_ne!(shared.head_epoch.load(Ordering::Acquire), epoch, "the sleeper's word did not change");
+        }
+    });
+}
+
+/// A full ring of which the worker tells a quarter at a time: the producer that parks sees the room or is released, whatever the
+/// worker had not told when it found the ring empty.
+#[test]
+fn park_full_when_the_worker_tells_of_room_late_then_it_is_seen_or_the_sleeper_is_released() {
+    let mut model = loom::model::Builder::new();
+    model.preemption_bound = Some(3);
+    model.check(|| {
+        let shared = Arc::new(Shared::new(512));
+        for value in 0..8 {
+            assert!(shared.publish(512, value));
+        }
+        let other = Arc::clone(&shared);
+        let thread = thread::spawn(move || {
+            let mut taker = Taker::new();
+            let words = other.words(512);
+            let mut woken = false;
+            for _ in 0..7 {
+                assert_ne!(taker.available(&words).unwrap(), 0);
+                woken |= taker.advance(&words, 64);
+            }
+            // One frame is left, and one granule is not told of; now the worker looks before it parks.
+            woken | taker.release_sleepers(&words)
+        });
+        let epoch = shared.producers.park_full(&shared.words(512), 64);
+        let woken = thread.join().unwrap();
+        assert_eq!(shared.head.load(Ordering::Acquire), 7 * 64);
+        if let Some(epoch) = epoch {
+            assert!(woken, "asleep beside room");
             assert_ne!(shared.head_epoch.load(Ordering::Acquire), epoch, "the sleeper's word did not change");
         }
     });
