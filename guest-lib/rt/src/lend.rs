@@ -19,6 +19,7 @@ use wire::slot::MAX_REPLY_BYTES;
 use wire::window::STAGING_OFFSET;
 
 use crate::carrier::{LendError, Link};
+use crate::crew::{Copying, HELP_FROM, MOST_PARTS, Move};
 use crate::session::Session;
 
 /// Largest input that travels in the frame.
@@ -28,7 +29,7 @@ const REPLY_BYTES: usize = MAX_REPLY_BYTES - 4;
 /// Bytes of one chunk of the staging area.
 const CHUNK_BYTES: usize = 1 << 20;
 /// Most chunks that one copy fills before it waits.
-const BATCH: usize = 8;
+const BATCH: usize = MOST_PARTS;
 /// Bytes from which pinning pages is worth its two requests to the host.
 const LEND_FROM: usize = 2 << 20;
 /// Bytes of one part of a large buffer that is lent by pinning.
@@ -147,6 +148,40 @@ impl<'a> Batch<'a> {
             let memory = unsafe { self.session.window.staging().add(chunk * CHUNK_BYTES) };
             (memory, buffer, self.offset + at * CHUNK_BYTES, part)
         })
+    }
+}
+
+/// As many moves as a batch has parts.
+type Moves = ([Move; BATCH], usize);
+
+impl Batch<'_> {
+    fn moves(&self, each: impl Fn(*mut u8, usize, usize) -> Move) -> Moves {
+        let mut moves = ([(std::ptr::null(), std::ptr::null_mut(), 0); BATCH], 0);
+        for ((memory, _, offset, part), to) in self.parts().zip(&mut moves.0) {
+            *to = each(memory, offset, part);
+            moves.1 += 1;
+        }
+        moves
+    }
+
+    /// Begins to fill the chunks with what lies from `data` on.
+    ///
+    /// # Safety
+    /// `data` is valid for reads up to the batch's end until the result is dropped.
+    unsafe fn fill(&self, data: *const u8, help: bool) -> Copying {
+        let moves = self.moves(|memory, offset, part| (data.wrapping_add(offset), memory, part));
+        // SAFETY: this function's contract; the chunks are this batch's alone.
+        unsafe { Copying::start(moves, help) }
+    }
+
+    /// Copies what the chunks hold to where it belongs from `data` on.
+    ///
+    /// # Safety
+    /// `data` is valid for writes up to the batch's end.
+    unsafe fn empty(&self, data: *mut u8, help: bool) {
+        let moves = self.moves(|memory, offset, part| (memory, data.wrapping_add(offset), part));
+        // SAFETY: as above; ended before this function is.
+        unsafe { Copying::start(moves, help) }.await_parts(BATCH);
     }
 }
 
@@ -310,22 +345,46 @@ impl Session {
                 }
             });
         }
-        let mut done = 0;
-        while done < bytes {
-            let batch = Batch::take(self, done, bytes, BATCH);
-            for (memory, buffer, offset, part) in batch.parts() {
-                // SAFETY: within the caller's memory, into a chunk that is this thread's alone.
-                unsafe { std::ptr::copy_nonoverlapping(data.add(offset), memory, part) };
+        let help = bytes >= HELP_FROM;
+        let mut batch = Batch::take(self, 0, bytes, BATCH);
+        // SAFETY: within the caller's memory, into chunks that are this thread's alone.
+        let mut filling = unsafe { batch.fill(data, help) };
+        loop {
+            let mut next = None;
+            for (index, (_, buffer, offset, part)) in batch.parts().enumerate() {
+                filling.await_parts(index + 1);
+                let is_last = offset + part == batch.end();
+                if is_last && batch.end() < bytes {
+                    // Filled while the device empties this batch.
+                    next = Batch::take_spare(self, batch.end(), bytes).map(|next| {
+                        // SAFETY: as above.
+                        let filling = unsafe { next.fill(data, help) };
+                        (filling, next)
+                    });
+                }
                 // The first waits so that earlier work of the device does not hold up the ring.
-                let turn = if offset == 0 || offset + part == batch.end() { Turn::Wait } else { Turn::Post };
+                let turn = if offset == 0 || is_last { Turn::Wait } else { Turn::Post };
                 let status = each(buffer, offset, turn);
                 if status != 0 {
                     return status;
                 }
             }
-            done = batch.end();
+            let done = batch.end();
+            if done == bytes {
+                return 0;
+            }
+            drop(filling);
+            (filling, batch) = match next {
+                Some(next) => next,
+                None => {
+                    // No thread waits with chunks in its hands.
+                    drop(batch);
+                    let batch = Batch::take(self, done, bytes, BATCH);
+                    // SAFETY: as above.
+                    (unsafe { batch.fill(data, help) }, batch)
+                }
+            };
         }
-        0
     }
 
     /// Fetches `bytes` to `data` part by part: `each` gets a place, the offset, for [`Buffer::Reply`] where the reply's bytes go,
@@ -363,10 +422,8 @@ impl Session {
             if let Some(next) = &next {
                 status = ask(next, &mut each, true, false);
             }
-            for (memory, _, offset, part) in asked.parts() {
-                // SAFETY: out of a chunk that is this thread's alone, into the caller's memory.
-                unsafe { std::ptr::copy_nonoverlapping(memory, data.add(offset), part) };
-            }
+            // SAFETY: out of chunks that are this thread's alone, into the caller's memory.
+            unsafe { asked.empty(data, bytes >= HELP_FROM) };
             let end = asked.end();
             match next {
                 Some(next) => {

@@ -7,6 +7,7 @@
 //! device makes every call return [`Gone`] and hangs none.
 
 mod carrier;
+mod crew;
 mod lend;
 mod local;
 mod session;
