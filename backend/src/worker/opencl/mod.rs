@@ -17,6 +17,8 @@ mod contexts;
 mod devices;
 mod events;
 mod generated;
+#[cfg(test)]
+mod hostile;
 mod info;
 mod kernels;
 mod load;
