@@ -209,6 +209,60 @@ mod tests {
     }
 
     #[test]
+    fn chain_when_a_length_is_the_largest_then_no_memory_is_taken_for_it() {
+        let memory = memory();
+        for length in [u32::MAX, u32::MAX - 15, 1 << 31, 65] {
+            let read = taken(&memory, &[raw(0x8000, length, NEXT, 1), raw(0x9000, 8, WRITE, 0)], 0);
+            assert_eq!(read.expect_err("too long").why, Malformed::new("chain too long"));
+            // Room that is never used: only the first bytes of it are written.
+            let written = taken(&memory, &[raw(0x8000, 8, NEXT, 1), raw(0x9000, length, WRITE, 0)], 0);
+            if length.checked_add(8).is_none() {
+                // virtio 1.2, 2.7.5.2: a chain has at most 2³² bytes in all.
+                assert!(written.is_err());
+                continue;
+            }
+            let written = written.expect("whole");
+            assert_eq!((written.request.len(), written.answer.write(&memory, &[1; 8])), (8, 8));
+        }
+        // Many that are short, and together too long.
+        let many: Vec<_> = (0..16).map(|at| raw(0x8000, 5, if at < 15 { NEXT } else { 0 }, at + 1)).collect();
+        assert_eq!(taken(&memory, &many, 0).expect_err("too long").why, Malformed::new("chain too long"));
+    }
+
+    #[test]
+    fn chain_when_all_of_it_goes_the_wrong_way_then_is_no_request() {
+        let memory = memory();
+        let writable = taken(&memory, &[raw(0x8000, 8, NEXT | WRITE, 1), raw(0x9000, 8, WRITE, 0)], 0).expect("whole");
+        assert!(writable.request.is_empty() && writable.answer.fits());
+        let readable = taken(&memory, &[raw(0x8000, 8, NEXT, 1), raw(0x9000, 8, 0, 0)], 0).expect("whole");
+        assert_eq!((readable.request.len(), readable.answer.write(&memory, &[1; 8])), (16, 0));
+    }
+
+    #[test]
+    fn chain_when_an_index_jumps_then_is_whole_only_inside_its_table() {
+        let memory = memory();
+        let mut table = vec![raw(0x8000, 1, NEXT, 9); 16];
+        table[9] = raw(0x8000, 2, NEXT, 3);
+        table[3] = raw(0x8000, 4, 0, 0);
+        assert_eq!(taken(&memory, &table, 0).expect("whole").request.len(), 7);
+        for next in [16, 17, 0x7fff, u16::MAX] {
+            table[9] = raw(0x8000, 2, NEXT, next);
+            assert!(taken(&memory, &table, 0).is_err(), "to {next}");
+        }
+        // In an indirect table of two, whose third would be there in memory.
+        for (next, is_whole) in [(1, true), (2, false), (u16::MAX, false)] {
+            memory.write_obj(raw(0x9000, 3, NEXT, next), GuestAddress(0x8000)).expect("written");
+            memory.write_obj(raw(0x9000, 4, 0, 0), GuestAddress(0x8010)).expect("written");
+            memory.write_obj(raw(0x9000, 5, 0, 0), GuestAddress(0x8020)).expect("written");
+            assert_eq!(taken(&memory, &[raw(0x8000, 32, INDIRECT, 0)], 0).is_ok(), is_whole, "indirect to {next}");
+        }
+        // One that is indirect and goes on besides.
+        let both = [raw(0x8000, 32, INDIRECT | NEXT, 1), raw(0x8000, 1, 0, 0)];
+        memory.write_obj(raw(0x9000, 4, 0, 0), GuestAddress(0x8000)).expect("written");
+        assert!(taken(&memory, &both, 0).map_or(true, |taken| taken.request.len() == 4));
+    }
+
+    #[test]
     fn chain_when_random_then_never_does_more_than_it_may() {
         let memory = memory();
         let mut seed = 0x9e37_79b9_7f4a_7c15u64;
