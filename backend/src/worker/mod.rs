@@ -10,6 +10,8 @@ mod api;
 mod bytes;
 mod control;
 pub mod cuda;
+#[cfg(fuzzing)]
+pub mod fuzz;
 mod lease;
 mod memory;
 mod objects;
@@ -19,6 +21,8 @@ mod regions;
 mod ring;
 pub mod router;
 mod serve;
+#[cfg(test)]
+mod values;
 
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;

@@ -23,6 +23,9 @@ impl Cuda {
         facts: Buffer<'_>,
         reply: &mut Vec<u8>,
     ) -> Result<(), Failure> {
+        if !matches!(facts, Buffer::Reply { .. }) {
+            return Err(Failure::Status(CUDA_ERROR_INVALID_VALUE));
+        }
         let (mut name, mut uuid, mut luid) = ([0u8; 256], [0u8; 16], [0u8; 8]);
         let (mut mask, mut total) = (0u32, 0usize);
         let library = &self.library;
@@ -57,9 +60,6 @@ impl Cuda {
             let status = unsafe { call(&raw mut value, attribute, dev) };
             all.extend_from_slice(&status.to_le_bytes());
             all.extend_from_slice(&value.to_le_bytes());
-        }
-        if !matches!(facts, Buffer::Reply { .. }) {
-            return Err(Failure::Status(CUDA_ERROR_INVALID_VALUE));
         }
         all.resize(reply.len(), 0);
         *reply = all;

@@ -39,6 +39,8 @@ mod stage;
 mod sticky;
 mod streams;
 mod thread;
+#[cfg(test)]
+mod values;
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::ffi::c_void;
