@@ -14,8 +14,10 @@ fn main() {
     for option in ["-soname,libcuda.so.1", "-z,nodelete", "-Bsymbolic"] {
         println!("cargo::rustc-cdylib-link-arg=-Wl,{option}");
     }
-    let out = PathBuf::from(std::env::var_os("OUT_DIR").unwrap_or_default()).join("cuda_guest.rs");
-    if let Err(failure) = spec_gen::build::guest(&spec, &exports, &sources, &out) {
+    let out = PathBuf::from(std::env::var_os("OUT_DIR").unwrap_or_default());
+    let printed = spec_gen::build::guest(&spec, &exports, &sources, &out.join("cuda_guest.rs"))
+        .and_then(|()| spec_gen::build::any_sender(&spec, &out.join("cuda_any.rs")));
+    if let Err(failure) = printed {
         println!("cargo::error={failure}");
     }
 }

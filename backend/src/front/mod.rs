@@ -8,6 +8,8 @@
 pub mod chain;
 pub mod device;
 mod events;
+#[cfg(fuzzing)]
+pub mod fuzz;
 pub mod local;
 pub mod log;
 pub mod nursery;

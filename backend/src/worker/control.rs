@@ -57,6 +57,28 @@ impl Control {
         }
     }
 
+    /// One whose session is open, with no ring: what the fuzz targets talk to.
+    #[cfg(fuzzing)]
+    pub(super) fn serving(
+        channel: Channel,
+        answers: Answers,
+        api: impl Api + 'static,
+        session: impl FnOnce(&Arc<Regions>, &Arc<Answers>) -> Arc<Session>,
+    ) -> Control {
+        let (regions, answers) = (Arc::<Regions>::default(), Arc::new(answers));
+        let session = session(&regions, &answers);
+        Control {
+            channel,
+            library: None,
+            regions,
+            // Not used: only opening a session takes it.
+            reservation: Arc::new(Reservation::at(0x5c00_0000_0000, 4096).expect("addresses")),
+            answers,
+            served: Some(Served { session, api: Arc::new(api) }),
+            complaints: Complaints::default(),
+        }
+    }
+
     /// Serves the front until it is gone.
     pub(super) fn run(&mut self) -> Result<(), ChannelError> {
         self.channel.send(&Message::Ready, 0, vec![])?;

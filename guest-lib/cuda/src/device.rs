@@ -71,7 +71,7 @@ pub struct Limits {
 }
 
 impl Device {
-    fn read(snapshot: &[u8]) -> Result<Device, rt::Malformed> {
+    pub(crate) fn read(snapshot: &[u8]) -> Result<Device, rt::Malformed> {
         let mut reader = Reader::new(snapshot);
         let name = reader.raw(256)?;
         let mut device = Device {

@@ -48,7 +48,7 @@ pub struct Layout {
 }
 
 impl Layout {
-    fn read(reader: &mut Reader<'_>) -> Result<Layout, Malformed> {
+    pub(crate) fn read(reader: &mut Reader<'_>) -> Result<Layout, Malformed> {
         let mut attributes = [const { (0, AtomicI32::new(0)) }; ATTRIBUTES];
         for (status, value) in &mut attributes {
             *status = reader.u32()? as i32;

@@ -17,6 +17,8 @@ pub mod counts;
 pub mod device;
 pub mod event;
 pub mod function;
+#[cfg(fuzzing)]
+pub mod fuzz;
 pub mod generated;
 pub mod handles;
 pub mod host_function;

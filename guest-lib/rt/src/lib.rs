@@ -8,6 +8,8 @@
 
 mod carrier;
 mod crew;
+#[cfg(fuzzing)]
+pub mod fuzz;
 mod lend;
 mod local;
 mod session;

@@ -95,7 +95,7 @@ fn receive(socket: &UnixStream, out: &mut [u8]) -> io::Result<Vec<OwnedFd>> {
     Ok(descriptors)
 }
 
-fn receive_message(socket: &UnixStream) -> io::Result<(Message, Vec<OwnedFd>, u64)> {
+pub(crate) fn receive_message(socket: &UnixStream) -> io::Result<(Message, Vec<OwnedFd>, u64)> {
     let broken = |error| io::Error::new(io::ErrorKind::InvalidData, error);
     let mut raw = [0; HEAD_BYTES];
     let descriptors = receive(socket, &mut raw)?;

@@ -150,6 +150,13 @@ impl Session {
         self.dead.load(Ordering::Relaxed) != 0 || self.window.header().state.load(Ordering::Acquire) == STATE_DEAD
     }
 
+    /// Forgets that the session has died, for the fuzz targets: nothing of an earlier call is left in it.
+    #[cfg(fuzzing)]
+    pub fn revive(&self) {
+        self.dead.store(0, Ordering::Relaxed);
+        (0..SLOT_COUNT).for_each(|index| self.free_slots.give(index));
+    }
+
     fn die(&self) -> Gone {
         self.dead.store(1, Ordering::Relaxed);
         Gone

@@ -90,6 +90,14 @@ pub fn senders(spec: &Path, sources: &Path, out: &Path) -> Result<(), Failure> {
     write(out, &guest::print_senders(&spec))
 }
 
+/// Prints the function that calls any sender by number to `out`, for the fuzz targets.
+///
+/// # Errors
+/// [`Failure`].
+pub fn any_sender(spec: &Path, out: &Path) -> Result<(), Failure> {
+    write(out, &guest::any::print(&self::spec(spec)?))
+}
+
 /// Prints the host's file to `out`.
 ///
 /// # Errors

@@ -220,7 +220,7 @@ pub fn messages(data: &[u8]) {
     let numbers = NUMBERS.get_or_init(|| {
         // What sleeps until a function is due, and what leaves memory to a stream that never runs, are left out.
         let out = ["gpuferryNextHostFunction", "gpuferryHostFunction"];
-        (1..1024).filter(|call| generated::name(*call).is_some_and(|name| !out.contains(&name))).collect()
+        (1..0x4000).filter(|call| generated::name(*call).is_some_and(|name| !out.contains(&name))).collect()
     });
     CALLS.store(0, Ordering::Relaxed);
     // SAFETY: the fakes take what those functions take, or fewer arguments.
