@@ -302,7 +302,7 @@ trait Contexts {
     #[call(25, wait)] #[no_context] #[block] #[by_hand(both)]
     fn gpuferryCtxDestroy(#[free] ctx: CUcontext);
     /// Waits for all work of the current context.
-    #[call(26, wait)] #[block]
+    #[call(26, wait)] #[block] #[by_hand(guest)]
     fn cuCtxSynchronize();
     /// Sets a limit of the current context.
     #[call(27, wait)] #[by_hand(guest)]
@@ -401,6 +401,12 @@ trait Modules {
     /// The kernel of a library with a number below the count, and its name.
     #[call(56, wait)] #[no_context] #[by_hand(both)]
     fn gpuferryLibraryKernel(#[new(library)] kernel: CUkernel, library: CUlibrary, number: u32, #[out] name: Vec<u8>);
+    /// Address and bytes of a managed variable in a library.
+    #[call(66, wait)] #[no_context] #[by_hand(both)]
+    fn cuLibraryGetManaged(#[out] #[optional] dptr: CUdeviceptr, #[out] #[optional] bytes: usize, library: CUlibrary, name: &CStr);
+    /// What is in a managed variable that cuLibraryGetManaged has given, read where no context is needed.
+    #[call(67, wait)] #[no_context] #[by_hand(both)]
+    fn gpuferryManagedRead(address: u64, #[out] #[len(bytes)] data: &mut [u8], bytes: usize);
     /// The kernel as a function of the current context.
     #[call(57, wait)] #[by_hand(guest)]
     fn cuKernelGetFunction(#[new(kernel)] pFunc: CUfunction, kernel: CUkernel);
@@ -512,16 +518,16 @@ trait Memory {
     fn cuMemGetAddressRange_v2(#[out] #[optional] pbase: CUdeviceptr, #[out] #[optional] psize: usize, dptr: CUdeviceptr);
 
     /// Sets N bytes.
-    #[call(110, post)] #[ptds(cuMemsetD8Async)]
+    #[call(110, post)] #[by_hand(guest)]
     fn cuMemsetD8_v2(#[device(N)] dstDevice: CUdeviceptr, uc: u8, N: usize);
     /// Sets N times 16 bits.
-    #[call(111, post)] #[ptds(cuMemsetD16Async)]
+    #[call(111, post)] #[by_hand(guest)]
     fn cuMemsetD16_v2(#[device(N * 2)] #[aligned(2)] dstDevice: CUdeviceptr, us: u16, N: usize);
     /// Sets N times 32 bits.
-    #[call(112, post)] #[ptds(cuMemsetD32Async)]
+    #[call(112, post)] #[by_hand(guest)]
     fn cuMemsetD32_v2(#[device(N * 4)] #[aligned(4)] dstDevice: CUdeviceptr, ui: u32, N: usize);
     /// Sets rows of bytes.
-    #[call(113, wait)] #[ptds(cuMemsetD2D8Async)]
+    #[call(113, wait)] #[by_hand(guest)]
     fn cuMemsetD2D8_v2(
         #[device(dstPitch * (Height - 1) + Width)] dstDevice: CUdeviceptr,
         dstPitch: usize,
@@ -530,7 +536,7 @@ trait Memory {
         Height: usize,
     );
     /// Sets rows of 16 bits.
-    #[call(114, wait)] #[ptds(cuMemsetD2D16Async)]
+    #[call(114, wait)] #[by_hand(guest)]
     fn cuMemsetD2D16_v2(
         #[device(dstPitch * (Height - 1) + Width * 2)] #[aligned(2)] dstDevice: CUdeviceptr,
         dstPitch: usize,
@@ -539,7 +545,7 @@ trait Memory {
         Height: usize,
     );
     /// Sets rows of 32 bits.
-    #[call(115, wait)] #[ptds(cuMemsetD2D32Async)]
+    #[call(115, wait)] #[by_hand(guest)]
     fn cuMemsetD2D32_v2(
         #[device(dstPitch * (Height - 1) + Width * 4)] #[aligned(4)] dstDevice: CUdeviceptr,
         dstPitch: usize,
@@ -782,10 +788,10 @@ trait Streams {
     #[call(202, post)] #[by_hand(guest)] #[alias(cuStreamDestroy)]
     fn cuStreamDestroy_v2(#[free] hStream: CUstream);
     /// Whether all work of a stream is done.
-    #[call(203, wait)] #[ptsz]
+    #[call(203, wait)] #[by_hand(guest)]
     fn cuStreamQuery(hStream: CUstream);
     /// Waits for all work of a stream.
-    #[call(204, wait)] #[block] #[ptsz]
+    #[call(204, wait)] #[block] #[by_hand(guest)]
     fn cuStreamSynchronize(hStream: CUstream);
     /// Makes a stream wait for an event.
     #[call(205, post)] #[ptsz]
@@ -858,10 +864,10 @@ trait Events {
     #[call(232, post)] #[ptsz] #[since(11010)]
     fn cuEventRecordWithFlags(hEvent: CUevent, hStream: CUstream, flags: u32);
     /// Whether an event has happened.
-    #[call(233, wait)]
+    #[call(233, wait)] #[by_hand(guest)]
     fn cuEventQuery(hEvent: CUevent);
     /// Waits for an event.
-    #[call(234, wait)] #[block]
+    #[call(234, wait)] #[block] #[by_hand(guest)]
     fn cuEventSynchronize(hEvent: CUevent);
     /// Ends an event.
     #[call(235, post)] #[alias(cuEventDestroy)]
@@ -991,8 +997,6 @@ trait Driver {
     #[driver]
     fn cuCtxPopCurrent_v2(pctx: *mut CUcontext);
     #[driver]
-    fn cuThreadExchangeStreamCaptureMode(mode: *mut u32);
-    #[driver]
     fn cuDeviceGetName(name: *mut c_char, len: i32, dev: CUdevice);
     #[driver] #[alias(cuDeviceGetUuid)]
     fn cuDeviceGetUuid_v2(uuid: *mut u8, dev: CUdevice);
@@ -1032,6 +1036,8 @@ trait Driver {
     );
     #[driver]
     fn cuLibraryGetGlobal(dptr: *mut CUdeviceptr, bytes: *mut usize, library: CUlibrary, name: *const c_char);
+    #[driver]
+    fn cuLibraryGetManaged(dptr: *mut CUdeviceptr, bytes: *mut usize, library: CUlibrary, name: *const c_char);
     #[driver] #[since(12040)]
     fn cuLibraryEnumerateKernels(kernels: *mut CUkernel, numKernels: u32, lib: CUlibrary);
     #[driver] #[since(12030)]

@@ -318,7 +318,7 @@ crate::export! {
         }
         caller.origin.context = context.handle.index() + 1;
         caller.origin.context_generation = context.handle.generation();
-        caller::answer(send::cuCtxSynchronize(&caller))
+        crate::wait::context(&caller)
     }
 
     /// CUDA Driver API, cuCtxGetLimit: asked once, kept until the limit is set.

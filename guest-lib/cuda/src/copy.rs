@@ -10,6 +10,7 @@ use crate::CUresult;
 use crate::caller::{self, Caller, trouble};
 use crate::generated::send;
 use crate::handles::Handle;
+use crate::managed;
 use crate::ranges::{self, Kind};
 use crate::status::CUDA_ERROR_INVALID_VALUE;
 use crate::stream;
@@ -136,6 +137,7 @@ impl Copy {
             return Ok(());
         }
         let sides = (side(to, bytes as u64, said_to)?, side(from, bytes as u64, said_from)?);
+        managed::before_work(&caller)?;
         caller::answer(match (sides, stream) {
             ((Side::Pageable, Side::Pageable | Side::Shared) | (Side::Shared, Side::Pageable), _) => {
                 self.in_program(&caller)
@@ -145,8 +147,26 @@ impl Copy {
             (_, Some(stream)) => send::cuMemcpyAsync(&caller, to, from, bytes, stream),
             ((Side::Device, Side::Device), None) => send::cuMemcpyDtoD_v2(&caller, to, from, bytes),
             (_, None) => send::cuMemcpy(&caller, to, from, bytes),
-        })
+        })?;
+        // A copy in a stream is waited for there.
+        if stream.is_none() { managed::after_wait(&caller, false) } else { Ok(()) }
     }
+}
+
+/// Sends the program's bytes of a managed variable to the device's at the same address.
+///
+/// # Errors
+/// The copy's trouble.
+pub fn send_variable(caller: &Caller, address: u64, bytes: usize) -> Result<(), CUresult> {
+    caller::answer(Copy { to: address, from: address, bytes, stream: None }.send_pageable(caller))
+}
+
+/// Fetches the device's bytes of a managed variable into the program's at the same address.
+///
+/// # Errors
+/// The copy's trouble.
+pub fn fetch_variable(caller: &Caller, address: u64, bytes: usize) -> Result<(), CUresult> {
+    caller::answer(Copy { to: address, from: address, bytes, stream: None }.fetch_pageable(caller))
 }
 
 fn copy(

@@ -30,6 +30,21 @@ pub mod attribute {
     pub const MULTIPROCESSOR_COUNT: i32 = 16;
     /// Other devices can reach device memory directly.
     pub const GPU_DIRECT_RDMA: i32 = 116;
+    /// Kernels reach the program's pageable memory: its pages are not the worker's.
+    pub const PAGEABLE_MEMORY_ACCESS: i32 = 88;
+    /// Program and device may use managed memory at once: variables of a module lie here and there ([`crate::managed`]).
+    pub const CONCURRENT_MANAGED_ACCESS: i32 = 89;
+    /// Kernels use the program's page tables.
+    pub const PAGEABLE_MEMORY_ACCESS_USES_HOST_PAGE_TABLES: i32 = 100;
+    /// The program reaches managed memory on the device without moving it.
+    pub const DIRECT_MANAGED_MEM_ACCESS_FROM_HOST: i32 = 101;
+    /// Those that are 0 here whatever the device answers: what they promise needs one address space for program and device.
+    pub const NONE: [i32; 4] = [
+        PAGEABLE_MEMORY_ACCESS,
+        CONCURRENT_MANAGED_ACCESS,
+        PAGEABLE_MEMORY_ACCESS_USES_HOST_PAGE_TABLES,
+        DIRECT_MANAGED_MEM_ACCESS_FROM_HOST,
+    ];
     /// PCI bus.
     pub const PCI_BUS_ID: i32 = 33;
     /// PCI device.
@@ -91,9 +106,9 @@ impl Device {
         device.memory = reader.u64()?;
         let count = (reader.u32()? as usize).min(ATTRIBUTES);
         reader.u32()?;
-        for _ in 0..count {
-            let status = reader.u32()? as i32;
-            device.attributes.push((status, reader.u32()? as i32));
+        for number in 1..=count as i32 {
+            let (status, value) = (reader.u32()? as i32, reader.u32()? as i32);
+            device.attributes.push((status, if attribute::NONE.contains(&number) { 0 } else { value }));
         }
         let of = |number| device.attribute(number).unwrap_or(0).max(0) as u32;
         device.limits = Limits {

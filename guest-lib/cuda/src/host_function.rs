@@ -105,7 +105,11 @@ fn enqueue(stream: Result<Handle, CUresult>, what: Option<What>, data: *mut c_vo
     let id = IDS.fetch_add(1, Ordering::Relaxed);
     DUE.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert_default().insert(id, Due { what, data, again });
     let kind = u32::from(matches!(what, What::Callback(..)));
-    caller::answer(send::gpuferryHostFunction(&caller, stream, id, kind))
+    let status = send::gpuferryHostFunction(&caller, stream, id, kind);
+    if status != 0 {
+        DUE.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert_default().remove(&id);
+    }
+    caller::answer(status)
 }
 
 fn callback(callback: Option<Callback>, stream: u64, flags: u32) -> Option<What> {

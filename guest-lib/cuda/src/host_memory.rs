@@ -3,7 +3,8 @@
 
 use crate::CUresult;
 use crate::caller::{self, Caller};
-use crate::generated::send;
+use crate::capture;
+use crate::generated::{PointerFacts, send};
 use crate::handles::Handle;
 use crate::program::Out;
 use crate::ranges::{self, Kind, Range};
@@ -46,6 +47,7 @@ fn add(caller: &Caller, memory: PageLocked, kind: Kind, flags: u32) -> Result<u6
 
 /// Makes page-locked memory of a kind.
 fn make(caller: &Caller, bytes: usize, kind: Kind, flags: u32) -> Result<u64, CUresult> {
+    capture::check_unsafe()?;
     let memory = caller.session.page_locked(bytes).map_err(caller::trouble)?;
     add(caller, memory, kind, flags)
 }
@@ -58,13 +60,25 @@ pub fn free_managed(caller: &Caller, address: u64) -> Result<(), CUresult> {
     end(caller, address, Kind::Managed, CUDA_ERROR_INVALID_VALUE)
 }
 
-/// Takes memory away again. The posted message comes before the end of the lease, which waits for the worker to let go.
+/// Takes memory away again. The message comes before the end of the lease, which waits for the worker to let go. Where the driver
+/// keeps the memory registered, the device may still reach it: everything stays as it was.
 fn end(caller: &Caller, address: u64, kind: Kind, missing: CUresult) -> Result<(), CUresult> {
-    ranges::remove(address, &[kind]).ok_or(missing)?;
+    let range = ranges::remove(address, &[kind]).ok_or(missing)?;
     let memory = MEMORY.lock().unwrap_or_else(PoisonError::into_inner).remove(&address).ok_or(missing)?;
     let status = send::gpuferryMemHostUnregister(caller, address);
+    if status != 0 && is_registered(caller, address) {
+        MEMORY.lock().unwrap_or_else(PoisonError::into_inner).insert(address, memory);
+        ranges::insert(range);
+        return Err(status);
+    }
     caller.session.release(memory);
     caller::answer(status)
+}
+
+/// Whether the host knows the address: a status alone may be that of earlier work.
+fn is_registered(caller: &Caller, address: u64) -> bool {
+    let mut facts = PointerFacts::default();
+    send::gpuferryPointerFacts(caller, address, &mut facts) == 0 && facts.status == 0
 }
 
 /// A context ends, and the page-locked memory that was made in it.
@@ -110,7 +124,8 @@ fn register(address: *mut u8, bytes: usize, flags: u32) -> Result<(), CUresult> 
 /// What a hint about managed memory answers: nothing is moved, since program and device share the memory.
 fn hint(address: u64, bytes: usize) -> Result<(), CUresult> {
     caller::enter_context()?;
-    let range = ranges::find(address).filter(|range| range.kind == Kind::Managed).ok_or(CUDA_ERROR_INVALID_VALUE)?;
+    let is_managed = |range: &Range| matches!(range.kind, Kind::Managed | Kind::ManagedVariable);
+    let range = ranges::find(address).filter(is_managed).ok_or(CUDA_ERROR_INVALID_VALUE)?;
     if bytes as u64 > range.bytes - (address - range.start) { Err(CUDA_ERROR_INVALID_VALUE) } else { Ok(()) }
 }
 
@@ -137,6 +152,7 @@ crate::export! {
         if p.is_null() {
             return Ok(());
         }
+        capture::check_unsafe()?;
         end(&caller, p as u64, Kind::PageLocked, CUDA_ERROR_INVALID_VALUE)
     }
 

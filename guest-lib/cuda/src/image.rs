@@ -4,6 +4,7 @@
 use crate::CUresult;
 use crate::status::{CUDA_ERROR_INVALID_IMAGE, CUDA_ERROR_INVALID_VALUE};
 use core::ffi::{CStr, c_void};
+use std::borrow::Cow;
 
 /// First word of the struct that holds a pointer to a fatbin.
 const WRAPPER: u32 = 0x4662_43b1;
@@ -13,6 +14,11 @@ const FATBIN: u32 = 0xba55_ed50;
 const ELF: u32 = 0x464c_457f;
 /// Type of an ELF section that has no bytes in the file.
 const SHT_NOBITS: u32 = 8;
+/// First word of several fatbins that are to be linked, as they travel: their count u32, then offset u64 and bytes u64 of each,
+/// then the fatbins.
+const PARTS: u32 = 0x5352_4150;
+/// Most fatbins behind one wrapper.
+const MAX_PARTS: usize = 4096;
 /// Longest image that is taken for one.
 const MAX_BYTES: u64 = 2 << 30;
 
@@ -25,6 +31,17 @@ pub struct Image {
     pub bytes: usize,
 }
 
+impl Image {
+    /// The bytes.
+    ///
+    /// # Safety
+    /// The image is still the program's to read.
+    unsafe fn bytes<'a>(self) -> &'a [u8] {
+        // SAFETY: by this function's contract.
+        unsafe { core::slice::from_raw_parts(self.data, self.bytes) }
+    }
+}
+
 /// Reads a number of the image.
 ///
 /// # Safety
@@ -32,6 +49,58 @@ pub struct Image {
 unsafe fn number<T: Copy>(data: *const u8, offset: u64) -> T {
     // SAFETY: by this function's contract; images are not always aligned.
     unsafe { data.wrapping_add(offset as usize).cast::<T>().read_unaligned() }
+}
+
+/// The bytes that travel for the image behind a pointer, see [`find`]. A wrapper of version 2 (of code that was compiled in parts,
+/// `nvcc -rdc=true`) leads to further fatbins; they travel together.
+///
+/// # Errors
+/// As [`find`].
+///
+/// # Safety
+/// As [`find`]; the bytes are the program's.
+pub unsafe fn whole<'a>(code: *const c_void, wrapped: bool) -> Result<Cow<'a, [u8]>, CUresult> {
+    // SAFETY: by this function's contract; each step reads what the one before says is there.
+    unsafe {
+        let first = find(code, wrapped)?;
+        let wrapper = code.cast::<u8>();
+        if first_word(wrapper) != WRAPPER || number::<u32>(wrapper, 4) != 2 {
+            return Ok(Cow::Borrowed(first.bytes()));
+        }
+        let list = number::<*const *const c_void>(wrapper, 16);
+        if list.is_null() {
+            return Ok(Cow::Borrowed(first.bytes()));
+        }
+        let mut parts = vec![first.bytes()];
+        loop {
+            let part = list.wrapping_add(parts.len() - 1).read_unaligned();
+            if part.is_null() {
+                return Ok(Cow::Owned(together(&parts)));
+            }
+            if parts.len() > MAX_PARTS {
+                return Err(CUDA_ERROR_INVALID_IMAGE);
+            }
+            parts.push(find(part, false)?.bytes());
+        }
+    }
+}
+
+fn together(parts: &[&[u8]]) -> Vec<u8> {
+    let mut at = 8 + 16 * parts.len();
+    let mut all = Vec::new();
+    all.extend(PARTS.to_le_bytes());
+    all.extend((parts.len() as u32).to_le_bytes());
+    for part in parts {
+        at = at.next_multiple_of(8);
+        all.extend((at as u64).to_le_bytes());
+        all.extend((part.len() as u64).to_le_bytes());
+        at += part.len();
+    }
+    for part in parts {
+        all.resize(all.len().next_multiple_of(8), 0);
+        all.extend_from_slice(part);
+    }
+    all
 }
 
 /// Finds the image behind a pointer that the program gave to a loading function. `wrapped`: the function takes a wrapper too, as
@@ -150,6 +219,31 @@ mod tests {
         assert_eq!(found, Ok(Image { data: fatbin.as_ptr(), bytes: 1016 }));
         // SAFETY: as above.
         assert_eq!(unsafe { find(wrapper.as_ptr().cast(), false) }, Err(CUDA_ERROR_INVALID_IMAGE));
+    }
+
+    #[test]
+    fn whole_when_a_wrapper_of_parts_then_has_all_of_them() {
+        let fatbin = |payload: u8| {
+            let mut fatbin = FATBIN.to_le_bytes().to_vec();
+            fatbin.extend([1, 0, 16, 0]);
+            fatbin.extend(3u64.to_le_bytes());
+            fatbin.extend([payload; 3]);
+            fatbin
+        };
+        let fatbins = [fatbin(1), fatbin(2), fatbin(3)];
+        let list = [fatbins[1].as_ptr() as u64, fatbins[2].as_ptr() as u64, 0];
+        let wrapper = [u64::from(WRAPPER) | 2 << 32, fatbins[0].as_ptr() as u64, list.as_ptr() as u64];
+        // SAFETY: complete images.
+        let all = unsafe { whole(wrapper.as_ptr().cast(), true) }.expect("well-formed");
+        assert_eq!(all[..8], [PARTS.to_le_bytes(), 3u32.to_le_bytes()].concat());
+        for (place, fatbin) in fatbins.iter().enumerate() {
+            let word = |at: usize| u64::from_le_bytes(all[at..at + 8].try_into().expect("eight")) as usize;
+            let (at, bytes) = (word(8 + 16 * place), word(16 + 16 * place));
+            assert_eq!(&all[at..at + bytes], &fatbin[..]);
+        }
+        let one = [u64::from(WRAPPER) | 1 << 32, fatbins[0].as_ptr() as u64, list.as_ptr() as u64];
+        // SAFETY: complete images.
+        assert_eq!(unsafe { whole(one.as_ptr().cast(), true) }.as_deref(), Ok(&fatbins[0][..]));
     }
 
     #[test]

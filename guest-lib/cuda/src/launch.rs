@@ -10,6 +10,7 @@ use crate::device::Limits;
 use crate::function::{self, Layout};
 use crate::generated::number;
 use crate::handles::Handle;
+use crate::managed;
 use crate::occupancy;
 use crate::program::{self, In};
 use crate::status::{CUDA_ERROR_INVALID_VALUE, CUDA_ERROR_LAUNCH_OUT_OF_RESOURCES};
@@ -191,6 +192,7 @@ pub(crate) fn launch(launch: &Launch, each: *const *const c_void, extra: *const 
     if parameter_bytes > PARAMETER_BYTES {
         return Err(CUDA_ERROR_INVALID_VALUE);
     }
+    managed::before_work(&caller)?;
     let bound = 96 + launch.attribute_count as usize * ATTRIBUTE_BYTES + parameter_bytes;
     let fill = |w: &mut Writer<'_>| encode(w, function, launch, layout, given);
     caller.session.post(number::cuLaunchKernel, caller.origin, bound, fill).map_err(caller::gone)

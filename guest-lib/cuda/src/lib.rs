@@ -30,7 +30,9 @@ pub mod jit;
 pub mod launch;
 pub mod launch_config;
 pub mod link;
+pub mod managed;
 pub mod memory;
+pub mod memset;
 pub mod module;
 pub mod occupancy;
 pub mod pointer;
@@ -45,6 +47,7 @@ pub mod storage;
 pub mod stream;
 pub mod tables;
 pub mod texture;
+pub mod wait;
 
 /// The API's status type.
 pub type CUresult = i32;

@@ -2,6 +2,7 @@
 
 use crate::CUresult;
 use crate::caller;
+use crate::capture;
 use crate::generated::{kind, send};
 use crate::handles;
 use crate::program::Out;
@@ -15,6 +16,7 @@ const FREEABLE: &[Kind] = &[Kind::Device, Kind::Pool];
 fn alloc(dptr: Out<u64>, bytes: usize) -> Result<(), CUresult> {
     let caller = caller::enter_context()?;
     dptr.check()?;
+    capture::check_unsafe()?;
     if bytes == 0 {
         return Err(CUDA_ERROR_INVALID_VALUE);
     }
@@ -29,6 +31,7 @@ fn free(address: u64) -> Result<(), CUresult> {
     if address == 0 {
         return Ok(());
     }
+    capture::check_unsafe()?;
     if ranges::find(address).is_some_and(|range| range.kind == Kind::Managed) {
         return crate::host_memory::free_managed(&caller, address);
     }
@@ -74,6 +77,7 @@ crate::export! {
         let caller = caller::enter_context()?;
         dptr.check()?;
         pPitch.check()?;
+        capture::check_unsafe()?;
         if WidthInBytes == 0 || Height == 0 || ![4, 8, 16].contains(&ElementSizeBytes) {
             return Err(CUDA_ERROR_INVALID_VALUE);
         }

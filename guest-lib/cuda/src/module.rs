@@ -3,10 +3,11 @@
 use crate::CUresult;
 use crate::caller::{self, Caller};
 use crate::function::{Function, Kernel};
-use crate::generated::{Kind, kind, send};
+use crate::generated::{Kind, PointerFacts, kind, send};
 use crate::handles::{self, Facts, Handle};
 use crate::image;
 use crate::jit::{self, Options};
+use crate::managed;
 use crate::program::{In, Out, Text};
 use crate::ranges::{self, Range};
 use crate::status::{CUDA_ERROR_INVALID_HANDLE, CUDA_ERROR_INVALID_VALUE};
@@ -95,11 +96,12 @@ fn load(
     send: impl FnOnce(Handle, rt::Buffer<'_>, &mut Loaded) -> CUresult,
 ) -> Result<Handle, CUresult> {
     // SAFETY: the program's image, complete by its own headers (CUDA Driver API, cuModuleLoadData).
-    let image = unsafe { image::find(code, kind.number == kind::CUlibrary.number) }?;
+    let image = unsafe { image::whole(code, kind.number == kind::CUlibrary.number) }?;
     let handle = handles::new(kind)?;
     let mut loaded = Loaded::default();
-    // SAFETY: the image is the program's, found just now.
-    let status = unsafe { caller::input(caller, image.data, image.bytes, |buffer| send(handle, buffer, &mut loaded)) };
+    // SAFETY: the bytes live until the end of this function.
+    let status =
+        unsafe { caller::input(caller, image.as_ptr(), image.len(), |buffer| send(handle, buffer, &mut loaded)) };
     options.fill(&loaded.info, &loaded.error, loaded.wall_time);
     if status != 0 {
         handles::discard(handle);
@@ -198,14 +200,30 @@ pub fn functions(raw: u64, most: u32) -> Result<Vec<Handle>, CUresult> {
     (0..count.min(most)).map(one).collect()
 }
 
-/// Gives out a variable, and remembers its address.
-fn variable(dptr: Out<u64>, bytes: Out<usize>, found: (u64, usize)) -> Result<(), CUresult> {
+/// Gives out a variable of `owner`, and remembers its address. A managed one gets memory here; where it is not said to be one,
+/// the host is asked.
+fn variable(
+    caller: &Caller,
+    dptr: Out<u64>,
+    bytes: Out<usize>,
+    found: (u64, usize),
+    owner: Handle,
+    is_managed: bool,
+) -> Result<(), CUresult> {
     if dptr.0.is_null() && bytes.0.is_null() {
         return Err(CUDA_ERROR_INVALID_VALUE);
     }
     let (address, size) = found;
-    if ranges::find(address).is_none() && size != 0 {
-        ranges::insert(Range::new(address, size as u64, ranges::Kind::Variable, 0));
+    let known = ranges::find(address).filter(|range| range.start == address && range.bytes == size as u64);
+    if known.is_none() && size != 0 {
+        let mut facts = PointerFacts::default();
+        let status = if is_managed { 0 } else { send::gpuferryPointerFacts(caller, address, &mut facts) };
+        let is_managed = is_managed || (status == 0 && facts.status == 0 && facts.isManaged != 0);
+        let kind = if is_managed { ranges::Kind::ManagedVariable } else { ranges::Kind::Variable };
+        ranges::insert(Range::new(address, size as u64, kind, 0));
+    }
+    if managed::is_variable(address) {
+        managed::adopt(caller, address, size, owner)?;
     }
     dptr.set_if_wanted(address);
     bytes.set_if_wanted(size);
@@ -246,7 +264,7 @@ crate::export! {
         let (mut address, mut size) = (0, 0);
         let of = module(hmod)?.0;
         caller::answer(send::cuModuleGetGlobal_v2(&caller, &mut address, &mut size, of, name_of(name)?))?;
-        variable(dptr, bytes, (address, size))
+        variable(&caller, dptr, bytes, (address, size), of, false)
     }
 
     /// CUDA Driver API, cuModuleEnumerateFunctions.
@@ -331,6 +349,15 @@ crate::export! {
         let (mut address, mut size) = (0, 0);
         let of = self::library(library)?.0;
         caller::answer(send::cuLibraryGetGlobal(&caller, &mut address, &mut size, of, name_of(name)?))?;
-        variable(dptr, bytes, (address, size))
+        variable(&caller, dptr, bytes, (address, size), of, false)
+    }
+
+    /// CUDA Driver API, cuLibraryGetManaged: a managed variable, which is the same in every context.
+    extern "C" fn cuLibraryGetManaged(dptr: Out<u64>, bytes: Out<usize>, library: u64, name: Text) {
+        let caller = caller::enter()?;
+        let (mut address, mut size) = (0, 0);
+        let of = self::library(library)?.0;
+        caller::answer(send::cuLibraryGetManaged(&caller, &mut address, &mut size, of, name_of(name)?))?;
+        variable(&caller, dptr, bytes, (address, size), of, true)
     }
 }

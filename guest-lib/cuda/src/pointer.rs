@@ -84,6 +84,10 @@ pub fn find(caller: &Caller, address: u64) -> Option<Range> {
     Some(Range { id: facts.bufferId, ..Range::new(start, bytes, kind, 0) })
 }
 
+fn is_managed(range: &Range) -> bool {
+    matches!(range.kind, Kind::Managed | Kind::ManagedVariable)
+}
+
 /// The device of a range.
 fn device_of(range: &Range) -> i32 {
     handles::facts::<context::Context>(range.context).map_or(0, |context| context.device)
@@ -99,11 +103,11 @@ fn value(range: &Range, address: u64, attribute: i32) -> Result<Value, CUresult>
         attribute::MEMORY_TYPE if matches!(range.kind, Kind::PageLocked | Kind::Registered) => Word(HOST),
         attribute::MEMORY_TYPE => Word(DEVICE),
         attribute::DEVICE_POINTER => Long(address),
-        attribute::HOST_POINTER if range.kind.is_host() => Long(address),
+        attribute::HOST_POINTER if range.kind.is_host() || is_managed(range) => Long(address),
         attribute::HOST_POINTER => return Err(CUDA_ERROR_INVALID_VALUE),
-        attribute::SYNC_MEMOPS => Word((range.kind == Kind::Managed).into()),
+        attribute::SYNC_MEMOPS => Word(is_managed(range).into()),
         attribute::BUFFER_ID | attribute::MEMORY_BLOCK_ID => Long(range.id),
-        attribute::IS_MANAGED => Word((range.kind == Kind::Managed).into()),
+        attribute::IS_MANAGED => Word(is_managed(range).into()),
         attribute::DEVICE_ORDINAL => Word(device_of(range) as u32),
         attribute::IS_LEGACY_CUDA_IPC_CAPABLE | attribute::IS_HW_DECOMPRESS_CAPABLE => Word(is_device.into()),
         attribute::RANGE_START_ADDR => Long(range.start),

@@ -19,6 +19,8 @@ pub enum Kind {
     Device,
     /// A variable of a module.
     Variable,
+    /// A variable of a module that program and device share, each in memory of its own ([`crate::managed`]).
+    ManagedVariable,
     /// Allocated from a pool, in stream order.
     Pool,
     /// Managed memory.
@@ -126,7 +128,7 @@ pub fn check(caller: &Caller, address: u64, bytes: Option<u64>, aligned: u64) ->
 /// context's.
 pub fn end_context(context: Handle) {
     let mut map = MAP.write().unwrap_or_else(PoisonError::into_inner);
-    let ends = |kind| matches!(kind, Kind::Device | Kind::Variable | Kind::Pool);
+    let ends = |kind| matches!(kind, Kind::Device | Kind::Variable | Kind::ManagedVariable | Kind::Pool);
     map.retain(|_, range| range.context != context || !ends(range.kind));
 }
 

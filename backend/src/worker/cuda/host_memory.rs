@@ -10,6 +10,7 @@ use super::generated::{
     CUDA_ERROR_NOT_SUPPORTED, CUDA_ERROR_OUT_OF_MEMORY,
 };
 use super::ranges::{Range, Sort};
+use super::sticky::is_sticky;
 use super::{Cuda, lock};
 use crate::worker::MapError;
 use crate::worker::answer::{Failure, ok};
@@ -78,11 +79,16 @@ impl Cuda {
     pub(super) fn gpuferryMemHostUnregister(&self, _from: &FrameHeader, address: u64) -> Result<(), Failure> {
         let call = self.library.cuMemHostUnregister.ok_or_else(|| self.missing("cuMemHostUnregister"))?;
         let pointer = usize::try_from(address).map_err(|_| Failure::Status(CUDA_ERROR_INVALID_VALUE))?;
-        self.range_ended(address, Sort::PageLocked).ok_or(Failure::Status(CUDA_ERROR_HOST_MEMORY_NOT_REGISTERED))?;
-        // SAFETY: the range is registered, and mapped until the next line.
+        let missing = Failure::Status(CUDA_ERROR_HOST_MEMORY_NOT_REGISTERED);
+        let range = self.range_ended(address, Sort::PageLocked).ok_or(missing)?;
+        // SAFETY: the range is registered, and mapped until the driver has let it go.
         let status = unsafe { call(std::ptr::with_exposed_provenance_mut(pointer)) };
-        // Also where the driver has let it go with its context.
-        self.session.memory().unmap(address);
+        // The driver may have let it go before, with its context; and where that is lost, nothing reaches the memory any more.
+        if status == 0 || status == CUDA_ERROR_HOST_MEMORY_NOT_REGISTERED || is_sticky(status) {
+            self.session.memory().unmap(address);
+        } else {
+            self.range_made(address, range);
+        }
         ok(status)
     }
 }

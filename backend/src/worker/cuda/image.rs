@@ -7,6 +7,11 @@ use super::generated::CUDA_ERROR_INVALID_IMAGE;
 const FATBIN_WRAPPER: u32 = 0x4662_43b1;
 /// First word of a fat binary.
 const FATBIN: u32 = 0xba55_ed50;
+/// First word of several fat binaries that are to be linked, as they travel: their count u32, then offset u64 and bytes u64 of
+/// each, then the fat binaries.
+const PARTS: u32 = 0x5352_4150;
+/// Version of a wrapper that leads to several.
+const WRAPPER_OF_PARTS: u64 = 2;
 /// First bytes of an ELF file.
 const ELF: &[u8] = b"\x7fELF";
 /// Bytes of a 64-bit ELF file's header, of a section's and of a segment's.
@@ -24,10 +29,50 @@ pub fn check(image: &[u8]) -> Result<(), i32> {
     let inside = match word(image, 0) {
         Some(FATBIN_WRAPPER) | None => None, // a pointer; less than any image
         Some(FATBIN) => fatbin(image),
+        Some(PARTS) => parts(image).map(|_| ()),
         Some(_) if image.starts_with(ELF) => elf(image),
         Some(_) => Some(()),
     };
     inside.ok_or(CUDA_ERROR_INVALID_IMAGE)
+}
+
+/// The fat binaries of an image that has several, each checked. They end before the image does, or at its end.
+fn parts(image: &[u8]) -> Option<Vec<&[u8]>> {
+    let count = word(image, 4)?;
+    let mut found = Vec::new();
+    for number in 0..u64::from(count) {
+        let (at, bytes) = (long(image, 8 + 16 * number)?, long(image, 16 + 16 * number)?);
+        extent(image, at, bytes)?;
+        let part = image.get(at as usize..(at + bytes) as usize)?;
+        if word(part, 0) != Some(FATBIN) {
+            return None;
+        }
+        fatbin(part)?;
+        found.push(part);
+    }
+    (!found.is_empty()).then_some(found)
+}
+
+/// What the driver is given for an image that was checked: the image itself, or a wrapper that leads to its parts.
+pub enum Given {
+    /// The image.
+    Whole,
+    /// Magic and version, the first fat binary, the list of the others; and that list, which ends with null.
+    Wrapper([u64; 4], #[allow(dead_code, reason = "the wrapper leads to it")] Vec<u64>),
+}
+
+impl Given {
+    /// The form for an image, which must stay where it is as long as this is used.
+    pub fn of(image: &[u8]) -> Given {
+        let found = (word(image, 0) == Some(PARTS)).then(|| parts(image)).flatten();
+        let Some(([first, others @ ..], version)) = found.as_deref().zip(Some(WRAPPER_OF_PARTS)) else {
+            return Given::Whole;
+        };
+        let address = |part: &&[u8]| part.as_ptr().expose_provenance() as u64;
+        let list: Vec<u64> = others.iter().map(address).chain([0]).collect();
+        let head = u64::from(FATBIN_WRAPPER) | version << 32;
+        Given::Wrapper([head, address(first), list.as_ptr().expose_provenance() as u64, 0], list)
+    }
 }
 
 fn bytes<const N: usize>(image: &[u8], at: u64) -> Option<[u8; N]> {
@@ -124,6 +169,36 @@ mod tests {
         assert_eq!(check(&elf_of(0, u64::MAX, SHT_NOBITS)), Ok(()));
         assert_eq!(check(&fatbin_of(24, 8)), Ok(()));
         assert_eq!(check(b".version 8.0"), Ok(()));
+    }
+
+    fn parts_of(fatbins: &[Vec<u8>]) -> Vec<u8> {
+        let mut at = 8 + 16 * fatbins.len() as u64;
+        let mut image = [PARTS.to_le_bytes(), (fatbins.len() as u32).to_le_bytes()].concat();
+        for fatbin in fatbins {
+            image.extend([at.to_le_bytes(), (fatbin.len() as u64).to_le_bytes()].concat());
+            at += fatbin.len() as u64;
+        }
+        image.extend(fatbins.concat());
+        image
+    }
+
+    #[test]
+    fn parts_when_each_is_whole_then_a_wrapper_leads_to_them() {
+        let image = parts_of(&[fatbin_of(24, 8), fatbin_of(24, 8)]);
+        assert_eq!(check(&image), Ok(()));
+        let Given::Wrapper(words, list) = Given::of(&image) else { panic!("no wrapper") };
+        assert_eq!((words[0], words[1]), (0x2_4662_43b1, image[40..].as_ptr() as u64));
+        assert_eq!((list[0], list[1]), (image[80..].as_ptr() as u64, 0));
+        let broken = [
+            parts_of(&[]),
+            parts_of(&[fatbin_of(24, 9)]),
+            parts_of(&[elf_of(0, 128, 1)]),
+            parts_of(&[fatbin_of(24, 8)])[..60].to_vec(),
+            [PARTS.to_le_bytes(), u32::MAX.to_le_bytes()].concat(),
+        ];
+        for image in broken {
+            assert_eq!(check(&image), Err(CUDA_ERROR_INVALID_IMAGE), "{image:?}");
+        }
     }
 
     #[test]

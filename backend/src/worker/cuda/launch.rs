@@ -187,11 +187,8 @@ impl Cuda {
     ) -> Result<(), Failure> {
         let name = "cuOccupancyMaxActiveClusters";
         let call = self.library.cuOccupancyMaxActiveClusters.ok_or_else(|| self.missing(name))?;
-        let code = self.code(handle)?;
-        let mut attributes = self.attributes(attributes)?;
-        let config = config(stream, launch, &mut attributes);
-        // SAFETY: function and stream live; the configuration leads to as many attributes as it says.
-        ok(unsafe { call(clusters, code.object(), (&raw const config).cast()) })
+        // SAFETY: `configured` gives a live function and configuration; the pointer is to a live variable.
+        self.configured(handle, stream, launch, attributes, |f, config| unsafe { call(clusters, f, config) })
     }
 
     /// `gpuferryOccupancyClusterSize`.
@@ -206,11 +203,23 @@ impl Cuda {
     ) -> Result<(), Failure> {
         let name = "cuOccupancyMaxPotentialClusterSize";
         let call = self.library.cuOccupancyMaxPotentialClusterSize.ok_or_else(|| self.missing(name))?;
+        // SAFETY: as above.
+        self.configured(handle, stream, launch, attributes, |f, config| unsafe { call(size, f, config) })
+    }
+
+    /// Asks the library about a launch that is not made: `ask` gets the function and the `CUlaunchConfig`.
+    fn configured(
+        &self,
+        handle: Handle,
+        stream: *mut c_void,
+        launch: &Launch,
+        attributes: &[u8],
+        ask: impl FnOnce(*mut c_void, *const c_void) -> i32,
+    ) -> Result<(), Failure> {
         let code = self.code(handle)?;
         let mut attributes = self.attributes(attributes)?;
         let config = config(stream, launch, &mut attributes);
-        // SAFETY: as above.
-        ok(unsafe { call(size, code.object(), (&raw const config).cast()) })
+        ok(ask(code.object(), (&raw const config).cast()))
     }
 }
 

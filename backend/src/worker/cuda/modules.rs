@@ -1,6 +1,7 @@
 //! Loading modules and libraries, and what is asked of them by number.
 
 use std::ffi::{CStr, c_char, c_void};
+use std::sync::PoisonError;
 
 use wire::frame::FrameHeader;
 use wire::handle::Handle;
@@ -23,9 +24,25 @@ const NAME_BYTES: usize = 3800;
 /// caller keeps the image. It does not: the worker's copy ends with the call.
 const IGNORED_LIBRARY_OPTION: u32 = 1;
 
+/// A code image that was checked: a private copy, with zero bytes after it.
+pub(super) struct Image<'a> {
+    copy: Input<'a>,
+    given: image::Given,
+}
+
+impl Image<'_> {
+    /// What the driver is given.
+    pub(super) fn pointer(&self) -> *const c_void {
+        match &self.given {
+            image::Given::Whole => self.copy.pointer(),
+            image::Given::Wrapper(words, _) => words.as_ptr().cast(),
+        }
+    }
+}
+
 impl Cuda {
-    /// A private copy of a code image, checked, with zero bytes after it.
-    pub(super) fn image<'a>(&self, buffer: Buffer<'a>) -> Result<Input<'a>, Failure> {
+    /// Takes a code image.
+    pub(super) fn image<'a>(&self, buffer: Buffer<'a>) -> Result<Image<'a>, Failure> {
         let bytes = usize::try_from(buffer.bytes()).map_err(|_| Failure::Status(CUDA_ERROR_INVALID_VALUE))?;
         let copy = self.private(buffer)?;
         if matches!(copy, Input::Null) {
@@ -34,7 +51,9 @@ impl Cuda {
         // SAFETY: a private copy has all bytes of its buffer.
         let data = unsafe { std::slice::from_raw_parts(copy.pointer().cast::<u8>(), bytes) };
         image::check(data).map_err(Failure::Status)?;
-        Ok(copy)
+        // A wrapper leads into the copy's own memory, which does not move with it.
+        let given = image::Given::of(data);
+        Ok(Image { copy, given })
     }
 
     /// `gpuferryModuleLoad`.
@@ -121,6 +140,45 @@ impl Cuda {
         // SAFETY: the library lives, the pointers are to live variables, the name ends with a zero byte.
         ok(unsafe { call(dptr, bytes, library, name.as_ptr()) })?;
         self.variable(kind::CUlibrary, library, *dptr, *bytes);
+        Ok(())
+    }
+
+    /// `cuLibraryGetManaged`.
+    pub(super) fn cuLibraryGetManaged(
+        &self,
+        _from: &FrameHeader,
+        dptr: &mut u64,
+        bytes: &mut usize,
+        library: *mut c_void,
+        name: &CStr,
+    ) -> Result<(), Failure> {
+        let call = self.library.cuLibraryGetManaged.ok_or_else(|| self.missing("cuLibraryGetManaged"))?;
+        // SAFETY: the library lives, the pointers are to live variables, the name ends with a zero byte.
+        ok(unsafe { call(dptr, bytes, library, name.as_ptr()) })?;
+        let owner = self.objects.handle_of(kind::CUlibrary, library);
+        self.range_made(*dptr, Range { bytes: *bytes as u64, sort: Sort::Managed, owner });
+        Ok(())
+    }
+
+    /// `gpuferryManagedRead`.
+    pub(super) fn gpuferryManagedRead(
+        &self,
+        _from: &FrameHeader,
+        address: u64,
+        data: Buffer<'_>,
+        reply: &mut [u8],
+    ) -> Result<(), Failure> {
+        let bytes = data.bytes();
+        let ranges = self.ranges.read().unwrap_or_else(PoisonError::into_inner);
+        if !ranges.contains_of(address, bytes, Sort::Managed) {
+            return Err(Failure::Status(CUDA_ERROR_INVALID_VALUE));
+        }
+        let mut to = self.output(data, reply)?;
+        let from = std::ptr::with_exposed_provenance::<u8>(address as usize);
+        // SAFETY: managed memory is the host's to read at its address (CUDA Driver API, cuLibraryGetManaged); it stays as long as
+        // it is among the ranges, whose lock is held; the output has as many bytes.
+        unsafe { std::ptr::copy_nonoverlapping(from, to.pointer().cast::<u8>(), bytes as usize) };
+        to.finish();
         Ok(())
     }
 

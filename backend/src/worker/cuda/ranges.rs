@@ -16,6 +16,8 @@ pub enum Sort {
     PageLocked,
     /// A variable of a module or library.
     Variable,
+    /// A variable of a library that the host reaches too.
+    Managed,
 }
 
 /// Memory of the guest.
@@ -59,12 +61,19 @@ impl Ranges {
     /// Whether `bytes` bytes from `start` on lie in one range. No bytes lie anywhere.
     #[must_use]
     pub fn contains(&self, start: u64, bytes: u64) -> bool {
-        if bytes == 0 {
-            return true;
-        }
-        let Some((first, range)) = self.by_start.range(..=start).next_back() else { return false };
+        bytes == 0 || self.holding(start, bytes).is_some()
+    }
+
+    /// Whether they lie in one range of that sort.
+    #[must_use]
+    pub fn contains_of(&self, start: u64, bytes: u64, sort: Sort) -> bool {
+        self.holding(start, bytes).is_some_and(|range| range.sort == sort)
+    }
+
+    fn holding(&self, start: u64, bytes: u64) -> Option<&Range> {
+        let (first, range) = self.by_start.range(..=start).next_back()?;
         let before = start - first;
-        before < range.bytes && bytes <= range.bytes - before
+        (before < range.bytes && bytes <= range.bytes - before).then_some(range)
     }
 }
 
@@ -83,6 +92,7 @@ mod tests {
         ranges.insert(0x1100, range(0x100, Handle::NULL));
         assert!(ranges.contains(0x1000, 0x100) && ranges.contains(0x10ff, 1) && ranges.contains(0x1100, 1));
         assert!(ranges.contains(0x5000, 0));
+        assert!(ranges.contains_of(0x1000, 1, Sort::Allocated) && !ranges.contains_of(0x1000, 1, Sort::Managed));
         let outside =
             [(0xfff, 1), (0xfff, 2), (0x1000, 0x101), (0x10ff, 2), (0x1200, 1), (0x1000, u64::MAX), (u64::MAX, 2)];
         for (start, bytes) in outside {

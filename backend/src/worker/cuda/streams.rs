@@ -13,6 +13,9 @@ use crate::worker::answer::{Failure, ok};
 /// Bytes of an attribute's value (`CUstreamAttrValue`).
 const VALUE: usize = 64;
 
+/// `CU_STREAM_CAPTURE_MODE_RELAXED`.
+const RELAXED: u32 = 2;
+
 /// Attributes of streams whose values are numbers: access policy window, synchronization policy, priority, domain map, domain.
 fn is_number(attribute: u32) -> bool {
     matches!(attribute, 1 | 3 | 8 | 9 | 10 | 16)
@@ -61,17 +64,17 @@ impl Cuda {
         Ok(())
     }
 
-    /// `cuStreamBeginCapture`.
+    /// `cuStreamBeginCapture`, in the relaxed mode whatever the guest says: another thread of this process may end it.
     pub(super) fn cuStreamBeginCapture_v2(
         &self,
         _from: &FrameHeader,
         stream: *mut c_void,
-        mode: u32,
+        _mode: u32,
     ) -> Result<(), Failure> {
         let call = self.library.cuStreamBeginCapture_v2.ok_or_else(|| self.missing("cuStreamBeginCapture_v2"))?;
         self.has_captured.store(true, Ordering::Relaxed);
-        // SAFETY: the stream lives; the driver checks the mode.
-        ok(unsafe { call(stream, mode) })
+        // SAFETY: the stream lives.
+        ok(unsafe { call(stream, RELAXED) })
     }
 
     /// `gpuferryStreamCaptureInfo`.

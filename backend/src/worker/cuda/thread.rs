@@ -1,5 +1,6 @@
-//! State that the driver keeps for each thread: the current context and the capture mode. It travels with every message and is
-//! set before the call, where the thread that makes the call has another.
+//! State that the driver keeps for each thread: the current context. It travels with every message and is set before the call,
+//! where the thread that makes the call has another. The capture mode of the guest's thread travels too and is not set: the guest
+//! keeps its rules, and begins every recording in the mode that asks for no thread.
 
 use std::cell::Cell;
 use std::sync::atomic::Ordering;
@@ -15,9 +16,10 @@ use crate::worker::answer::{Failure, ok};
 thread_local! {
     /// The current context, and how many contexts had ended when it was set; `None` before.
     static CURRENT: Cell<Option<(usize, u64)>> = const { Cell::new(None) };
-    /// The capture mode; the driver's threads begin with 0.
-    static MODE: Cell<u32> = const { Cell::new(0) };
 }
+
+/// The last of the capture modes.
+const LAST_MODE: u8 = 2;
 
 /// The caller's current context; null for none.
 pub fn context_of(from: &FrameHeader) -> Handle {
@@ -48,22 +50,9 @@ impl Cuda {
             ok(unsafe { call(wanted) })?;
             CURRENT.set(Some(now));
         }
-        if u32::from(from.capture_mode) != MODE.get() {
-            self.set_mode(from.capture_mode)?;
-        }
-        Ok(())
-    }
-
-    fn set_mode(&self, mode: u8) -> Result<(), Failure> {
-        if mode > 2 {
+        if from.capture_mode > LAST_MODE {
             return Err(Malformed::new("a capture mode that is none").into());
         }
-        let name = "cuThreadExchangeStreamCaptureMode";
-        let call = self.library.cuThreadExchangeStreamCaptureMode.ok_or_else(|| self.missing(name))?;
-        let mut exchanged = u32::from(mode);
-        // SAFETY: the pointer is to a live variable.
-        ok(unsafe { call(&raw mut exchanged) })?;
-        MODE.set(u32::from(mode));
         Ok(())
     }
 

@@ -1,0 +1,82 @@
+//! Waiting for the device, and asking whether it is done. A call that says that it is also brings back what the device has written
+//! into managed variables.
+
+use crate::CUresult;
+use crate::caller::{self, Caller};
+use crate::capture;
+use crate::generated::{kind, send};
+use crate::handles::{self, Handle};
+use crate::managed;
+use crate::stream;
+
+fn waited(caller: &Caller, status: CUresult) -> Result<(), CUresult> {
+    caller::answer(status)?;
+    managed::after_wait(caller, false)
+}
+
+/// Waits for all work of the caller's context.
+///
+/// # Errors
+/// `CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED`, and the device's trouble.
+pub fn context(caller: &Caller) -> Result<(), CUresult> {
+    capture::check_unsafe()?;
+    caller::answer(send::cuCtxSynchronize(caller))?;
+    managed::after_wait(caller, true)
+}
+
+/// Waits for all work of a stream.
+///
+/// # Errors
+/// The device's trouble.
+pub fn stream(caller: &Caller, stream: Handle) -> Result<(), CUresult> {
+    waited(caller, send::cuStreamSynchronize(caller, stream))
+}
+
+fn synchronize(stream: Result<Handle, CUresult>) -> Result<(), CUresult> {
+    self::stream(&caller::enter_context()?, stream?)
+}
+
+fn query(stream: Result<Handle, CUresult>) -> Result<(), CUresult> {
+    let caller = caller::enter_context()?;
+    waited(&caller, send::cuStreamQuery(&caller, stream?))
+}
+
+crate::export! {
+    /// CUDA Driver API, cuCtxSynchronize.
+    extern "C" fn cuCtxSynchronize() {
+        context(&caller::enter_context()?)
+    }
+
+    /// CUDA Driver API, cuStreamSynchronize.
+    extern "C" fn cuStreamSynchronize(hStream: u64) {
+        synchronize(stream::resolve(hStream))
+    }
+
+    /// CUDA Driver API, cuStreamSynchronize with the per-thread default stream.
+    extern "C" fn cuStreamSynchronize_ptsz(hStream: u64) {
+        synchronize(stream::resolve_per_thread(hStream))
+    }
+
+    /// CUDA Driver API, cuStreamQuery.
+    extern "C" fn cuStreamQuery(hStream: u64) {
+        query(stream::resolve(hStream))
+    }
+
+    /// CUDA Driver API, cuStreamQuery with the per-thread default stream.
+    extern "C" fn cuStreamQuery_ptsz(hStream: u64) {
+        query(stream::resolve_per_thread(hStream))
+    }
+
+    /// CUDA Driver API, cuEventSynchronize.
+    extern "C" fn cuEventSynchronize(hEvent: u64) {
+        let caller = caller::enter_context()?;
+        waited(&caller, send::cuEventSynchronize(&caller, handles::of_kind(kind::CUevent, hEvent)?))
+    }
+
+    /// CUDA Driver API, cuEventQuery.
+    extern "C" fn cuEventQuery(hEvent: u64) {
+        let caller = caller::enter_context()?;
+        capture::check_unsafe()?;
+        waited(&caller, send::cuEventQuery(&caller, handles::of_kind(kind::CUevent, hEvent)?))
+    }
+}
