@@ -1,0 +1,98 @@
+//! Calls and launches.
+
+use programs::{call, must};
+use std::ffi::c_void;
+
+use crate::clock::Moment;
+use crate::lab::Lab;
+
+/// `CUDA_ERROR_NOT_READY`.
+const NOT_READY: i32 = 600;
+/// Steps of the kernel `busy`: some milliseconds on a GPU.
+const BUSY_ROUNDS: u32 = 2_000_000;
+
+impl Lab<'_> {
+    fn query(&self) -> Result<(), String> {
+        match call!(self.cuda, cuStreamQuery(self.stream)) {
+            0 | NOT_READY => Ok(()),
+            status => Err(self.cuda.name_of(status)),
+        }
+    }
+
+    /// Calls that leave the stream idle.
+    pub fn calls(&mut self) -> Result<(), String> {
+        let local = |lab: &Lab<'_>| {
+            let mut device = 0;
+            must!(lab.cuda, cuCtxGetDevice(&mut device))
+        };
+        self.batched("local_call_us", local, |_| Ok(()))?;
+        self.single("waited_call", |lab| {
+            let mut flags = 0;
+            must!(lab.cuda, cuStreamGetFlags(lab.stream, &mut flags))
+        })?;
+        self.single("memory_info", |lab| {
+            let (mut free, mut total) = (0, 0);
+            must!(lab.cuda, cuMemGetInfo_v2(&mut free, &mut total))
+        })?;
+        self.batched("stream_query_done_us", Self::query, |_| Ok(()))?;
+        self.single("synchronise_idle", Self::synchronise)?;
+        self.single("synchronise_context_idle", |lab| must!(lab.cuda, cuCtxSynchronize()))?;
+        self.events()
+    }
+
+    fn events(&mut self) -> Result<(), String> {
+        let mut event = 0;
+        must!(self.cuda, cuEventCreate(&mut event, 2))?;
+        self.batched("event_record_us", |lab| must!(lab.cuda, cuEventRecord(event, lab.stream)), Self::synchronise)?;
+        must!(self.cuda, cuEventSynchronize(event))?;
+        self.batched("event_query_done_us", |lab| must!(lab.cuda, cuEventQuery(event)), |_| Ok(()))?;
+        self.single("record_and_query_until_done", |lab| {
+            must!(lab.cuda, cuEventRecord(event, lab.stream))?;
+            loop {
+                match call!(lab.cuda, cuEventQuery(event)) {
+                    0 => return Ok(()),
+                    NOT_READY => {}
+                    status => return Err(lab.cuda.name_of(status)),
+                }
+            }
+        })?;
+        self.query_pending()?;
+        must!(self.cuda, cuEventDestroy_v2(event))
+    }
+
+    /// Queries of a stream that is busy all the time.
+    fn query_pending(&mut self) -> Result<(), String> {
+        let mut busy = 0;
+        must!(self.cuda, cuModuleGetFunction(&mut busy, self.module, c"busy".as_ptr()))?;
+        let (mut out, mut rounds, mut times) = (self.memory, BUSY_ROUNDS, Vec::new());
+        let end = Moment::now().after(self.each);
+        while Moment::now() < end || times.is_empty() {
+            let mut parameters = [(&raw mut out).cast::<c_void>(), (&raw mut rounds).cast::<c_void>()];
+            let none = std::ptr::null_mut();
+            must!(self.cuda, cuLaunchKernel(busy, 1, 1, 1, 1, 1, 1, 0, self.stream, parameters.as_mut_ptr(), none))?;
+            for _ in 0..200 {
+                let begin = Moment::now();
+                let status = call!(self.cuda, cuStreamQuery(self.stream));
+                if status != NOT_READY {
+                    break;
+                }
+                times.push(begin.micros());
+            }
+            self.synchronise()?;
+        }
+        if !times.is_empty() {
+            self.quantiles("stream_query_pending", times);
+        }
+        Ok(())
+    }
+
+    /// Launches of a kernel that does nothing.
+    pub fn launches(&mut self) -> Result<(), String> {
+        self.batched("launch_issue_us", Self::launch, Self::synchronise)?;
+        self.rate("launches_per_s", Self::launch)?;
+        self.single("launch_and_synchronise", |lab| {
+            lab.launch()?;
+            lab.synchronise()
+        })
+    }
+}
