@@ -858,10 +858,10 @@ trait Events {
     #[call(230, post)] #[by_hand(guest)]
     fn cuEventCreate(#[new] phEvent: CUevent, Flags: u32);
     /// Records an event.
-    #[call(231, post)] #[ptsz]
+    #[call(231, post)] #[by_hand(guest)]
     fn cuEventRecord(hEvent: CUevent, hStream: CUstream);
     /// Records an event.
-    #[call(232, post)] #[ptsz] #[since(11010)]
+    #[call(232, post)] #[since(11010)] #[by_hand(guest)]
     fn cuEventRecordWithFlags(hEvent: CUevent, hStream: CUstream, flags: u32);
     /// Whether an event has happened.
     #[call(233, wait)] #[by_hand(guest)]

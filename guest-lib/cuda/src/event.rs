@@ -5,6 +5,7 @@ use crate::caller::{self, Caller};
 use crate::generated::{Kind, kind, send};
 use crate::handles::{self, Handle};
 use crate::program::Out;
+use crate::progress;
 use crate::status::CUDA_ERROR_INVALID_VALUE;
 
 /// Flags of events: blocking wait, no timing, for other processes.
@@ -21,7 +22,7 @@ fn make(
     kind: Kind,
     flags_are_right: bool,
     send: impl FnOnce(&Caller, Handle) -> CUresult,
-) -> Result<(), CUresult> {
+) -> Result<Handle, CUresult> {
     let caller = caller::enter_context()?;
     out.check()?;
     if !flags_are_right {
@@ -32,20 +33,25 @@ fn make(
         handles::discard(handle);
         return Err(status);
     }
-    out.set(handle.0)
+    out.set(handle.0)?;
+    Ok(handle)
 }
 
 crate::export! {
     /// CUDA Driver API, cuEventCreate.
     extern "C" fn cuEventCreate(phEvent: Out<u64>, Flags: u32) {
         let right = Flags & !EVENT_FLAGS == 0 && (Flags & INTERPROCESS == 0 || Flags & NO_TIMING != 0);
-        make(phEvent, kind::CUevent, right, |caller, handle| send::cuEventCreate(caller, handle, Flags))
+        let event = make(phEvent, kind::CUevent, right, |caller, handle| send::cuEventCreate(caller, handle, Flags))?;
+        if Flags & INTERPROCESS == 0 {
+            progress::event_is_ours(event);
+        }
+        Ok(())
     }
 
     /// CUDA Driver API, cuStreamCreate.
     extern "C" fn cuStreamCreate(phStream: Out<u64>, Flags: u32) {
         let right = Flags & !NON_BLOCKING == 0;
-        make(phStream, kind::CUstream, right, |caller, handle| send::cuStreamCreate(caller, handle, Flags))
+        make(phStream, kind::CUstream, right, |caller, handle| send::cuStreamCreate(caller, handle, Flags)).map(|_| ())
     }
 
     /// CUDA Driver API, cuStreamCreateWithPriority: the priority is brought into its range by the host.
@@ -54,5 +60,6 @@ crate::export! {
         make(phStream, kind::CUstream, right, |caller, handle| {
             send::cuStreamCreateWithPriority(caller, handle, flags, priority)
         })
+        .map(|_| ())
     }
 }

@@ -235,6 +235,13 @@ pub fn word(handle: Handle) -> u64 {
     entry(handle).map_or(0, |entry| entry.word.load(Ordering::Relaxed))
 }
 
+/// The small facts of an object, where they change while others look.
+#[inline]
+#[must_use]
+pub fn word_of(handle: Handle) -> Option<&'static AtomicU64> {
+    entry(handle).map(|entry| &entry.word)
+}
+
 /// Sets the small facts of an object.
 pub fn set_word(handle: Handle, word: u64) {
     if let Some(entry) = entry(handle) {

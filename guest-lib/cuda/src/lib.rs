@@ -40,6 +40,7 @@ pub mod pool;
 pub mod primary;
 pub mod proc_address;
 pub mod program;
+pub mod progress;
 pub mod ranges;
 pub mod rows;
 pub mod status;

@@ -1,5 +1,5 @@
 //! Waiting for the device, and asking whether it is done. A call that says that it is also brings back what the device has written
-//! into managed variables.
+//! into managed variables. What is known to be done is not asked for again ([`progress`]).
 
 use crate::CUresult;
 use crate::caller::{self, Caller};
@@ -7,6 +7,7 @@ use crate::capture;
 use crate::generated::{kind, send};
 use crate::handles::{self, Handle};
 use crate::managed;
+use crate::progress;
 use crate::stream;
 
 fn waited(caller: &Caller, status: CUresult) -> Result<(), CUresult> {
@@ -29,7 +30,7 @@ pub fn context(caller: &Caller) -> Result<(), CUresult> {
 /// # Errors
 /// The device's trouble.
 pub fn stream(caller: &Caller, stream: Handle) -> Result<(), CUresult> {
-    waited(caller, send::cuStreamSynchronize(caller, stream))
+    progress::stream(caller, stream, || waited(caller, send::cuStreamSynchronize(caller, stream)))
 }
 
 fn synchronize(stream: Result<Handle, CUresult>) -> Result<(), CUresult> {
@@ -38,7 +39,8 @@ fn synchronize(stream: Result<Handle, CUresult>) -> Result<(), CUresult> {
 
 fn query(stream: Result<Handle, CUresult>) -> Result<(), CUresult> {
     let caller = caller::enter_context()?;
-    waited(&caller, send::cuStreamQuery(&caller, stream?))
+    let stream = stream?;
+    progress::stream(&caller, stream, || waited(&caller, send::cuStreamQuery(&caller, stream)))
 }
 
 crate::export! {
@@ -70,13 +72,15 @@ crate::export! {
     /// CUDA Driver API, cuEventSynchronize.
     extern "C" fn cuEventSynchronize(hEvent: u64) {
         let caller = caller::enter_context()?;
-        waited(&caller, send::cuEventSynchronize(&caller, handles::of_kind(kind::CUevent, hEvent)?))
+        let event = handles::of_kind(kind::CUevent, hEvent)?;
+        progress::event(&caller, event, || waited(&caller, send::cuEventSynchronize(&caller, event)))
     }
 
     /// CUDA Driver API, cuEventQuery.
     extern "C" fn cuEventQuery(hEvent: u64) {
         let caller = caller::enter_context()?;
         capture::check_unsafe()?;
-        waited(&caller, send::cuEventQuery(&caller, handles::of_kind(kind::CUevent, hEvent)?))
+        let event = handles::of_kind(kind::CUevent, hEvent)?;
+        progress::event(&caller, event, || waited(&caller, send::cuEventQuery(&caller, event)))
     }
 }

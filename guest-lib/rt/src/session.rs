@@ -145,6 +145,18 @@ impl Session {
         if deferred.load(Ordering::Relaxed) == 0 { 0 } else { deferred.swap(0, Ordering::AcqRel) as i32 }
     }
 
+    /// Whether a posted call has failed since the last time somebody asked for it.
+    #[inline]
+    pub fn has_deferred(&self) -> bool {
+        self.window.header().deferred.load(Ordering::Relaxed) != 0
+    }
+
+    /// Bytes of frames that were ever begun to be published: while this stays as it is, nothing leaves the process.
+    #[inline]
+    pub fn published(&self) -> u64 {
+        self.producers.position()
+    }
+
     /// Whether the session is dead.
     pub fn is_dead(&self) -> bool {
         self.dead.load(Ordering::Relaxed) != 0 || self.window.header().state.load(Ordering::Acquire) == STATE_DEAD

@@ -113,6 +113,13 @@ impl Producers {
         Producers { reserved: AtomicU64::new(0), committed: (0..granules).map(|_| AtomicU64::new(0)).collect() }
     }
 
+    /// Bytes ever reserved.
+    #[inline]
+    #[must_use]
+    pub fn position(&self) -> u64 {
+        self.reserved.load(Ordering::Relaxed)
+    }
+
     fn mark(&self, words: &Words<'_>, position: u64) -> &AtomicU64 {
         let index = (position & (words.capacity - 1)) as usize / GRANULE;
         &self.committed[index]
