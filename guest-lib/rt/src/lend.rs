@@ -512,10 +512,11 @@ impl Session {
                     return Err(LendError::BadRange);
                 }
                 let file = memory_file(c"gpuferry-registered", whole)?;
-                // SAFETY: the range was found mapped for reading; whole pages around the caller's memory.
-                file.write_all_at(unsafe { std::slice::from_raw_parts(start as *const u8, whole) }, 0)?;
                 memory.lease = link.pin(file.as_fd(), address as usize, bytes, PIN_READ | PIN_WRITE)?.lease;
-                if let Err(error) = remap(start, whole, libc::MAP_SHARED, Some(&file)) {
+                // The pages may hold other parts of the program's heap: between the copy and the exchange nothing allocates.
+                // SAFETY: the range was found mapped for reading; whole pages around the caller's memory.
+                let copied = file.write_all_at(unsafe { std::slice::from_raw_parts(start as *const u8, whole) }, 0);
+                if let Err(error) = copied.and_then(|()| remap(start, whole, &file)) {
                     link.unpin(memory.lease);
                     return Err(error.into());
                 }
@@ -529,12 +530,7 @@ impl Session {
     pub fn release(&self, memory: PageLocked) {
         self.link.unpin(memory.lease);
         if let Some((start, whole)) = memory.replaced {
-            // SAFETY: the pages are mapped shared since `register`; they are read into private memory and mapped again.
-            let contents = unsafe { std::slice::from_raw_parts(start as *const u8, whole) }.to_vec();
-            if remap(start, whole, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS, None).is_ok() {
-                // SAFETY: fresh private pages of that length, which were the program's before.
-                unsafe { std::ptr::copy_nonoverlapping(contents.as_ptr(), start as *mut u8, whole) };
-            }
+            make_private(start, whole);
         }
         memory.unmap();
     }
@@ -584,13 +580,33 @@ impl PageLocked {
     }
 }
 
-/// Puts a fresh mapping in the place of pages that are mapped.
-fn remap(start: usize, bytes: usize, flags: i32, file: Option<&File>) -> io::Result<()> {
-    let fd = file.map_or(-1, AsRawFd::as_raw_fd);
+/// Puts a file in the place of pages that are mapped.
+fn remap(start: usize, bytes: usize, file: &File) -> io::Result<()> {
     let access = libc::PROT_READ | libc::PROT_WRITE;
-    // SAFETY: the caller owns the pages and gives them the same contents again.
-    let at = unsafe { libc::mmap(start as *mut libc::c_void, bytes, access, flags | libc::MAP_FIXED, fd, 0) };
+    let flags = libc::MAP_SHARED | libc::MAP_FIXED;
+    // SAFETY: the caller owns the pages, and the file has the same contents.
+    let at = unsafe { libc::mmap(start as *mut libc::c_void, bytes, access, flags, file.as_raw_fd(), 0) };
     if at == libc::MAP_FAILED { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+/// Puts private memory with the same contents in the place of pages that [`remap`] has shared. They may hold other parts of the
+/// program's heap, so nothing here allocates, and they are exchanged in one step. Where memory is short they stay shared.
+fn make_private(start: usize, bytes: usize) {
+    let (access, flags) =
+        (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_POPULATE);
+    // SAFETY: a fresh mapping at an address of the kernel's choice.
+    let fresh = unsafe { libc::mmap(std::ptr::null_mut(), bytes, access, flags, -1, 0) };
+    if fresh == libc::MAP_FAILED {
+        return;
+    }
+    let pages = start as *mut libc::c_void;
+    // SAFETY: both ranges are mapped and have that length; the fresh one takes the place of the other, with what is in it.
+    unsafe {
+        std::ptr::copy_nonoverlapping(pages.cast_const(), fresh, bytes);
+        if libc::mremap(fresh, bytes, bytes, libc::MREMAP_MAYMOVE | libc::MREMAP_FIXED, pages) == libc::MAP_FAILED {
+            libc::munmap(fresh, bytes);
+        }
+    }
 }
 
 /// Maps memory somewhere in the range that the worker keeps free.
@@ -626,6 +642,20 @@ mod tests {
         assert_eq!(page_span(0x1010, 1), (0x1000, 0x1000));
         assert_eq!(page_span(0x1fff, 2), (0x1000, 0x2000));
         assert_eq!(page_span(0x2000, 4096), (0x2000, 4096));
+    }
+
+    #[test]
+    fn make_private_when_pages_were_shared_then_they_keep_their_contents_and_the_file_is_let_go() {
+        let memory = map_in_range(8192, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS, None).expect("mapped");
+        let file = memory_file(c"test", 8192).expect("made");
+        file.write_all_at(&[7; 8192], 0).expect("written");
+        remap(memory as usize, 8192, &file).expect("mapped");
+        assert!(!is_private_anonymous(memory as usize, 8192));
+        make_private(memory as usize, 8192);
+        assert!(is_private_anonymous(memory as usize, 8192));
+        file.write_all_at(&[9; 8192], 0).expect("written");
+        // SAFETY: mapped above, and nobody else's.
+        assert!(unsafe { std::slice::from_raw_parts(memory, 8192) }.iter().all(|byte| *byte == 7));
     }
 
     #[test]
