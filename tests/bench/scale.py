@@ -1,0 +1,133 @@
+"""Many guest processes at once, and what gpuferry itself takes of the host: `scripts/bench scale`.
+
+Launches of all processes together and the slowest process's p99; processor time of front and workers for each million calls
+(the driver's own work is done there too, so natively the program has it); memory of the front and of idle sessions.
+"""
+import concurrent.futures
+import os
+import subprocess
+import sys
+import tempfile
+import time
+
+import ways
+from ways import Front, Table, host, say
+
+CROWDS = (1, 4, 16)
+# A program with a session and no work.
+IDLE = "import ctypes, sys, time; c = ctypes.CDLL('libcuda.so.1'); assert c.cuInit(0) == 0; print('ready', flush=True); time.sleep(60)"
+IDLE_SESSIONS = 4
+
+
+def add_options(parser):
+    ways.add_options(parser, rounds=3)
+    parser.add_argument("--seconds", type=float, default=0.3, help="for each figure (default 0.3)")
+    parser.add_argument("--crowds", default=",".join(map(str, CROWDS)), help="processes at once")
+
+
+def ticks(process):
+    """Processor time of a process that lives, in seconds."""
+    fields = open(f"/proc/{process}/stat").read().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def resident(process):
+    """(whole, private) resident memory in MiB."""
+    lines = dict(line.split(":", 1) for line in open(f"/proc/{process}/status") if line.startswith("Rss") or line.startswith("VmRSS"))
+    mib = lambda name: int(lines[name].split()[0]) / 1024  # noqa: E731
+    return mib("VmRSS"), mib("RssAnon")
+
+
+def family(front):
+    """The front, then every process that it started."""
+    found, known = [front.process.pid], set()
+    for process in found:
+        known.add(process)
+        listed = subprocess.run(["ps", "--ppid", str(process), "-o", "pid="], capture_output=True, text=True, check=False).stdout
+        found += [int(word) for word in listed.split() if int(word) not in known]
+    return found
+
+
+def crowd(way, count, options, front, folder):
+    """Figures of `count` programs at once."""
+    command = [host.program("latency"), "--seconds", options.seconds, "--bulk", 1, "--figures", "launches,calls"]
+    with concurrent.futures.ThreadPoolExecutor(count) as pool:
+        results = [result for result in pool.map(lambda _: ways.on_host(way, command, front, folder), range(count)) if result]
+    if len(results) != count:
+        return {}
+    return {
+        f"{count} processes: launches a second, all": sum(result["launches_per_s"] for result in results),
+        f"{count} processes: launch + synchronise, p50 of the median process": sorted(r["launch_and_synchronise"]["p50_us"] for r in results)[count // 2],
+        f"{count} processes: launch + synchronise, p99 of the slowest": max(r["launch_and_synchronise"]["p99_us"] for r in results),
+        f"{count} processes: waited call, p99 of the slowest": max(r["waited_call"]["p99_us"] for r in results),
+    }
+
+
+def idle(front, folder):
+    """Memory and processor time where nothing happens."""
+    environment = host.environment(folder, host.GUEST_LIBRARY, f"unix:{front.local}")
+    programs = [subprocess.Popen([sys.executable, "-c", IDLE], env=environment, stdout=subprocess.PIPE, text=True) for _ in range(IDLE_SESSIONS)]
+    try:
+        if any(program.stdout.readline() != "ready\n" for program in programs):
+            say("an idle program did not start")
+            return {}
+        time.sleep(1)
+        everybody = family(front)
+        begun = {process: ticks(process) for process in everybody}
+        time.sleep(2)
+        spent = sum(ticks(process) - begun[process] for process in everybody)
+        whole, private = resident(front.process.pid)
+        workers = [resident(process) for process in everybody[1:]]
+        return {
+            "front: resident MiB": whole,
+            "front: private MiB": private,
+            f"worker, {IDLE_SESSIONS} sessions idle: resident MiB": sum(w for w, _ in workers) / len(workers),
+            f"worker, {IDLE_SESSIONS} sessions idle: private MiB": sum(p for _, p in workers) / len(workers),
+            "all idle: processor time, %": spent / 2 * 100,
+        }
+    finally:
+        for program in programs:
+            program.kill()
+            program.wait()
+
+
+def cost(front, folder, options):
+    """Processor seconds of gpuferry's processes for a million launches."""
+    command = [host.program("latency"), "--seconds", options.seconds * 3, "--bulk", 1, "--figures", "launches"]
+    # Workers end with their sessions: their time is then the front's children's.
+    before = sum(ticks(process) for process in family(front)) + children(front)
+    result = ways.on_host("local", command, front, folder)
+    time.sleep(0.3)
+    spent = sum(ticks(process) for process in family(front)) + children(front) - before
+    if not result:
+        return {}
+    launches = result["launches_per_s"] * options.seconds * 3 * 2 + result["launch_and_synchronise"]["calls"] * 2
+    return {"processor seconds a million calls, about": spent / launches * 1e6}
+
+
+def children(front):
+    """Processor time of descendants of the front that have ended."""
+    total = 0
+    for process in family(front):
+        fields = open(f"/proc/{process}/stat").read().rpartition(")")[2].split()
+        total += (int(fields[13]) + int(fields[14])) / os.sysconf("SC_CLK_TCK")
+    return total
+
+
+def run(options):
+    chosen = [way for way in ways.chosen(options) if way != "uml"]
+    ways.prepare(chosen)
+    table = Table(chosen)
+    with tempfile.TemporaryDirectory(prefix="gpuferry-bench.") as folder, Front(folder, options.device) as front:
+        for number in range(options.rounds + 1):
+            for count in map(int, options.crowds.split(",")):
+                for way in chosen:
+                    say(f"round {number} of {options.rounds}: {count} processes, {way}")
+                    figures = crowd(way, count, options, front, folder)
+                    if number:
+                        table.add(way, figures)
+            if number and "local" in chosen:
+                table.add("local", idle(front, folder) | cost(front, folder, options))
+    if not options.json:
+        print(table.show())
+    return {"rounds": options.rounds, "figures": table.summary()}

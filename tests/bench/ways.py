@@ -1,0 +1,149 @@
+"""The ways in which one program is measured: natively, over the local carrier, in a User-Mode Linux guest.
+
+Rounds go through all ways in one order, A B C A B C, so that what else the machine does falls on all of them; a figure is
+the median over the rounds, with the least and the largest. The first round warms up and is not counted.
+"""
+import json
+import os
+import pathlib
+import statistics
+import subprocess
+import sys
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+if (ROOT / "bundle").exists():
+    os.environ.setdefault("GPUFERRY_BIN", str(ROOT / "bin"))
+    os.environ.setdefault("GPUFERRY_CACHE", str(ROOT / "cache"))
+sys.path.insert(0, str(ROOT / "scripts" / "setup"))
+import host  # noqa: E402
+from kernels import CACHE, gpuferry_module  # noqa: E402
+
+WAYS = ("native", "local", "uml")
+LIMIT = 300
+
+
+def add_options(parser, ways="native,local", rounds=5):
+    parser.add_argument("--device", default="cuda:0" if host.has_gpu() else "cpu", help="cpu or cuda:N")
+    parser.add_argument("--ways", default=ways, help=f"of {', '.join(WAYS)} (default {ways})")
+    parser.add_argument("--rounds", type=int, default=rounds, help=f"that count, after one that does not (default {rounds})")
+
+
+def say(*words):
+    print("bench:", *words, file=sys.stderr, flush=True)
+
+
+def chosen(options):
+    ways = [way for way in options.ways.split(",") if way]
+    for way in ways:
+        if way not in WAYS:
+            raise SystemExit(f"bench: no way named {way}; there are {', '.join(WAYS)}")
+    return ways
+
+
+def prepare(ways):
+    """Build and fetch what the ways need. Cargo and curl may talk: to standard error, as standard output is for results."""
+    kept = os.dup(1)
+    os.dup2(2, 1)
+    try:
+        host.build()
+        if "uml" in ways:
+            host.fetch_shown("busybox", "uml")
+    finally:
+        os.dup2(kept, 1)
+        os.close(kept)
+
+
+def on_host(way, command, front, folder, limit=LIMIT):
+    """A program's JSON, or None with the reason told."""
+    device = front.device
+    environment = host.direct(device, folder) if way == "native" else host.environment(folder, host.GUEST_LIBRARY, f"unix:{front.local}")
+    try:
+        done = subprocess.run(list(map(str, command)), env=environment, capture_output=True, text=True, timeout=limit, check=False)
+    except subprocess.TimeoutExpired:
+        say(f"{way}: {command[0]}: not done after {limit} s")
+        return None
+    return parsed(way, done.returncode, done.stdout, done.stderr)
+
+
+def in_guest(command, front, folder):
+    """The same in a User-Mode Linux guest that has this machine's files."""
+    out = pathlib.Path(folder) / "uml"
+    out.mkdir(exist_ok=True)
+    words = " ".join(map(str, command))
+    script = f"export LD_LIBRARY_PATH={host.libraries(folder, host.GUEST_LIBRARY)}; {words} >$OUT/out 2>$OUT/err; echo $? >$OUT/status"
+    bundled = CACHE / "kmod" / "uml.ko"
+    module = bundled if (ROOT / "bundle").exists() else gpuferry_module("uml")
+    more = ["--memory", "2G", "--timeout", LIMIT, "--root", "host", "--module", module]
+    vm = host.guest("uml", "uml", front, script, out, more)
+    console, _ = vm.communicate()
+    try:
+        status, text, error = (int((out / "status").read_text()), (out / "out").read_text(), (out / "err").read_text())
+    except (OSError, ValueError):
+        status, text, error = 125, "", f"the guest left no result; its console ends: {console.strip()[-300:]}"
+    return parsed("uml", status, text, error)
+
+
+def parsed(way, status, text, error):
+    if status:
+        say(f"{way}: failed ({status}): {error.strip()[-500:]}")
+        return None
+    return json.loads(text[text.index("{") :])
+
+
+def run(way, command, front, folder):
+    return in_guest(command, front, folder) if way == "uml" else on_host(way, command, front, folder)
+
+
+class Front(host.Front):
+    """gpuferryd for a measurement; logs little."""
+
+    def __init__(self, folder, device):
+        self.device = device
+        super().__init__(folder, device, "info")
+
+
+def flat(figures):
+    """A figure of two numbers as two figures."""
+    for name, value in figures.items():
+        if isinstance(value, dict):
+            yield f"{name} p50", value["p50_us"]
+            yield f"{name} p99", value["p99_us"]
+        elif isinstance(value, (int, float)):
+            yield name, value
+
+
+class Table:
+    """Figures by name and way, over rounds."""
+
+    def __init__(self, ways):
+        self.ways, self.values = ways, {}
+
+    def add(self, way, figures):
+        for name, value in flat(figures or {}):
+            self.values.setdefault(name, {}).setdefault(way, []).append(value)
+
+    def summary(self):
+        return {
+            name: {way: {"median": statistics.median(v), "least": min(v), "most": max(v), "rounds": len(v)} for way, v in of.items()}
+            for name, of in self.values.items()
+        }
+
+    def show(self):
+        """Rows: figure, then for each way the median, the spread, and the share of the first way's."""
+        first = self.ways[0]
+        rows = [["figure", *(word for way in self.ways for word in ((way, "spread") if way == first else (way, "spread", f"/ {first}")))]]
+        for name, of in self.summary().items():
+            row = [name]
+            for way in self.ways:
+                got = of.get(way)
+                if got is None:
+                    row += ["-", ""] if way == first else ["-", "", ""]
+                    continue
+                spread = (got["most"] - got["least"]) / got["median"] * 100 if got["median"] else 0
+                row += [f"{got['median']:.4g}", f"{spread:.0f} %"]
+                if way != first:
+                    base = of.get(first, {}).get("median")
+                    row.append(f"{got['median'] / base:.2f}" if base else "")
+            rows.append(row)
+        widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+        return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() for row in rows)
