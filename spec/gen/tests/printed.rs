@@ -376,9 +376,15 @@ fn library() -> host::printed::Library {
         log(format!("destroy {}", thing.addr()));
         0
     }
-    extern "C" fn join(count: u32, things: *const *mut c_void, queue: *mut *mut c_void, code: *mut i32) -> *mut c_void {
+    extern "C" fn join(
+        count: u32,
+        things: *const *mut c_void,
+        bytes: usize,
+        queue: *mut *mut c_void,
+        code: *mut i32,
+    ) -> *mut c_void {
         let things = (0..count as usize).map(|i| unsafe { things.add(i).read() }.addr()).collect::<Vec<_>>();
-        log(format!("join {things:?}{}", if queue.is_null() { "" } else { " with a queue" }));
+        log(format!("join {things:?} {bytes}{}", if queue.is_null() { "" } else { " with a queue" }));
         unsafe { *code = if count == 0 { 7 } else { 0 } };
         11 as *mut c_void
     }
@@ -467,13 +473,13 @@ fn lists_and_objects_that_are_returned_when_sent_either_way_then_arrive() {
     logged();
     let c = caller::enter().expect("session");
     let handle = |index| wire::handle::Handle::new(1, 1, index);
-    let join = |waits, things: &[_], queue| guest::send::thingJoin(&c, waits, handle(5), things, queue);
+    let join = |waits, things: &[_], queue| guest::send::thingJoin(&c, waits, handle(5), things, 9, queue);
     assert_eq!(join(true, &[handle(2), handle(3)], wire::handle::Handle::NULL), 0);
-    assert_eq!(logged(), ["join [2, 3]", "made Thing 5 in 0: 0 11"]);
+    assert_eq!(logged(), ["join [2, 3] 9", "made Thing 5 in 0: 0 11"]);
     assert_eq!(join(true, &[], wire::handle::Handle::NULL), 7, "the library's answer");
     assert_eq!(join(false, &[], wire::handle::Handle::new(2, 1, 6)), 0, "posted");
-    let made = ["join []", "made Thing 5 in 0: 7 11"];
-    let queue = ["join [] with a queue", "made Thing 5 in 0: 7 11", "made Queue 6 in 0: 7 0"];
+    let made = ["join [] 9", "made Thing 5 in 0: 7 11"];
+    let queue = ["join [] 9 with a queue", "made Thing 5 in 0: 7 11", "made Queue 6 in 0: 7 0"];
     assert_eq!(logged(), [&made[..], &queue[..]].concat());
     assert_eq!(join(true, &[wire::handle::Handle(64)], wire::handle::Handle::NULL), status::BAD_HANDLE);
 }

@@ -196,15 +196,15 @@ fn sender(spec: &Spec, call: &Call, text: &mut Text) {
 
 /// The rest of the sender of a call that is waited for or not.
 fn either(spec: &Spec, call: &Call, bound: &str, text: &mut Text) {
-    text.line(format!("let bytes = {bound};"));
+    text.line(format!("let bound = {bound};"));
     request(call, "let fill = ", ";", text);
     text.line("let sent = if waits {");
     text.line("c.session.wait(");
-    text.line(format!("{}, c.origin, bytes, fill,", call.number));
+    text.line(format!("{}, c.origin, bound, fill,", call.number));
     reply(spec, call, text);
     text.line(")");
     text.line("} else {");
-    text.line(format!("c.session.post({}, c.origin, bytes, fill).map(|()| 0)", call.number));
+    text.line(format!("c.session.post({}, c.origin, bound, fill).map(|()| 0)", call.number));
     text.line("};");
     text.line(format!("sent.unwrap_or(crate::status::{})", spec.gone));
     text.line("}");

@@ -120,8 +120,9 @@ fn call_attribute(call: &mut Call, word: &str, attribute: &syn::Attribute, spec:
 }
 
 /// Names that the printed text has for itself, where arguments are in scope.
-const RESERVED: [&str; 14] = [
-    "c", "w", "r", "call", "errcode", "status", "session", "from", "reply", "sent", "answer", "ok", "text", "elements",
+const RESERVED: [&str; 17] = [
+    "c", "w", "r", "call", "errcode", "status", "session", "from", "reply", "sent", "bound", "fill", "waits", "answer",
+    "ok", "text", "elements",
 ];
 
 /// An argument as it stands in the file.

@@ -224,29 +224,30 @@ pub mod send {
 
     /// Makes a thing out of others, which the library returns, and a queue that not everyone wants.
     #[inline]
-    pub fn thingJoin(c: &Caller, waits: bool, joined: Handle, things: &[Handle], queue: Handle) -> Code {
+    pub fn thingJoin(c: &Caller, waits: bool, joined: Handle, things: &[Handle], bytes: usize, queue: Handle) -> Code {
         if things.len() * 8 > 49152 {
             return crate::status::BAD_VALUE;
         }
-        let bytes = 27 + things.len() * 8;
+        let bound = 42 + things.len() * 8;
         let fill = |w: &mut Writer<'_>| -> Result<(), Full> {
             w.u64(joined.0)?;
             w.u32((things.len() * 8) as u32)?;
             let to = w.space(1, things.len() * 8)?;
             to.chunks_exact_mut(8).zip(things).for_each(|(to, handle)| to.copy_from_slice(&handle.0.to_le_bytes()));
+            w.u64(bytes as u64)?;
             w.u64(queue.0)?;
             Ok(())
         };
         let sent = if waits {
             c.session.wait(
-                6, c.origin, bytes, fill,
+                6, c.origin, bound, fill,
                 |status: Code, r: &mut Reader<'_>| -> Result<Code, Malformed> {
                     r.clone().end()?;
                     Ok(status)
                 },
             )
         } else {
-            c.session.post(6, c.origin, bytes, fill).map(|()| 0)
+            c.session.post(6, c.origin, bound, fill).map(|()| 0)
         };
         sent.unwrap_or(crate::status::ERROR_GONE)
     }

@@ -85,7 +85,7 @@ pub struct Library {
     /// `thingFind` or `thingFindOld`.
     pub thingFind: Option<unsafe extern "C" fn(*mut *mut c_void, *mut c_void, *const c_char) -> Code>,
     /// `thingJoin`.
-    pub thingJoin: Option<unsafe extern "C" fn(u32, *const *mut c_void, *mut *mut c_void, *mut Code) -> *mut c_void>,
+    pub thingJoin: Option<unsafe extern "C" fn(u32, *const *mut c_void, usize, *mut *mut c_void, *mut Code) -> *mut c_void>,
     /// `thingRead`.
     pub thingRead: Option<unsafe extern "C" fn(*mut c_void, *mut c_void, usize) -> Code>,
     /// `thingSize`.
@@ -122,7 +122,7 @@ impl Library {
             // SAFETY: the caller says that this is the function, and the spec has its prototype.
             thingFind: find(c"thingFind").or_else(|| find(c"thingFindOld")).map(|f| unsafe { core::mem::transmute::<NonNull<c_void>, unsafe extern "C" fn(*mut *mut c_void, *mut c_void, *const c_char) -> Code>(f) }),
             // SAFETY: the caller says that this is the function, and the spec has its prototype.
-            thingJoin: find(c"thingJoin").map(|f| unsafe { core::mem::transmute::<NonNull<c_void>, unsafe extern "C" fn(u32, *const *mut c_void, *mut *mut c_void, *mut Code) -> *mut c_void>(f) }),
+            thingJoin: find(c"thingJoin").map(|f| unsafe { core::mem::transmute::<NonNull<c_void>, unsafe extern "C" fn(u32, *const *mut c_void, usize, *mut *mut c_void, *mut Code) -> *mut c_void>(f) }),
             // SAFETY: the caller says that this is the function, and the spec has its prototype.
             thingRead: find(c"thingRead").map(|f| unsafe { core::mem::transmute::<NonNull<c_void>, unsafe extern "C" fn(*mut c_void, *mut c_void, usize) -> Code>(f) }),
             // SAFETY: the caller says that this is the function, and the spec has its prototype.
@@ -265,6 +265,7 @@ fn thingJoin(session: &Session, from: &FrameHeader, r: &mut Reader<'_>, reply: &
     let joined = Handle(r.u64()?);
     let things = handle_list(r.run()?)?;
     let count = list_length::<u32>(&things)?;
+    let bytes = r.u64()? as usize;
     let queue = Handle(r.u64()?);
     r.clone().end()?;
     session.objects.vacant(kind::Thing, joined)?;
@@ -279,7 +280,7 @@ fn thingJoin(session: &Session, from: &FrameHeader, r: &mut Reader<'_>, reply: &
         let call = session.library.thingJoin.ok_or_else(|| session.missing("thingJoin"))?;
         let mut errcode = 0;
         // SAFETY: the prototype is the spec's; handles are live objects, pointers are to places of the right size here.
-        joined_made = unsafe { call(count, if things.is_empty() { core::ptr::null() } else { things.as_ptr() }, if queue.is_null() { core::ptr::null_mut() } else { &raw mut queue_made }, &raw mut errcode) };
+        joined_made = unsafe { call(count, if things.is_empty() { core::ptr::null() } else { things.as_ptr() }, bytes, if queue.is_null() { core::ptr::null_mut() } else { &raw mut queue_made }, &raw mut errcode) };
         ok(errcode)?;
         Ok(())
     })?;

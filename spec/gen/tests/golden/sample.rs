@@ -44,6 +44,7 @@ trait Things {
         #[new] #[returned] joined: Thing,
         count: u32,
         #[len(count)] things: &[Thing],
+        bytes: usize,
         #[new] #[optional] queue: Queue,
     );
     /// What size a thing has.

@@ -1,0 +1,270 @@
+//! Kernels: what they are, and what is known of them.
+
+use crate::answer::{self, Answer, Facts, Question};
+use crate::arena::{self, Arena, Live, Object, Ref, Vacant};
+use crate::argument::{self, Argument, Setting};
+use crate::caller::{self, Caller};
+use crate::cl_int;
+use crate::context::Context;
+use crate::device::Device;
+use crate::generated::{
+    INFO_KERNEL, INFO_KERNEL_ARG, INFO_KERNEL_SUB_GROUP, INFO_KERNEL_WORK_GROUP, INFO_PROGRAM, Kind, kind, send,
+};
+use crate::program::Program;
+use crate::status::{CL_INVALID_DEVICE, CL_INVALID_OPERATION, CL_INVALID_VALUE};
+use crate::user::{self, In, Out, Raw, Text};
+use core::ffi::c_void;
+use std::collections::HashSet;
+use std::ffi::CString;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use wire::handle::Handle;
+
+const CL_KERNEL_NUM_ARGS: u32 = 0x1191;
+const CL_KERNEL_REFERENCE_COUNT: u32 = 0x1192;
+const CL_KERNEL_CONTEXT: u32 = 0x1193;
+const CL_KERNEL_PROGRAM: u32 = 0x1194;
+const CL_PROGRAM_KERNEL_NAMES: u32 = 0x1168;
+const CL_KERNEL_EXEC_INFO_SVM_PTRS: u32 = 0x11b6;
+
+/// A kernel.
+pub struct Kernel {
+    /// Its context.
+    pub context: Ref<Context>,
+    program: Ref<Program>,
+    arguments: Mutex<Vec<Argument>>,
+    facts: Facts,
+    /// Devices on which the host has launched it.
+    launched_on: Mutex<HashSet<Handle>>,
+}
+
+static KERNELS: Arena<Kernel> = Arena::new();
+
+impl Object for Kernel {
+    const KIND: Kind = kind::cl_kernel;
+
+    fn arena() -> &'static Arena<Kernel> {
+        &KERNELS
+    }
+
+    fn release(this: &Live<Kernel>, caller: &Caller) {
+        let _ = send::clReleaseKernel(caller, this.handle);
+    }
+}
+
+impl Kernel {
+    /// Its arguments, for this thread alone.
+    pub fn arguments(&self) -> MutexGuard<'_, Vec<Argument>> {
+        self.arguments.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether the host has launched it on a device before.
+    pub fn has_run_on(&self, device: Handle) -> bool {
+        self.launched_on.lock().unwrap_or_else(PoisonError::into_inner).contains(&device)
+    }
+
+    /// The host has launched it on a device.
+    pub fn ran_on(&self, device: Handle) {
+        self.launched_on.lock().unwrap_or_else(PoisonError::into_inner).insert(device);
+    }
+}
+
+impl Live<Kernel> {
+    /// Something that the host knows of it.
+    ///
+    /// # Errors
+    /// The host's answer.
+    pub fn fact(
+        &self,
+        caller: &Caller,
+        what: u32,
+        second: Handle,
+        param: u32,
+        input: &[u8],
+    ) -> Result<Arc<[u8]>, cl_int> {
+        self.facts.get(caller, Question { what, object: self.handle, second, param, input })
+    }
+
+    fn info(&self, param: u32, to: &Answer) -> Result<(), cl_int> {
+        match param {
+            CL_KERNEL_REFERENCE_COUNT => to.number(arena::references(self)),
+            CL_KERNEL_CONTEXT => to.object(self.context.raw()),
+            CL_KERNEL_PROGRAM => to.object(self.program.raw()),
+            CL_KERNEL_NUM_ARGS => to.number(self.arguments().len() as u32),
+            _ => to.bytes(&self.fact(&caller::enter()?, INFO_KERNEL, Handle::NULL, param, &[])?),
+        }
+    }
+}
+
+/// A kernel that the host has made.
+fn made(
+    caller: &Caller,
+    vacant: Vacant<Kernel>,
+    program: Ref<Program>,
+    like: Option<Vec<Argument>>,
+) -> Result<Raw, cl_int> {
+    let arguments = match like {
+        Some(arguments) => arguments,
+        None => {
+            let mut shapes = Vec::new();
+            let asked = send::gpuferryKernelShapes(caller, vacant.handle, &mut shapes);
+            if let Err(status) = caller::answer(asked) {
+                let _ = send::clReleaseKernel(caller, vacant.handle);
+                return Err(status);
+            }
+            let shape = |four: &[u8]| answer::number(four) as u32;
+            shapes.chunks_exact(4).map(|four| Argument::new(shape(four))).collect()
+        }
+    };
+    let context = program.context.clone();
+    let (facts, launched_on) = (Facts::default(), Mutex::default());
+    Ok(vacant.fill(Kernel { context, program, arguments: Mutex::new(arguments), facts, launched_on }).raw())
+}
+
+fn create(caller: &Caller, program: &Ref<Program>, name: &core::ffi::CStr) -> Result<Raw, cl_int> {
+    let vacant = arena::vacant::<Kernel>()?;
+    caller::answer(send::clCreateKernel(caller, vacant.handle, program.handle, name))?;
+    made(caller, vacant, program.clone(), None)
+}
+
+/// The device of a question about a kernel: null is the only one.
+fn device_of(kernel: &Kernel, raw: Raw) -> Result<Ref<Device>, cl_int> {
+    let devices = kernel.program.devices();
+    if raw.is_null() {
+        return if devices.len() == 1 { Ok(devices[0].clone()) } else { Err(CL_INVALID_DEVICE) };
+    }
+    let device = arena::get::<Device>(raw)?;
+    if devices.iter().any(|own| Arc::ptr_eq(own, &device)) { Ok(device) } else { Err(CL_INVALID_DEVICE) }
+}
+
+crate::makers! {
+    /// OpenCL 3.0 § 5.9.1, clCreateKernel.
+    extern "C" fn clCreateKernel(program: Raw, kernel_name: Text) {
+        let program = arena::get::<Program>(program)?;
+        create(&caller::enter()?, &program, kernel_name.get().ok_or(CL_INVALID_VALUE)?)
+    }
+
+    /// OpenCL 3.0 § 5.9.1, clCloneKernel.
+    extern "C" fn clCloneKernel(source_kernel: Raw) {
+        let source = arena::get::<Kernel>(source_kernel)?;
+        let caller = caller::enter()?;
+        let vacant = arena::vacant::<Kernel>()?;
+        let arguments = source.arguments();
+        caller::answer(send::gpuferryCloneKernel(&caller, vacant.handle, source.handle))?;
+        made(&caller, vacant, source.program.clone(), Some(arguments.clone()))
+    }
+}
+
+crate::calls! {
+    /// OpenCL 3.0 § 5.9.1, clCreateKernelsInProgram.
+    extern "C" fn clCreateKernelsInProgram(
+        program: Raw, num_kernels: u32, kernels: Out<Raw>, num_kernels_ret: Out<u32>,
+    ) {
+        let program = arena::get::<Program>(program)?;
+        let caller = caller::enter()?;
+        // Says too that there is no executable, with the API's code.
+        let names = Question::new(INFO_PROGRAM, program.handle, CL_PROGRAM_KERNEL_NAMES).ask(&caller)?;
+        let names = answer::text(&names);
+        let names: Vec<&str> = names.split(';').filter(|name| !name.is_empty()).collect();
+        if kernels.is_wanted() {
+            if (num_kernels as usize) < names.len() {
+                return Err(CL_INVALID_VALUE);
+            }
+            for (at, name) in names.iter().enumerate() {
+                let name = CString::new(*name).map_err(|_| CL_INVALID_VALUE)?;
+                kernels.at(at).set(create(&caller, &program, &name)?);
+            }
+        }
+        num_kernels_ret.set(names.len() as u32);
+        Ok(())
+    }
+
+    /// OpenCL 3.0 § 5.9.1, clRetainKernel.
+    extern "C" fn clRetainKernel(kernel: Raw) {
+        arena::retain::<Kernel>(kernel)
+    }
+
+    /// OpenCL 3.0 § 5.9.1, clReleaseKernel.
+    extern "C" fn clReleaseKernel(kernel: Raw) {
+        arena::release::<Kernel>(kernel)
+    }
+
+    /// OpenCL 3.0 § 5.9.2, clSetKernelArg.
+    extern "C" fn clSetKernelArg(kernel: Raw, arg_index: u32, arg_size: usize, arg_value: *const c_void) {
+        let kernel = arena::get::<Kernel>(kernel)?;
+        argument::set(&kernel, Setting { index: arg_index, size: arg_size, value: arg_value })
+    }
+
+    /// OpenCL 3.0 § 5.9.2, clSetKernelExecInfo.
+    extern "C" fn clSetKernelExecInfo(
+        kernel: Raw, param_name: u32, param_value_size: usize, param_value: *const c_void,
+    ) {
+        let kernel = arena::get::<Kernel>(kernel)?;
+        // SAFETY: as long as it says by the promise of the function's caller.
+        let value = unsafe { user::bytes(param_value, param_value_size) };
+        if value.is_empty() || value.len() > 4096 {
+            return Err(CL_INVALID_VALUE);
+        }
+        if param_name == CL_KERNEL_EXEC_INFO_SVM_PTRS {
+            return Err(CL_INVALID_OPERATION);
+        }
+        caller::answer(send::gpuferryKernelExecInfo(&caller::enter()?, kernel.handle, param_name, value))
+    }
+
+    /// OpenCL 3.0 § 5.9.4, clGetKernelInfo.
+    extern "C" fn clGetKernelInfo(
+        kernel: Raw, param_name: u32, param_value_size: usize, param_value: Raw, param_value_size_ret: Out<usize>,
+    ) {
+        let kernel = arena::get::<Kernel>(kernel)?;
+        kernel.info(param_name, &Answer::new(param_value_size, param_value, param_value_size_ret))
+    }
+
+    /// OpenCL 3.0 § 5.9.4, clGetKernelArgInfo.
+    extern "C" fn clGetKernelArgInfo(
+        kernel: Raw, arg_index: u32, param_name: u32, param_value_size: usize, param_value: Raw,
+        param_value_size_ret: Out<usize>,
+    ) {
+        let kernel = arena::get::<Kernel>(kernel)?;
+        let index = arg_index.to_ne_bytes();
+        let known = kernel.fact(&caller::enter()?, INFO_KERNEL_ARG, Handle::NULL, param_name, &index)?;
+        Answer::new(param_value_size, param_value, param_value_size_ret).bytes(&known)
+    }
+
+    /// OpenCL 3.0 § 5.9.4, clGetKernelWorkGroupInfo.
+    extern "C" fn clGetKernelWorkGroupInfo(
+        kernel: Raw, device: Raw, param_name: u32, param_value_size: usize, param_value: Raw,
+        param_value_size_ret: Out<usize>,
+    ) {
+        let kernel = arena::get::<Kernel>(kernel)?;
+        let device = device_of(&kernel, device)?;
+        // Local memory depends on the arguments: not kept.
+        let question =
+            Question { second: device.handle, ..Question::new(INFO_KERNEL_WORK_GROUP, kernel.handle, param_name) };
+        let found = question.ask(&caller::enter()?)?;
+        Answer::new(param_value_size, param_value, param_value_size_ret).bytes(&found)
+    }
+
+    /// OpenCL 3.0 § 5.9.4, clGetKernelSubGroupInfo.
+    extern "C" fn clGetKernelSubGroupInfo(
+        kernel: Raw, device: Raw, param_name: u32, input_value_size: usize, input_value: *const c_void,
+        param_value_size: usize, param_value: Raw, param_value_size_ret: Out<usize>,
+    ) {
+        let kernel = arena::get::<Kernel>(kernel)?;
+        let device = device_of(&kernel, device)?;
+        // SAFETY: as long as it says by the promise of the function's caller; no question has more than three sizes.
+        let input = unsafe { user::bytes(input_value, input_value_size.min(24)) };
+        let (object, second) = (kernel.handle, device.handle);
+        let question = Question { what: INFO_KERNEL_SUB_GROUP, object, second, param: param_name, input };
+        let found = question.ask(&caller::enter()?)?;
+        Answer::new(param_value_size, param_value, param_value_size_ret).bytes(&found)
+    }
+
+    /// OpenCL 3.1 § 5.9.4, clGetKernelSuggestedLocalWorkSize, and cl_khr_suggested_local_work_size.
+    extern "C" fn clGetKernelSuggestedLocalWorkSize(
+        command_queue: Raw, kernel: Raw, work_dim: u32, global_work_offset: In<[usize; 3]>,
+        global_work_size: In<[usize; 3]>, suggested_local_work_size: Out<usize>,
+    ) {
+        crate::launch::suggest(
+            command_queue, kernel, work_dim, [global_work_offset, global_work_size], suggested_local_work_size,
+        )
+    }
+}

@@ -1,0 +1,55 @@
+//! What is to be done here when a command has ended on the host: data is moved to where the program wants it, shared memory is
+//! free again. It is done before the program can learn of the end: by whoever asks or waits for anything.
+
+use crate::arena::Ref;
+use crate::caller::Caller;
+use crate::event::{self, Event};
+use crate::pool::Chunk;
+use crate::transfer::Layout;
+use core::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+struct Pending {
+    event: Ref<Event>,
+    chunk: Chunk,
+    /// Where the chunk's bytes go.
+    to: Option<Layout>,
+}
+
+static PENDING: Mutex<Vec<Pending>> = Mutex::new(Vec::new());
+static COUNT: AtomicUsize = AtomicUsize::new(0);
+
+fn pending() -> MutexGuard<'static, Vec<Pending>> {
+    PENDING.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Keeps `chunk` until `event` has ended; its bytes go to `to` then.
+pub fn add(event: Ref<Event>, chunk: Chunk, to: Option<Layout>) {
+    let mut all = pending();
+    all.push(Pending { event, chunk, to });
+    COUNT.store(all.len(), Ordering::Release);
+}
+
+/// Does what is due. Whoever comes second waits until the first has moved everything.
+pub fn settle(caller: &Caller) {
+    if COUNT.load(Ordering::Acquire) == 0 {
+        return;
+    }
+    let mut all = pending();
+    let unknown: Vec<Ref<Event>> =
+        all.iter().filter(|one| !one.event.has_ended()).map(|one| one.event.clone()).collect();
+    // Where the host does not answer it is gone, and nothing will end any more.
+    let _ = event::ask(caller, &unknown);
+    let (due, rest): (Vec<Pending>, Vec<Pending>) = all.drain(..).partition(|one| one.event.has_ended());
+    for one in &due {
+        if let Some(to) = &one.to {
+            // SAFETY: the chunk is as large as the layout; the program's memory is good until it is told of the end.
+            unsafe { to.scatter(one.chunk.address) };
+        }
+    }
+    *all = rest;
+    COUNT.store(all.len(), Ordering::Release);
+    drop(all);
+    // Outside the lock: an object may end with this.
+    drop(due);
+}

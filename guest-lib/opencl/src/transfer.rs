@@ -1,0 +1,546 @@
+//! Reads and writes: data between the program's memory and a memory object.
+//!
+//! Little travels in the frame or in the reply, more passes through shared memory ([`crate::pool`]). On the wire the program's side
+//! has no gaps: [`Layout`] fills and empties them here. A write has left the program's memory when the call returns; a read that
+//! does not block lands there when the program learns that it has ended ([`crate::pending`]).
+
+use crate::arena::Ref;
+use crate::caller::REPLY_BYTES;
+use crate::cl_int;
+use crate::enqueue::{Command, Sending};
+use crate::event::{self, Event};
+use crate::generated::{AREA_BUFFER, AREA_IMAGE, AREA_RECT, Area, send};
+use crate::image::Image;
+use crate::memory::{self, Mem, Sort};
+use crate::pending;
+use crate::pool::{self, Chunk};
+use crate::status::CL_INVALID_VALUE;
+use crate::user::{In, Out, Raw};
+use core::ffi::c_void;
+use rt::Buffer;
+use std::collections::VecDeque;
+
+const COMMAND_READ_BUFFER: u32 = 0x11f3;
+const COMMAND_WRITE_BUFFER: u32 = 0x11f4;
+const COMMAND_READ_IMAGE: u32 = 0x11f6;
+const COMMAND_WRITE_IMAGE: u32 = 0x11f7;
+const COMMAND_READ_BUFFER_RECT: u32 = 0x1201;
+const COMMAND_WRITE_BUFFER_RECT: u32 = 0x1202;
+
+/// Bytes of a part of a large transfer, and how many of a read are under way at a time.
+const PART: usize = 1 << 20;
+const DEPTH: usize = 4;
+
+/// Where a box of bytes lies in the program's memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Layout {
+    /// First byte.
+    pub address: usize,
+    /// Bytes of a row, rows of a slice, slices.
+    pub size: [usize; 3],
+    /// From row to row, and from slice to slice.
+    pub pitch: [usize; 2],
+}
+
+impl Layout {
+    /// A run of bytes.
+    #[must_use]
+    pub fn run(address: usize, bytes: usize) -> Layout {
+        Layout { address, size: [bytes, 1, 1], pitch: [bytes, bytes] }
+    }
+
+    /// Bytes without the gaps.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.size.iter().product()
+    }
+
+    /// Whether there are no gaps.
+    #[must_use]
+    pub fn is_run(&self) -> bool {
+        let [row, rows, slices] = self.size;
+        (rows == 1 || self.pitch[0] == row) && (slices == 1 || self.pitch[1] == row * rows)
+    }
+
+    /// Calls `each` with the address of each row and its offset among all bytes.
+    fn rows(&self, mut each: impl FnMut(usize, usize)) {
+        let [row, rows, slices] = self.size;
+        for slice in 0..slices {
+            for line in 0..rows {
+                let address = self.address + slice * self.pitch[1] + line * self.pitch[0];
+                each(address, (slice * rows + line) * row);
+            }
+        }
+    }
+
+    /// Moves the program's bytes to `to`.
+    ///
+    /// # Safety
+    /// `to` has room for all of them; the layout is what the caller of the API's function gave.
+    pub unsafe fn gather(&self, to: *mut u8) {
+        if self.is_run() {
+            // SAFETY: by this function's contract.
+            unsafe { core::ptr::copy_nonoverlapping(self.address as *const u8, to, self.bytes()) };
+            return;
+        }
+        // SAFETY: as above, row by row.
+        self.rows(|address, at| unsafe {
+            core::ptr::copy_nonoverlapping(address as *const u8, to.add(at), self.size[0]);
+        });
+    }
+
+    /// Moves bytes from `from` to the program's memory.
+    ///
+    /// # Safety
+    /// `from` has all of them; the layout is what the caller of the API's function gave.
+    pub unsafe fn scatter(&self, from: *const u8) {
+        if self.is_run() {
+            // SAFETY: by this function's contract.
+            unsafe { core::ptr::copy_nonoverlapping(from, self.address as *mut u8, self.bytes()) };
+            return;
+        }
+        // SAFETY: as above, row by row.
+        self.rows(|address, at| unsafe {
+            core::ptr::copy_nonoverlapping(from.add(at), address as *mut u8, self.size[0]);
+        });
+    }
+}
+
+/// A transfer, checked.
+pub struct Transfer<'a> {
+    /// The command.
+    pub command: &'a Command,
+    /// The memory object.
+    pub memory: &'a Ref<Mem>,
+    /// Which part of it.
+    pub area: Area,
+    /// The program's side.
+    pub host: Layout,
+}
+
+impl Transfer<'_> {
+    /// Whether the host accepts it for sure: it could refuse where a part of a buffer begins, on a device of several.
+    fn is_certain(&self) -> bool {
+        !matches!(self.memory.sort, Sort::SubBuffer(..)) && self.host.bytes() != 0
+    }
+
+    /// The part of a run from `at` on.
+    fn part(&self, at: usize) -> (Area, Layout) {
+        let bytes = PART.min(self.host.bytes() - at);
+        let mut area = self.area;
+        area.origin[0] += at;
+        area.region[0] = bytes;
+        (area, Layout::run(self.host.address + at, bytes))
+    }
+
+    /// Whether it can be cut into parts.
+    fn is_long_run(&self) -> bool {
+        self.area.sort == AREA_BUFFER && self.host.bytes() > 2 * PART && self.command.queue.is_in_order()
+    }
+
+    /// Reads.
+    ///
+    /// # Errors
+    /// The host's answer.
+    pub fn read(&self, blocking: bool) -> Result<(), cl_int> {
+        if !blocking {
+            let chunk = pool::take(&self.command.caller, self.host.bytes())?;
+            let event = self.read_to(&chunk, &self.area, self.host.bytes(), true)?;
+            pending::add(event, chunk, Some(self.host));
+            return Ok(());
+        }
+        let done = if self.host.bytes() <= REPLY_BYTES {
+            self.read_in_reply()
+        } else if self.is_long_run() {
+            self.read_in_parts()
+        } else {
+            self.read_through(&self.area, &self.host)
+        };
+        pending::settle(&self.command.caller);
+        done
+    }
+
+    fn read_in_reply(&self) -> Result<(), cl_int> {
+        let mut room = [0u8; REPLY_BYTES];
+        let room = &mut room[..self.host.bytes()];
+        self.command.send(false, |Sending { caller, queue, waits_for, event, .. }| {
+            let buffer = Buffer::Reply { bytes: room.len() as u64 };
+            send::gpuferryRead(caller, queue, self.memory.handle, &self.area, buffer, room, waits_for, event)
+        })?;
+        // SAFETY: the reply has filled the room, which is as large as the area.
+        unsafe { self.host.scatter(room.as_ptr()) };
+        Ok(())
+    }
+
+    fn read_through(&self, area: &Area, host: &Layout) -> Result<(), cl_int> {
+        let chunk = pool::take(&self.command.caller, host.bytes())?;
+        let event = self.read_to(&chunk, area, host.bytes(), true)?;
+        if let Err(status) = event::wait(&self.command.caller, std::slice::from_ref(&event)) {
+            // It may not have ended: what it waits for has failed, or the host is gone.
+            pending::add(event, chunk, None);
+            return Err(status);
+        }
+        // SAFETY: the chunk is as large as the area.
+        unsafe { host.scatter(chunk.address) };
+        Ok(())
+    }
+
+    fn read_in_parts(&self) -> Result<(), cl_int> {
+        let mut under_way: VecDeque<(Ref<Event>, Chunk, Layout)> = VecDeque::new();
+        let (mut at, mut done) = (0, Ok(()));
+        while at < self.host.bytes() || !under_way.is_empty() {
+            if at < self.host.bytes() && under_way.len() < DEPTH && done.is_ok() {
+                let (area, host) = self.part(at);
+                at += host.bytes();
+                let is_last = at == self.host.bytes();
+                let chunk = pool::take(&self.command.caller, host.bytes())?;
+                match self.read_to(&chunk, &area, host.bytes(), is_last) {
+                    Ok(event) => under_way.push_back((event, chunk, host)),
+                    Err(status) => done = Err(status),
+                }
+                continue;
+            }
+            let Some((event, chunk, host)) = under_way.pop_front() else { break };
+            match done.and_then(|()| event::wait(&self.command.caller, std::slice::from_ref(&event))) {
+                // SAFETY: the chunk is as large as the part.
+                Ok(()) => unsafe { host.scatter(chunk.address) },
+                Err(status) => {
+                    pending::add(event, chunk, None);
+                    done = Err(status);
+                }
+            }
+        }
+        done
+    }
+
+    /// Enqueues a read to shared memory. The program has its event where it is the last part.
+    fn read_to(&self, chunk: &Chunk, area: &Area, bytes: usize, is_last: bool) -> Result<Ref<Event>, cl_int> {
+        let address = chunk.address as u64;
+        self.command.send_followed(self.is_certain(), is_last, |to| {
+            let Sending { caller, waits, queue, waits_for, event } = to;
+            send::gpuferryReadTo(caller, waits, queue, self.memory.handle, area, address, bytes, waits_for, event)
+        })
+    }
+
+    /// Writes.
+    ///
+    /// # Errors
+    /// The host's answer.
+    pub fn write(&self, blocking: bool) -> Result<(), cl_int> {
+        // The data has left the program's memory: a blocking write waits for no more, but that it is told where what it waits
+        // for fails.
+        let waits = blocking && self.command.has_waits();
+        if self.host.bytes() <= rt::INLINE_BYTES {
+            return self.write_in_frame(waits);
+        }
+        let mut at = 0;
+        while at < self.host.bytes() {
+            let (area, host) = if self.is_long_run() { self.part(at) } else { (self.area, self.host) };
+            at += host.bytes();
+            let chunk = pool::take(&self.command.caller, host.bytes())?;
+            // SAFETY: the chunk is as large as the part.
+            unsafe { host.gather(chunk.address) };
+            let event = self.write_from(&chunk, &area, host.bytes(), at == self.host.bytes())?;
+            let followed = event.clone();
+            pending::add(event, chunk, None);
+            if waits && at == self.host.bytes() {
+                event::wait(&self.command.caller, &[followed])?;
+            }
+        }
+        Ok(())
+    }
+
+    fn write_in_frame(&self, waits_for_end: bool) -> Result<(), cl_int> {
+        let mut gathered = Vec::new();
+        let data = if self.host.is_run() {
+            // SAFETY: the program's memory by the promise of the API function's caller.
+            unsafe { crate::user::bytes(self.host.address as *const c_void, self.host.bytes()) }
+        } else {
+            gathered.resize(self.host.bytes(), 0u8);
+            // SAFETY: just made as large as the area.
+            unsafe { self.host.gather(gathered.as_mut_ptr()) };
+            &gathered[..]
+        };
+        let send = |to: Sending<'_>| {
+            let Sending { caller, waits, queue, waits_for, event } = to;
+            send::gpuferryWrite(caller, waits, queue, self.memory.handle, &self.area, data, waits_for, event)
+        };
+        if waits_for_end {
+            let event = self.command.send_followed(self.is_certain(), true, send)?;
+            return event::wait(&self.command.caller, &[event]);
+        }
+        self.command.send(self.is_certain(), send)
+    }
+
+    /// Enqueues a write from shared memory.
+    pub fn write_from(&self, chunk: &Chunk, area: &Area, bytes: usize, is_last: bool) -> Result<Ref<Event>, cl_int> {
+        let address = chunk.address as u64;
+        self.command.send_followed(self.is_certain(), is_last, |to| {
+            let Sending { caller, waits, queue, waits_for, event } = to;
+            send::gpuferryWriteFrom(caller, waits, queue, self.memory.handle, area, address, bytes, waits_for, event)
+        })
+    }
+
+    /// Enqueues a read of the whole area to shared memory that the program may come to see.
+    ///
+    /// # Errors
+    /// The host's answer.
+    pub fn read_shadow(&self, chunk: &Chunk) -> Result<Ref<Event>, cl_int> {
+        self.read_to(chunk, &self.area, self.host.bytes(), true)
+    }
+}
+
+/// A run of bytes of a buffer.
+///
+/// # Errors
+/// `CL_INVALID_VALUE` where it leaves the buffer.
+pub fn buffer_area(memory: &Mem, offset: usize, size: usize) -> Result<Area, cl_int> {
+    if offset.checked_add(size).is_none_or(|end| end > memory.size) {
+        return Err(CL_INVALID_VALUE);
+    }
+    Ok(Area { sort: AREA_BUFFER, origin: [offset, 0, 0], region: [size, 1, 1], ..Area::default() })
+}
+
+/// The pitches of a box, where 0 stands for no gaps, checked against the box.
+fn rect_pitches(region: [usize; 3], row_pitch: usize, slice_pitch: usize) -> Result<[usize; 2], cl_int> {
+    let row = if row_pitch == 0 { region[0] } else { row_pitch };
+    let tight = row.checked_mul(region[1]).ok_or(CL_INVALID_VALUE)?;
+    let slice = if slice_pitch == 0 { tight } else { slice_pitch };
+    if region.contains(&0) || row < region[0] || slice < tight || !slice.is_multiple_of(row) {
+        return Err(CL_INVALID_VALUE);
+    }
+    Ok([row, slice])
+}
+
+/// The offset of a box's first byte, and of the byte after its last.
+fn rect_span(origin: [usize; 3], region: [usize; 3], pitch: [usize; 2]) -> Option<(usize, usize)> {
+    let [row, slice] = pitch;
+    let at = |x: usize, y: usize, z: usize| z.checked_mul(slice)?.checked_add(y.checked_mul(row)?)?.checked_add(x);
+    let first = at(origin[0], origin[1], origin[2])?;
+    let last = at(region[0], region[1] - 1, region[2] - 1)?;
+    Some((first, first.checked_add(last)?))
+}
+
+/// A box of a buffer.
+///
+/// # Errors
+/// `CL_INVALID_VALUE`.
+pub fn rect_area(memory: &Mem, origin: [usize; 3], region: [usize; 3], pitch: [usize; 2]) -> Result<Area, cl_int> {
+    let pitch = rect_pitches(region, pitch[0], pitch[1])?;
+    let (_, end) = rect_span(origin, region, pitch).ok_or(CL_INVALID_VALUE)?;
+    if end > memory.size {
+        return Err(CL_INVALID_VALUE);
+    }
+    let [row_pitch, slice_pitch] = pitch;
+    Ok(Area { sort: AREA_RECT, origin, region, row_pitch, slice_pitch, padding: 0 })
+}
+
+fn rect_layout(ptr: usize, origin: [usize; 3], region: [usize; 3], pitch: [usize; 2]) -> Result<Layout, cl_int> {
+    let pitch = rect_pitches(region, pitch[0], pitch[1])?;
+    let (first, _) = rect_span(origin, region, pitch).ok_or(CL_INVALID_VALUE)?;
+    Ok(Layout { address: ptr.wrapping_add(first), size: region, pitch })
+}
+
+/// A box of an image.
+///
+/// # Errors
+/// `CL_INVALID_VALUE` where it is empty or leaves the image.
+pub fn image_area(image: &Image, origin: [usize; 3], region: [usize; 3]) -> Result<Area, cl_int> {
+    let leaves = |at: usize| origin[at].checked_add(region[at]).is_none_or(|end| end > image.extent()[at]);
+    if region.contains(&0) || (0..3).any(leaves) {
+        return Err(CL_INVALID_VALUE);
+    }
+    Ok(Area { sort: AREA_IMAGE, origin, region, ..Area::default() })
+}
+
+/// How the program's memory holds a box of an image; pitches of 0 stand for no gaps.
+///
+/// # Errors
+/// `CL_INVALID_VALUE` for pitches that are too small.
+pub fn image_layout(image: &Image, address: usize, region: [usize; 3], pitch: [usize; 2]) -> Result<Layout, cl_int> {
+    let tight = region[0].checked_mul(image.element).ok_or(CL_INVALID_VALUE)?;
+    let row = if pitch[0] == 0 { tight } else { pitch[0] };
+    // The lines of a 1-D array are layers, a slice pitch apart.
+    let lines = if image.is_line_array() { 1 } else { region[1] };
+    let slice =
+        if pitch[1] == 0 || !image.has_slices() { row.checked_mul(lines).ok_or(CL_INVALID_VALUE)? } else { pitch[1] };
+    if row < tight || slice < row * lines {
+        return Err(CL_INVALID_VALUE);
+    }
+    let pitch = if image.is_line_array() { [slice, slice] } else { [row, slice] };
+    Ok(Layout { address, size: [tight, region[1], region[2]], pitch })
+}
+
+/// What a read or write of a buffer's run says.
+struct Run {
+    queue: Raw,
+    buffer: Raw,
+    offset: usize,
+    size: usize,
+    ptr: usize,
+}
+
+fn run(of: &Run, waits: (u32, In<Raw>, Out<Raw>), blocking: bool, writes: bool) -> Result<(), cl_int> {
+    let kind = if writes { COMMAND_WRITE_BUFFER } else { COMMAND_READ_BUFFER };
+    let command = Command::new(of.queue, waits.0, waits.1, waits.2, kind)?;
+    let memory = memory::buffer(of.buffer)?;
+    command.is_of(&memory.context)?;
+    if of.ptr == 0 {
+        return Err(CL_INVALID_VALUE);
+    }
+    let area = buffer_area(&memory, of.offset, of.size)?;
+    memory.check_access(!writes, writes)?;
+    let host = Layout::run(of.ptr, of.size);
+    let transfer = Transfer { command: &command, memory: &memory, area, host };
+    if writes { transfer.write(blocking) } else { transfer.read(blocking || of.size == 0) }
+}
+
+/// What a read or write of a box says.
+struct Box {
+    queue: Raw,
+    memory: Raw,
+    origin: In<[usize; 3]>,
+    region: In<[usize; 3]>,
+    ptr: usize,
+}
+
+fn rect(
+    of: &Box,
+    host_origin: In<[usize; 3]>,
+    pitches: [[usize; 2]; 2],
+    waits: (u32, In<Raw>, Out<Raw>),
+    blocking: bool,
+    writes: bool,
+) -> Result<(), cl_int> {
+    let kind = if writes { COMMAND_WRITE_BUFFER_RECT } else { COMMAND_READ_BUFFER_RECT };
+    let command = Command::new(of.queue, waits.0, waits.1, waits.2, kind)?;
+    let memory = memory::buffer(of.memory)?;
+    command.is_of(&memory.context)?;
+    if of.ptr == 0 {
+        return Err(CL_INVALID_VALUE);
+    }
+    let region = of.region.get()?;
+    let area = rect_area(&memory, of.origin.get()?, region, pitches[0])?;
+    let host = rect_layout(of.ptr, host_origin.get()?, region, pitches[1])?;
+    memory.check_access(!writes, writes)?;
+    let transfer = Transfer { command: &command, memory: &memory, area, host };
+    if writes { transfer.write(blocking) } else { transfer.read(blocking) }
+}
+
+fn image(
+    of: &Box,
+    pitch: [usize; 2],
+    waits: (u32, In<Raw>, Out<Raw>),
+    blocking: bool,
+    writes: bool,
+) -> Result<(), cl_int> {
+    let kind = if writes { COMMAND_WRITE_IMAGE } else { COMMAND_READ_IMAGE };
+    let command = Command::new(of.queue, waits.0, waits.1, waits.2, kind)?;
+    let memory = memory::image(of.memory)?;
+    command.is_of(&memory.context)?;
+    if of.ptr == 0 {
+        return Err(CL_INVALID_VALUE);
+    }
+    let (image, region) = (memory.image()?, of.region.get()?);
+    let area = image_area(image, of.origin.get()?, region)?;
+    let host = image_layout(image, of.ptr, region, pitch)?;
+    memory.check_access(!writes, writes)?;
+    let transfer = Transfer { command: &command, memory: &memory, area, host };
+    if writes { transfer.write(blocking) } else { transfer.read(blocking) }
+}
+
+crate::calls! {
+    /// OpenCL 3.0 § 5.2.2, clEnqueueReadBuffer.
+    extern "C" fn clEnqueueReadBuffer(
+        command_queue: Raw, buffer: Raw, blocking_read: u32, offset: usize, size: usize, ptr: *mut c_void,
+        num_events_in_wait_list: u32, event_wait_list: In<Raw>, event: Out<Raw>,
+    ) {
+        let of = Run { queue: command_queue, buffer, offset, size, ptr: ptr as usize };
+        run(&of, (num_events_in_wait_list, event_wait_list, event), blocking_read != 0, false)
+    }
+
+    /// OpenCL 3.0 § 5.2.2, clEnqueueWriteBuffer.
+    extern "C" fn clEnqueueWriteBuffer(
+        command_queue: Raw, buffer: Raw, blocking_write: u32, offset: usize, size: usize, ptr: *const c_void,
+        num_events_in_wait_list: u32, event_wait_list: In<Raw>, event: Out<Raw>,
+    ) {
+        let of = Run { queue: command_queue, buffer, offset, size, ptr: ptr as usize };
+        run(&of, (num_events_in_wait_list, event_wait_list, event), blocking_write != 0, true)
+    }
+
+    /// OpenCL 3.0 § 5.2.2, clEnqueueReadBufferRect.
+    extern "C" fn clEnqueueReadBufferRect(
+        command_queue: Raw, buffer: Raw, blocking_read: u32, buffer_origin: In<[usize; 3]>, host_origin: In<[usize; 3]>,
+        region: In<[usize; 3]>, buffer_row_pitch: usize, buffer_slice_pitch: usize, host_row_pitch: usize,
+        host_slice_pitch: usize, ptr: *mut c_void, num_events_in_wait_list: u32, event_wait_list: In<Raw>, event: Out<Raw>,
+    ) {
+        let of = Box { queue: command_queue, memory: buffer, origin: buffer_origin, region, ptr: ptr as usize };
+        let pitches = [[buffer_row_pitch, buffer_slice_pitch], [host_row_pitch, host_slice_pitch]];
+        rect(&of, host_origin, pitches, (num_events_in_wait_list, event_wait_list, event), blocking_read != 0, false)
+    }
+
+    /// OpenCL 3.0 § 5.2.2, clEnqueueWriteBufferRect.
+    extern "C" fn clEnqueueWriteBufferRect(
+        command_queue: Raw, buffer: Raw, blocking_write: u32, buffer_origin: In<[usize; 3]>, host_origin: In<[usize; 3]>,
+        region: In<[usize; 3]>, buffer_row_pitch: usize, buffer_slice_pitch: usize, host_row_pitch: usize,
+        host_slice_pitch: usize, ptr: *const c_void, num_events_in_wait_list: u32, event_wait_list: In<Raw>, event: Out<Raw>,
+    ) {
+        let of = Box { queue: command_queue, memory: buffer, origin: buffer_origin, region, ptr: ptr as usize };
+        let pitches = [[buffer_row_pitch, buffer_slice_pitch], [host_row_pitch, host_slice_pitch]];
+        rect(&of, host_origin, pitches, (num_events_in_wait_list, event_wait_list, event), blocking_write != 0, true)
+    }
+
+    /// OpenCL 3.0 § 5.3.3, clEnqueueReadImage.
+    extern "C" fn clEnqueueReadImage(
+        command_queue: Raw, image: Raw, blocking_read: u32, origin: In<[usize; 3]>, region: In<[usize; 3]>,
+        row_pitch: usize, slice_pitch: usize, ptr: *mut c_void, num_events_in_wait_list: u32, event_wait_list: In<Raw>,
+        event: Out<Raw>,
+    ) {
+        let of = Box { queue: command_queue, memory: image, origin, region, ptr: ptr as usize };
+        let waits = (num_events_in_wait_list, event_wait_list, event);
+        self::image(&of, [row_pitch, slice_pitch], waits, blocking_read != 0, false)
+    }
+
+    /// OpenCL 3.0 § 5.3.3, clEnqueueWriteImage.
+    extern "C" fn clEnqueueWriteImage(
+        command_queue: Raw, image: Raw, blocking_write: u32, origin: In<[usize; 3]>, region: In<[usize; 3]>,
+        input_row_pitch: usize, input_slice_pitch: usize, ptr: *const c_void, num_events_in_wait_list: u32,
+        event_wait_list: In<Raw>, event: Out<Raw>,
+    ) {
+        let of = Box { queue: command_queue, memory: image, origin, region, ptr: ptr as usize };
+        let waits = (num_events_in_wait_list, event_wait_list, event);
+        self::image(&of, [input_row_pitch, input_slice_pitch], waits, blocking_write != 0, true)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn layout_when_it_has_gaps_then_gathers_and_scatters_around_them() {
+        let memory: Vec<u8> = (0..64).collect();
+        let layout = Layout { address: memory.as_ptr() as usize + 1, size: [2, 2, 2], pitch: [8, 32] };
+        let mut tight = [0u8; 8];
+        // SAFETY: 8 bytes within 64.
+        unsafe { layout.gather(tight.as_mut_ptr()) };
+        assert_eq!(tight, [1, 2, 9, 10, 33, 34, 41, 42]);
+        let mut back = [0u8; 64];
+        // SAFETY: as above.
+        unsafe { Layout { address: back.as_mut_ptr() as usize + 1, ..layout }.scatter(tight.as_ptr()) };
+        let written: Vec<u8> = back.iter().copied().filter(|byte| *byte != 0).collect();
+        assert_eq!((written, back[9], back[41]), (tight.to_vec(), 9, 41));
+        assert!(!layout.is_run() && Layout::run(0, 5).is_run());
+    }
+
+    #[test]
+    fn rect_pitches_when_too_small_or_uneven_then_refuses() {
+        assert_eq!(rect_pitches([4, 2, 2], 0, 0), Ok([4, 8]));
+        assert_eq!(rect_pitches([4, 2, 2], 6, 18), Ok([6, 18]));
+        for (region, row, slice) in [([4, 2, 2], 3, 0), ([4, 2, 2], 6, 13), ([4, 2, 2], 4, 4), ([0, 1, 1], 0, 0)] {
+            assert_eq!(rect_pitches(region, row, slice), Err(CL_INVALID_VALUE), "{region:?} {row} {slice}");
+        }
+        assert_eq!(rect_span([1, 1, 1], [4, 2, 2], [8, 32]), Some((41, 41 + 44)));
+        assert_eq!(rect_span([usize::MAX, 1, 1], [4, 2, 2], [8, 32]), None);
+    }
+}
