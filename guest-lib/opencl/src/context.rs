@@ -9,7 +9,7 @@ use crate::device::{self, Device};
 use crate::generated::{INFO_IMAGE_FORMATS, Kind, kind, send};
 use crate::platform;
 use crate::properties;
-use crate::status::{CL_INVALID_PROPERTY, CL_INVALID_VALUE};
+use crate::status::{CL_INVALID_OPERATION, CL_INVALID_PROPERTY, CL_INVALID_VALUE};
 use crate::user::{In, Out, Raw};
 use core::ffi::c_void;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -19,6 +19,7 @@ const CL_CONTEXT_REFERENCE_COUNT: u32 = 0x1080;
 const CL_CONTEXT_DEVICES: u32 = 0x1081;
 const CL_CONTEXT_PROPERTIES: u32 = 0x1082;
 const CL_CONTEXT_NUM_DEVICES: u32 = 0x1083;
+const CL_DEVICE_DEVICE_ENQUEUE_CAPABILITIES: u32 = 0x1070;
 const PROPERTY_PLATFORM: u64 = 0x1084;
 const PROPERTY_INTEROP_USER_SYNC: u64 = 0x1085;
 const PROPERTY_MEMORY_INITIALIZE: u64 = 0x2030;
@@ -201,8 +202,12 @@ crate::calls! {
     extern "C" fn clSetDefaultDeviceCommandQueue(context: Raw, device: Raw, command_queue: Raw) {
         let context = arena::get::<Context>(context)?;
         let device = arena::get::<Device>(device)?;
-        let queue = arena::get::<crate::queue::Queue>(command_queue)?;
         let caller = caller::enter()?;
+        // A device of 2.x, which has no such property, has such queues.
+        if device.long(&caller, CL_DEVICE_DEVICE_ENQUEUE_CAPABILITIES) == Ok(0) {
+            return Err(CL_INVALID_OPERATION);
+        }
+        let queue = arena::get::<crate::queue::Queue>(command_queue)?;
         caller::answer(send::clSetDefaultDeviceCommandQueue(&caller, context.handle, device.handle, queue.handle))
     }
 }

@@ -223,6 +223,7 @@ crate::calls! {
     /// OpenCL 3.0 § 4.2, clGetDeviceAndHostTimer.
     extern "C" fn clGetDeviceAndHostTimer(device: Raw, device_timestamp: Out<u64>, host_timestamp: Out<u64>) {
         let device = arena::get::<Device>(device)?;
+        platform::check_timers()?;
         if !device_timestamp.is_wanted() || !host_timestamp.is_wanted() {
             return Err(CL_INVALID_VALUE);
         }
@@ -237,6 +238,7 @@ crate::calls! {
     /// OpenCL 3.0 § 4.2, clGetHostTimer.
     extern "C" fn clGetHostTimer(device: Raw, host_timestamp: Out<u64>) {
         let device = arena::get::<Device>(device)?;
+        platform::check_timers()?;
         if !host_timestamp.is_wanted() {
             return Err(CL_INVALID_VALUE);
         }

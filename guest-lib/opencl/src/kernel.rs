@@ -25,6 +25,7 @@ const CL_KERNEL_CONTEXT: u32 = 0x1193;
 const CL_KERNEL_PROGRAM: u32 = 0x1194;
 const CL_PROGRAM_KERNEL_NAMES: u32 = 0x1168;
 const CL_KERNEL_EXEC_INFO_SVM_PTRS: u32 = 0x11b6;
+const CL_KERNEL_EXEC_INFO_SVM_FINE_GRAIN_SYSTEM: u32 = 0x11b7;
 
 /// A kernel.
 pub struct Kernel {
@@ -199,13 +200,13 @@ crate::calls! {
         kernel: Raw, param_name: u32, param_value_size: usize, param_value: *const c_void,
     ) {
         let kernel = arena::get::<Kernel>(kernel)?;
+        if [CL_KERNEL_EXEC_INFO_SVM_PTRS, CL_KERNEL_EXEC_INFO_SVM_FINE_GRAIN_SYSTEM].contains(&param_name) {
+            return Err(CL_INVALID_OPERATION);
+        }
         // SAFETY: as long as it says by the promise of the function's caller.
         let value = unsafe { user::bytes(param_value, param_value_size) };
         if value.is_empty() || value.len() > 4096 {
             return Err(CL_INVALID_VALUE);
-        }
-        if param_name == CL_KERNEL_EXEC_INFO_SVM_PTRS {
-            return Err(CL_INVALID_OPERATION);
         }
         caller::answer(send::gpuferryKernelExecInfo(&caller::enter()?, kernel.handle, param_name, value))
     }

@@ -9,12 +9,15 @@ use crate::dispatch::{TABLE, Table};
 use crate::extensions;
 use crate::generated::INFO_PLATFORM;
 use crate::init;
-use crate::status::{CL_DEVICE_NOT_FOUND, CL_INVALID_DEVICE_TYPE, CL_INVALID_PLATFORM, CL_INVALID_VALUE};
+use crate::status::{
+    CL_DEVICE_NOT_FOUND, CL_INVALID_DEVICE_TYPE, CL_INVALID_OPERATION, CL_INVALID_PLATFORM, CL_INVALID_VALUE,
+};
 use crate::user::{Out, Raw};
 use std::sync::LazyLock;
 use wire::handle::Handle;
 
 const CL_PLATFORM_EXTENSIONS: u32 = 0x0904;
+const CL_PLATFORM_HOST_TIMER_RESOLUTION: u32 = 0x0905;
 const CL_PLATFORM_EXTENSIONS_WITH_VERSION: u32 = 0x0907;
 const CL_PLATFORM_ICD_SUFFIX_KHR: u32 = 0x0920;
 /// What the platform's own functions would end with, if it had any.
@@ -69,6 +72,16 @@ fn info(param: u32, to: &Answer) -> Result<(), cl_int> {
         CL_PLATFORM_EXTENSIONS_WITH_VERSION => to.bytes(&extensions::filter_versions(&known?, &["cl_khr_icd"])),
         _ => to.bytes(&known?),
     }
+}
+
+/// Whether device and host have times that belong together.
+///
+/// # Errors
+/// `CL_INVALID_OPERATION`.
+pub fn check_timers() -> Result<(), cl_int> {
+    let question = Question::new(INFO_PLATFORM, Handle::NULL, CL_PLATFORM_HOST_TIMER_RESOLUTION);
+    let resolution = FACTS.get(&caller::enter()?, question).map_or(0, |known| answer::number(&known));
+    if resolution == 0 { Err(CL_INVALID_OPERATION) } else { Ok(()) }
 }
 
 /// The devices of a type.

@@ -7,7 +7,7 @@ use crate::cl_int;
 use crate::context::Context;
 use crate::device::Device;
 use crate::generated::{INFO_PROGRAM, INFO_PROGRAM_BUILD, Kind, kind, send};
-use crate::status::{CL_INVALID_DEVICE, CL_INVALID_VALUE};
+use crate::status::{CL_INVALID_DEVICE, CL_INVALID_OPERATION};
 use crate::user::{Out, Raw};
 use core::ffi::c_void;
 use core::sync::atomic::{AtomicU32, Ordering};
@@ -26,9 +26,6 @@ const CL_PROGRAM_IL: u32 = 0x1169;
 const CL_PROGRAM_BUILD_STATUS: u32 = 0x1181;
 const CL_PROGRAM_BUILD_OPTIONS: u32 = 0x1182;
 const CL_BUILD_IN_PROGRESS: i32 = -3;
-
-/// `clSetProgramReleaseCallback`'s function.
-type ReleaseFunction = unsafe extern "C" fn(Raw, *mut c_void);
 
 /// Where a program comes from.
 #[derive(Default)]
@@ -49,7 +46,6 @@ pub struct Program {
     options: Mutex<HashMap<Handle, String>>,
     /// Builds that threads of this library are waiting for.
     pub building: AtomicU32,
-    release_functions: Mutex<Vec<(ReleaseFunction, usize)>>,
 }
 
 static PROGRAMS: Arena<Program> = Arena::new();
@@ -62,11 +58,6 @@ impl Object for Program {
     }
 
     fn release(this: &Live<Program>, caller: &Caller) {
-        let functions = std::mem::take(&mut *this.release_functions.lock().unwrap_or_else(PoisonError::into_inner));
-        for (function, data) in functions.into_iter().rev() {
-            // SAFETY: the program gave function and data for this call; no lock is held.
-            unsafe { function(this.raw(), data as *mut c_void) };
-        }
         let _ = send::clReleaseProgram(caller, this.handle);
     }
 }
@@ -75,8 +66,7 @@ impl Program {
     /// A program that is not built.
     #[must_use]
     pub fn new(context: Ref<Context>, devices: Vec<Ref<Device>>, origin: Origin) -> Program {
-        let (options, release_functions) = (Mutex::default(), Mutex::default());
-        Program { context, devices, origin, options, building: AtomicU32::new(0), release_functions }
+        Program { context, devices, origin, options: Mutex::default(), building: AtomicU32::new(0) }
     }
 
     /// The devices that it is for.
@@ -185,13 +175,9 @@ crate::calls! {
         program.build_info(device, param_name, &Answer::new(param_value_size, param_value, param_value_size_ret))
     }
 
-    /// OpenCL 2.2, clSetProgramReleaseCallback.
-    extern "C" fn clSetProgramReleaseCallback(
-        program: Raw, pfn_notify: Option<ReleaseFunction>, user_data: *mut c_void,
-    ) {
-        let program = arena::get::<Program>(program)?;
-        let function = pfn_notify.ok_or(CL_INVALID_VALUE)?;
-        program.release_functions.lock().unwrap_or_else(PoisonError::into_inner).push((function, user_data as usize));
-        Ok(())
+    /// OpenCL 2.2, clSetProgramReleaseCallback: for kernels that initialise programs, which OpenCL 3.0 knows no more.
+    extern "C" fn clSetProgramReleaseCallback(program: Raw, _pfn_notify: *const c_void, _user_data: *mut c_void) {
+        arena::get::<Program>(program)?;
+        Err(CL_INVALID_OPERATION)
     }
 }
