@@ -1,5 +1,5 @@
 //! Page-locked memory: guest memory that the worker maps at the same address and registers with the device, so that an address
-//! means the same on the device and in the program, and copies go straight to it.
+//! means the same on the device and in the program, and copies go straight to it. Small memory comes out of slabs ([`slab`]).
 
 use crate::CUresult;
 use crate::caller::{self, Caller};
@@ -8,6 +8,7 @@ use crate::generated::{PointerFacts, send};
 use crate::handles::Handle;
 use crate::program::Out;
 use crate::ranges::{self, Kind, Range};
+use crate::slab;
 use crate::status::{
     CUDA_ERROR_HOST_MEMORY_ALREADY_REGISTERED, CUDA_ERROR_HOST_MEMORY_NOT_REGISTERED, CUDA_ERROR_INVALID_VALUE,
 };
@@ -64,6 +65,9 @@ pub fn free_managed(caller: &Caller, address: u64) -> Result<(), CUresult> {
 /// keeps the memory registered, the device may still reach it: everything stays as it was.
 fn end(caller: &Caller, address: u64, kind: Kind, missing: CUresult) -> Result<(), CUresult> {
     let range = ranges::remove(address, &[kind]).ok_or(missing)?;
+    if kind == Kind::PageLocked && slab::free(address, range.bytes) {
+        return Ok(());
+    }
     let memory = MEMORY.lock().unwrap_or_else(PoisonError::into_inner).remove(&address).ok_or(missing)?;
     let status = send::gpuferryMemHostUnregister(caller, address);
     if status != 0 && is_registered(caller, address) {
@@ -87,6 +91,7 @@ pub fn end_context(caller: &Caller, context: Handle) {
         // The program ends it all; nobody asks for the answer.
         let _ = end(caller, range.start, range.kind, CUDA_ERROR_INVALID_VALUE);
     }
+    slab::end_context(caller, context);
 }
 
 fn alloc(pp: Out<u64>, bytes: usize, flags: u32) -> Result<(), CUresult> {
@@ -98,7 +103,13 @@ fn alloc(pp: Out<u64>, bytes: usize, flags: u32) -> Result<(), CUresult> {
     if bytes == 0 {
         return pp.set(0);
     }
-    pp.set(make(&caller, bytes, Kind::PageLocked, flags)?)
+    if bytes > slab::MOST_BYTES {
+        return pp.set(make(&caller, bytes, Kind::PageLocked, flags)?);
+    }
+    capture::check_unsafe()?;
+    let address = slab::alloc(&caller, bytes)?;
+    ranges::insert(Range::new(address, bytes as u64, Kind::PageLocked, flags | MAPPED));
+    pp.set(address)
 }
 
 fn register(address: *mut u8, bytes: usize, flags: u32) -> Result<(), CUresult> {

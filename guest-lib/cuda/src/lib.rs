@@ -43,6 +43,7 @@ pub mod program;
 pub mod progress;
 pub mod ranges;
 pub mod rows;
+pub mod slab;
 pub mod status;
 pub mod storage;
 pub mod stream;
