@@ -34,6 +34,8 @@ const SPIN_MAX: Duration = Duration::from_micros(200);
 const SPIN_MIN: Duration = Duration::from_micros(20);
 /// Looks at the ring between two looks at the clock.
 const LOOKS: u32 = 64;
+/// Empty rings for which the leader lets others run while it spins, after that has brought a frame: they wait for its processor.
+const CROWDED: u32 = 64;
 
 /// How long to spin on an empty ring before sleeping. A sleep shorter than [`SPIN_MAX`] would have been worth spinning: the budget
 /// doubles. A longer one was not: it halves.
@@ -64,6 +66,8 @@ impl Budget {
 struct Lead {
     consumer: Consumer,
     budget: Budget,
+    /// See [`CROWDED`].
+    crowded: u32,
     /// Since when the ring has been empty, where the lead was laid down for that.
     idle_since: Option<Instant>,
 }
@@ -101,7 +105,7 @@ impl Ring {
     pub(super) fn new(server: Arc<Server>, doorbell: OwnedFd) -> Arc<Ring> {
         let consumer = Consumer::new(server.session.window().ring());
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-        let lead = Lead { consumer, budget: Budget::new(cores), idle_since: None };
+        let lead = Lead { consumer, budget: Budget::new(cores), crowded: 0, idle_since: None };
         let post = Post { lead: Some(lead), sentry: false, resting: 0, blocking: 0, threads: 1 };
         Arc::new(Ring { server, doorbell, post: Mutex::new(post), wanted: Condvar::new() })
     }
@@ -258,15 +262,26 @@ impl Ring {
     fn spin(&self, lead: &mut Lead) -> Result<bool, Malformed> {
         let words = self.server.session.window().words();
         let start = Instant::now();
+        let mut has_yielded = false;
         loop {
             for _ in 0..LOOKS {
                 if lead.consumer.has_frame(&words)? {
+                    lead.crowded = if has_yielded { CROWDED } else { lead.crowded.saturating_sub(1) };
                     return Ok(true);
                 }
                 std::hint::spin_loop();
+                // A yield counts for the look after it.
+                has_yielded = false;
             }
-            if start.elapsed() >= lead.budget.now {
-                return Ok(false);
+            let is_over = start.elapsed() >= lead.budget.now;
+            has_yielded = lead.crowded != 0 || (is_over && !lead.budget.now.is_zero());
+            if has_yielded {
+                std::thread::yield_now();
+            }
+            if is_over {
+                let has_frame = has_yielded && lead.consumer.has_frame(&words)?;
+                lead.crowded = if has_frame { CROWDED } else { lead.crowded };
+                return Ok(has_frame);
             }
         }
     }

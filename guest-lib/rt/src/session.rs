@@ -24,6 +24,11 @@ const SPIN_MIN: Duration = Duration::from_micros(20);
 /// Time at most, where replies have been coming within the spin.
 const SPIN_MAX: Duration = Duration::from_micros(100);
 
+/// Calls for which a thread lets others run while it waits, after that has brought a reply.
+const CROWDED: u32 = 64;
+/// Times at most that it does so before it sleeps.
+const YIELDS: u32 = 4;
+
 /// The session is dead: its worker, the front or the device is gone. Every later call fails the same way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Gone;
@@ -69,6 +74,9 @@ pub struct Session {
     /// Turns of the spin loop in [`SPIN_MIN`] on this machine, and those that are worth it at present.
     spin_min: u32,
     spin: AtomicU32,
+    /// Not 0 where the worker seems to wait for this processor: calls for which to let it run meanwhile. Over the local carrier
+    /// alone; the worker of a guest runs on no processor that the guest's kernel knows.
+    crowded: AtomicU32,
     dead: AtomicU32,
     pub(crate) chunks: Chunks,
     /// What the statistics show.
@@ -100,6 +108,7 @@ impl Session {
             sequences: [const { AtomicU32::new(0) }; SLOT_COUNT],
             spin_min,
             spin: AtomicU32::new(spin_min),
+            crowded: AtomicU32::new(0),
             dead: AtomicU32::new(0),
             counters: Counters::default(),
         };
@@ -271,8 +280,15 @@ impl Session {
     fn await_reply(&self, index: usize, sequence: u32) -> Result<(), Gone> {
         let slot = self.window.slot(index);
         let spin = self.spin.load(Ordering::Relaxed);
-        for _ in 0..spin {
+        let crowded = self.crowded.load(Ordering::Relaxed);
+        // About a microsecond.
+        let step = if crowded == 0 { u32::MAX } else { (self.spin_min / SPIN_MIN.as_micros() as u32).max(1) };
+        let mut has_yielded = false;
+        for turn in 1..=spin {
             if is_ready(slot, sequence) {
+                if crowded != 0 {
+                    self.crowded.store(if has_yielded { CROWDED } else { crowded - 1 }, Ordering::Relaxed);
+                }
                 // Replies come within the spin: be ready to wait a little longer next time.
                 let most = self.spin_min.saturating_mul((SPIN_MAX.as_micros() / SPIN_MIN.as_micros()) as u32);
                 if spin < most {
@@ -280,7 +296,21 @@ impl Session {
                 }
                 return Ok(());
             }
-            std::hint::spin_loop();
+            has_yielded = turn.is_multiple_of(step);
+            if has_yielded {
+                std::thread::yield_now();
+            } else {
+                std::hint::spin_loop();
+            }
+        }
+        if matches!(self.link, Link::Local(_)) {
+            for _ in 0..YIELDS {
+                std::thread::yield_now();
+                if is_ready(slot, sequence) {
+                    self.crowded.store(CROWDED, Ordering::Relaxed);
+                    return Ok(());
+                }
+            }
         }
         self.spin.store((spin - spin / 4).max(self.spin_min), Ordering::Relaxed);
         while let Some(value) = park(slot, sequence) {
