@@ -58,6 +58,13 @@ impl Buffer<'_> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Full;
 
+/// The next multiple of `align`, a power of two, from `at` on; `at` is an offset in a slice.
+#[inline(always)]
+fn aligned(at: usize, align: usize) -> usize {
+    debug_assert!(align.is_power_of_two());
+    (at + (align - 1)) & !(align - 1)
+}
+
 /// Writes a payload into a slice that the caller owns.
 #[derive(Debug)]
 pub struct Writer<'a> {
@@ -83,15 +90,24 @@ impl<'a> Writer<'a> {
         self.at == 0
     }
 
+    #[inline(always)]
     fn room(&mut self, align: usize, bytes: usize) -> Result<&mut [u8], Full> {
-        let start = self.at.next_multiple_of(align);
-        let end = start.checked_add(bytes).ok_or(Full)?;
-        if end > self.out.len() {
-            return Err(Full);
+        let start = aligned(self.at, align);
+        if start != self.at {
+            self.pad(start)?;
         }
-        self.out[self.at..start].fill(0);
+        let end = start.checked_add(bytes).ok_or(Full)?;
+        let room = self.out.get_mut(start..end).ok_or(Full)?;
         self.at = end;
-        Ok(&mut self.out[start..end])
+        Ok(room)
+    }
+
+    /// Skips to `start` with zeros: few arguments are not where the one before them ends.
+    #[cold]
+    fn pad(&mut self, start: usize) -> Result<(), Full> {
+        self.out.get_mut(self.at..start).ok_or(Full)?.fill(0);
+        self.at = start;
+        Ok(())
     }
 
     /// Writes one byte.
@@ -201,8 +217,9 @@ impl<'a> Reader<'a> {
         Reader { data, at: 0 }
     }
 
+    #[inline(always)]
     fn take(&mut self, align: usize, bytes: usize) -> Result<&'a [u8], Malformed> {
-        let start = self.at.next_multiple_of(align);
+        let start = aligned(self.at, align);
         let end = start.checked_add(bytes).ok_or(Malformed::new("length past the end of a message"))?;
         let taken = self.data.get(start..end).ok_or(Malformed::new("message too short"))?;
         self.at = end;
