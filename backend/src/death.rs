@@ -38,6 +38,9 @@ pub fn describe(status: ExitStatus) -> String {
         }
         (Some(EXIT_TROUBLE), _) => "ended by an error of its own (its message is above)".into(),
         (Some(code), _) => format!("ended with status {code}"),
+        (None, Some(libc::SIGSYS)) => {
+            "made a system call that is what its sandbox forbids (--sandbox-debug says which)".into()
+        }
         (None, Some(signal)) => format!("was ended by signal {signal}"),
         (None, None) => "ended".into(),
     }

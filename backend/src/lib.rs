@@ -13,6 +13,7 @@ pub mod death;
 pub mod front;
 pub mod mapping;
 pub mod os;
+pub mod sandbox;
 mod scm;
 pub mod window;
 pub mod worker;

@@ -101,14 +101,14 @@ pub fn futex_wake(word: &AtomicU32) {
     unsafe { libc::syscall(libc::SYS_futex, word.as_ptr(), libc::FUTEX_WAKE, i32::MAX) };
 }
 
-/// Blocks SIGTERM and SIGINT in the calling thread and those it starts.
+/// Blocks SIGTERM, SIGINT and SIGHUP in the calling thread and those it starts.
 /// # Errors
 /// As pthread_sigmask(3).
 pub fn block_termination() -> io::Result<()> {
     set_mask(libc::SIG_BLOCK)
 }
 
-/// Lets SIGTERM and SIGINT through: a started process inherits its parent's mask.
+/// Lets SIGTERM, SIGINT and SIGHUP through: a started process inherits its parent's mask.
 /// # Errors
 /// As pthread_sigmask(3).
 pub fn unblock_termination() -> io::Result<()> {
@@ -122,6 +122,7 @@ fn termination() -> libc::sigset_t {
         libc::sigemptyset(&raw mut set);
         libc::sigaddset(&raw mut set, libc::SIGTERM);
         libc::sigaddset(&raw mut set, libc::SIGINT);
+        libc::sigaddset(&raw mut set, libc::SIGHUP);
         set
     }
 }
@@ -135,12 +136,14 @@ fn set_mask(how: libc::c_int) -> io::Result<()> {
     }
 }
 
-/// Sleeps until SIGTERM or SIGINT comes; both must be blocked.
-pub fn wait_for_termination() {
+/// Sleeps until one of the blocked signals comes; returns whether it asks for the end: SIGHUP does not.
+#[must_use]
+pub fn wait_for_signal() -> bool {
     let set = termination();
     let mut signal = 0;
     // SAFETY: a valid set and a valid place for the signal's number.
     while unsafe { libc::sigwait(&raw const set, &raw mut signal) } != 0 {}
+    signal != libc::SIGHUP
 }
 
 /// Gives processes that the calling thread starts the old address layout: mappings grow up from a third of the address space,
@@ -159,6 +162,71 @@ pub fn use_old_layout() {
 pub fn die_with_parent() {
     // SAFETY: takes integers.
     unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) };
+}
+
+/// Sends a signal to the process of a descriptor.
+/// # Errors
+/// As pidfd_send_signal(2).
+pub fn signal_process(process: BorrowedFd<'_>, signal: libc::c_int) -> io::Result<()> {
+    let none = std::ptr::null::<libc::siginfo_t>();
+    // SAFETY: a descriptor, integers, and no information besides.
+    let result = unsafe { libc::syscall(libc::SYS_pidfd_send_signal, process.as_raw_fd(), signal, none, 0) };
+    check(libc::c_int::try_from(result).map_err(io::Error::other)?).map(drop)
+}
+
+/// Closes every descriptor from 3 on, but this one.
+pub fn close_all_but(fd: BorrowedFd<'_>) {
+    let keep = fd.as_raw_fd().unsigned_abs();
+    // SAFETY: as in `close_from`: the caller is a process that uses no other descriptor any more.
+    unsafe {
+        if keep > 3 {
+            libc::syscall(libc::SYS_close_range, 3, keep - 1, 0);
+        }
+        libc::syscall(libc::SYS_close_range, keep.max(2) + 1, u32::MAX, 0);
+    }
+}
+
+/// Puts a descriptor in the place of number 0.
+/// # Errors
+/// As dup2(2).
+pub fn replace_stdin(fd: BorrowedFd<'_>) -> io::Result<()> {
+    // SAFETY: an open descriptor; whatever was 0 is closed.
+    check(unsafe { libc::dup2(fd.as_raw_fd(), 0) }).map(drop)
+}
+
+/// A pipe: what is written to the second is read from the first.
+/// # Errors
+/// As pipe2(2).
+pub fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
+    let mut ends = [0; 2];
+    // SAFETY: room for two descriptors, which are new and ours.
+    unsafe {
+        check(libc::pipe2(ends.as_mut_ptr(), libc::O_CLOEXEC))?;
+        Ok((OwnedFd::from_raw_fd(ends[0]), OwnedFd::from_raw_fd(ends[1])))
+    }
+}
+
+/// Sleeps until one of the descriptors can be read or is hung up; returns which.
+/// # Errors
+/// As poll(2), never for a signal.
+pub fn wait_all(list: &[BorrowedFd<'_>]) -> io::Result<Vec<bool>> {
+    let entry = |fd: &BorrowedFd<'_>| libc::pollfd { fd: fd.as_raw_fd(), events: libc::POLLIN, revents: 0 };
+    let mut entries: Vec<libc::pollfd> = list.iter().map(entry).collect();
+    // SAFETY: an array of as many valid entries.
+    match check(unsafe { libc::poll(entries.as_mut_ptr(), entries.len() as libc::nfds_t, -1) }) {
+        Err(error) if error.kind() != io::ErrorKind::Interrupted => Err(error),
+        _ => Ok(entries.iter().map(|entry| entry.revents != 0).collect()),
+    }
+}
+
+/// The status of an ended child, which is reaped.
+/// # Errors
+/// As waitpid(2).
+pub fn reap(child: libc::pid_t) -> io::Result<i32> {
+    let mut status = 0;
+    // SAFETY: an integer and a valid place.
+    check(unsafe { libc::waitpid(child, &raw mut status, 0) })?;
+    Ok(status)
 }
 
 /// Closes every descriptor from `first` on.
@@ -181,8 +249,13 @@ pub fn raise_file_limit() {
 
 /// Makes files of this process accessible to its own user only.
 pub fn private_files() {
+    set_file_mask(0o077);
+}
+
+/// Sets which rights new files do not get; returns the mask before.
+pub fn set_file_mask(mask: libc::mode_t) -> libc::mode_t {
     // SAFETY: takes an integer.
-    unsafe { libc::umask(0o077) };
+    unsafe { libc::umask(mask) }
 }
 
 /// Ends the process at once: no handlers of libraries run, while threads may still be inside them.

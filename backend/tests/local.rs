@@ -2,81 +2,22 @@
 
 mod support;
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use gpuferry_backend::channel::{Channel, ChannelError};
+use gpuferry_backend::channel::ChannelError;
 use gpuferry_backend::mapping::{Mapping, Source};
 use gpuferry_backend::os::{sealed_memory, signal as ring};
-use support::{Front, Guest, eventually, signal};
+use support::program::{Program, hello};
+use support::{Front, eventually, signal};
 use wire::control::{Death, Message, Piece, REGION_ATTACHED};
 use wire::device::{PIN_READ, PIN_WRITE, RESPONSE_INVALID, RESPONSE_NO_WORKER, RESPONSE_OK};
 use wire::payload::Buffer;
-use wire::window::{RING_OFFSET, STAGING_OFFSET, STATE_DEAD, STATE_READY};
+use wire::window::{RING_OFFSET, STAGING_OFFSET, STATE_DEAD};
 
 const BOTH: u32 = PIN_READ | PIN_WRITE;
-
-struct Program {
-    channel: Channel,
-    doorbell: OwnedFd,
-    guest: Guest,
-    _window: Mapping,
-    cookie: u64,
-}
-
-fn hello(front: &Front, wire_version: u32) -> Channel {
-    let mut channel = Channel::new(UnixStream::connect(front.path("local")).expect("connected")).expect("channel");
-    let hello = Message::Hello { wire_version, process: 42, name: *b"test program\0\0\0\0" };
-    channel.send(&hello, 5, vec![]).expect("sent");
-    channel
-}
-
-impl Program {
-    fn open(front: &Front) -> Program {
-        let mut channel = hello(front, wire::WIRE_VERSION);
-        let mut received = channel.receive_blocking().expect("an answer");
-        assert_eq!(received.cookie, 5);
-        let Message::Welcome { window_bytes, .. } = received.message else { panic!("{:?}", received.message) };
-        let doorbell = received.descriptors.pop().expect("a doorbell");
-        let memory = received.descriptors.pop().expect("a window");
-        let window = Mapping::of(Source { file: memory.as_fd(), offset: 0, bytes: window_bytes }).expect("mapped");
-        // SAFETY: the mapping lives as long as the program.
-        let guest = unsafe { Guest::new(window.base()) };
-        assert_eq!(guest.header().state.load(Ordering::Acquire), STATE_READY);
-        assert_eq!(guest.header().wire_version.load(Ordering::Relaxed), wire::WIRE_VERSION);
-        Program { channel, doorbell, guest, _window: window, cookie: 100 }
-    }
-
-    fn request(&mut self, message: &Message, descriptors: Vec<OwnedFd>) -> u64 {
-        self.cookie += 1;
-        self.channel.send(message, self.cookie, descriptors).expect("sent");
-        self.cookie
-    }
-
-    fn ask(&mut self, message: &Message, descriptors: Vec<OwnedFd>) -> u32 {
-        let cookie = self.request(message, descriptors);
-        let received = self.channel.receive_blocking().expect("an answer");
-        assert_eq!(received.cookie, cookie);
-        let Message::Done { status } = received.message else { panic!("{:?}", received.message) };
-        status
-    }
-
-    fn echo(&mut self, text: &[u8]) -> (i32, Vec<u8>) {
-        let doorbell = self.doorbell.as_fd();
-        self.guest.call(1, |writer| writer.raw(text), &|| ring(doorbell))
-    }
-
-    fn call_with(
-        &mut self,
-        call: u16,
-        fill: impl FnOnce(&mut wire::payload::Writer<'_>) -> Result<(), wire::payload::Full>,
-    ) -> (i32, Vec<u8>) {
-        let doorbell = self.doorbell.as_fd();
-        self.guest.call(call, fill, &|| ring(doorbell))
-    }
-}
 
 fn pin(lease: u32, flags: u32, address: u64, bytes: u64, pages: u64) -> Message {
     let pieces = vec![Piece { region: REGION_ATTACHED, offset: 0, bytes: pages * 4096 }];

@@ -104,9 +104,16 @@ class Front:
         return "ready on device" in self.log.read_text()
 
     def workers(self):
-        """Process numbers of its workers."""
-        listed = subprocess.run(["ps", "--ppid", str(self.process.pid), "-o", "pid="], capture_output=True, text=True, check=False)
-        return [int(word) for word in listed.stdout.split()]
+        """Process numbers of its workers: the children of its starter."""
+        started = [self.process.pid]
+        for _ in range(2):
+            if not started:
+                return []
+            listed = subprocess.run(
+                ["ps", "--ppid", ",".join(map(str, started)), "-o", "pid="], capture_output=True, text=True, check=False
+            )
+            started = [int(word) for word in listed.stdout.split()]
+        return started
 
     def __enter__(self):
         return self

@@ -186,7 +186,7 @@ impl Session {
             [
                 Interest { fd: self.program.as_fd(), write: self.program.unsent() },
                 Interest { fd: self.worker.channel.as_fd(), write: self.worker.channel.unsent() },
-                Interest::read(self.worker.pidfd()),
+                Interest::read(self.worker.end()),
             ],
             None,
         )?;

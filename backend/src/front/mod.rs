@@ -1,9 +1,10 @@
 //! `gpuferryd`: the front. It owns the sockets, the queues and the table of sessions, opens no GPU library, and never restarts:
 //! everything that can crash or be replaced is in workers.
 //!
-//! [`main`] reads the [`options`], makes the [`sockets`], starts workers ([`nursery`]) and then one thread for each carrier:
-//! [`device`] for a VMM (its [`queues`](self) carry [`request`]s that [`sessions`](self) serve), [`local`] for programs of this host.
-//! SIGTERM and SIGINT end it; workers end with it.
+//! [`main`] reads the [`options`], makes the process that starts workers ([`starter`]) and the [`sockets`], gives its rights up
+//! ([`crate::sandbox`]), and then has one thread for each carrier: [`device`] for a VMM (its [`queues`](self) carry [`request`]s that
+//! [`sessions`](self) serve), [`local`] for programs of this host. Both take workers from the [`nursery`]. SIGTERM and SIGINT end it, and
+//! workers end with it; SIGHUP lets the next sessions have workers of a program that was replaced.
 
 pub mod chain;
 pub mod device;
@@ -21,6 +22,7 @@ pub mod request;
 mod session;
 mod sessions;
 pub mod sockets;
+pub mod starter;
 mod watch;
 
 use std::ffi::OsString;
@@ -29,7 +31,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use ::log::{debug, error, info};
+use ::log::{debug, error, info, warn};
 use vhost::vhost_user::{Error as VhostError, Listener};
 use vhost_user_backend::{Error as DaemonError, VhostUserDaemon};
 use vm_memory::{GuestMemoryAtomic, GuestMemoryMmap};
@@ -38,7 +40,10 @@ use self::device::Device;
 use self::nursery::Nursery;
 use self::options::{Command, Options, VhostSocket};
 use self::process::Program;
+use self::starter::Starter;
 use crate::os;
+use crate::sandbox::files::Places;
+use crate::sandbox::{self, Layers, Mode, Profile, User, namespaces};
 
 /// Any error that ends the front at its start.
 type Fatal = Box<dyn std::error::Error + Send + Sync>;
@@ -73,22 +78,41 @@ fn serve(options: &Options) -> Result<(), Fatal> {
     os::raise_file_limit();
     // Before any thread starts, so that all inherit it.
     os::block_termination()?;
-    let mut bound = Vec::new();
-    let result = start(options, &mut bound);
-    if result.is_ok() {
-        os::wait_for_termination();
+    let (layers, missing) = sandbox::survey(&options.sandbox);
+    missing.iter().for_each(|layer| warn!("{layer}"));
+    if options.sandbox.mode == Mode::Require && !missing.is_empty() {
+        return Err(format!("--require-sandbox: {} layers of the sandbox are missing, see above", missing.len()).into());
+    }
+    let program = program(options, &layers)?;
+    let starter = Arc::new(Starter::fork(options, program.clone(), &layers)?);
+    let mut bound = 0;
+    let result = bind(options, &mut bound).and_then(|sockets| {
+        leave(options, &layers)?;
+        start(options, sockets, Nursery::new(Arc::clone(&starter), program, options.prestart, options.max_sessions)?)
+    });
+    if let Ok(nursery) = &result {
+        while !os::wait_for_signal() {
+            nursery.renew();
+        }
         info!("ends");
     }
-    bound.iter().for_each(sockets::remove);
-    result
+    starter.remove(bound);
+    result.map(drop)
 }
 
-fn start(options: &Options, bound: &mut Vec<sockets::Bound>) -> Result<(), Fatal> {
+/// The listening sockets of both carriers.
+struct Sockets {
+    vhost: Option<UnixListener>,
+    local: Option<UnixListener>,
+}
+
+/// Makes the sockets; `bound` learns whose files are to be removed.
+fn bind(options: &Options, bound: &mut u8) -> Result<Sockets, Fatal> {
     let vhost = match &options.vhost {
         None => None,
         Some(VhostSocket::Path(path)) => {
-            let (listener, file) = sockets::bind(path)?;
-            bound.push(file);
+            let listener = sockets::bind(path)?;
+            *bound |= starter::VHOST_SOCKET;
             Some(listener)
         }
         Some(VhostSocket::Descriptor(fd)) => Some(adopt(*fd)?),
@@ -96,24 +120,38 @@ fn start(options: &Options, bound: &mut Vec<sockets::Bound>) -> Result<(), Fatal
     let local = match &options.local {
         None => None,
         Some(path) => {
-            let (listener, file) = sockets::bind(path)?;
-            bound.push(file);
+            let listener = sockets::bind(path)?;
+            *bound |= starter::LOCAL_SOCKET;
             Some(listener)
         }
     };
-    let nursery = Arc::new(Nursery::new(program(options)?, options.prestart, options.max_sessions)?);
+    Ok(Sockets { vhost, local })
+}
+
+/// Gives up what the front does not need: nearly all.
+fn leave(options: &Options, layers: &Layers) -> Result<(), Fatal> {
+    if options.sandbox.mode != Mode::Off {
+        namespaces::leave(layers.namespaces)?;
+        sandbox::enter(Profile::Front, &options.sandbox, layers, &Places::default())?;
+    }
+    Ok(())
+}
+
+fn start(options: &Options, sockets: Sockets, nursery: Nursery) -> Result<Arc<Nursery>, Fatal> {
+    let nursery = Arc::new(nursery);
     match &options.opencl {
         None => info!("ready on device {}", options.device),
         Some(opencl) => info!("ready on devices {} and {opencl}", options.device),
     }
-    if let Some(listener) = vhost {
+    if let Some(listener) = sockets.vhost {
         let nursery = Arc::clone(&nursery);
         std::thread::Builder::new().name("vhost".into()).spawn(move || serve_vmm(listener, &nursery))?;
     }
-    if let Some(listener) = local {
+    if let Some(listener) = sockets.local {
+        let nursery = Arc::clone(&nursery);
         std::thread::Builder::new().name("local-accept".into()).spawn(move || local::serve(&listener, &nursery))?;
     }
-    Ok(())
+    Ok(nursery)
 }
 
 fn adopt(fd: i32) -> Result<UnixListener, sockets::SocketError> {
@@ -125,9 +163,10 @@ fn adopt(fd: i32) -> Result<UnixListener, sockets::SocketError> {
 }
 
 /// How workers are started: the program beside this one, and the options that are theirs.
-fn program(options: &Options) -> Result<Program, Fatal> {
+fn program(options: &Options, layers: &Layers) -> Result<Program, Fatal> {
     let file = match &options.worker {
-        Some(file) => file.clone(),
+        // The worker starts in another folder.
+        Some(file) => std::path::absolute(file)?,
         None => {
             let own: PathBuf = std::env::current_exe()?;
             own.with_file_name("gpuferry-worker")
@@ -136,13 +175,23 @@ fn program(options: &Options) -> Result<Program, Fatal> {
     let mut arguments: Vec<OsString> = vec!["--device".into(), options.device.to_string().into(), "--log-level".into()];
     arguments.push(options.level.as_str().to_ascii_lowercase().into());
     if let Some(library) = &options.library {
-        arguments.extend(["--library".into(), library.into()]);
+        arguments.extend(["--library".into(), std::path::absolute(library)?.into()]);
+    }
+    if options.sandbox.mode != Mode::Off {
+        let user = options.sandbox.user.unwrap_or(User::NOBODY);
+        arguments.extend(["--layers".into(), layers.to_word().into(), "--user".into(), user.to_string().into()]);
+        for call in &options.sandbox.more_calls {
+            arguments.extend(["--allow-call".into(), call.to_string().into()]);
+        }
+        if options.sandbox.says_calls {
+            arguments.push("--sandbox-debug".into());
+        }
     }
     if let Some(opencl) = &options.opencl {
         arguments.extend(["--device".into(), opencl.to_string().into()]);
     }
     if let Some(library) = &options.opencl_library {
-        arguments.extend(["--opencl-library".into(), library.into()]);
+        arguments.extend(["--opencl-library".into(), std::path::absolute(library)?.into()]);
     }
     Ok(Program { file, arguments })
 }

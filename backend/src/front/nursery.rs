@@ -1,7 +1,7 @@
 //! Workers that are started before a session needs them.
 //!
-//! One thread starts them all and never ends, because a worker dies with the thread that started it. It gives them the old
-//! address layout. A session gets the longest-started one; whether that is ready yet, its own connection says.
+//! One thread asks the [`Starter`] for them. A session gets the longest-started one; whether that is ready yet, its own connection
+//! says. [`Nursery::renew`] gives the waiting ones up, so that a program that was replaced serves the next sessions.
 
 use std::collections::VecDeque;
 use std::sync::atomic::AtomicU32;
@@ -12,6 +12,7 @@ use wire::Malformed;
 use wire::control::Message;
 
 use super::process::{Counted, Program, StartError, Worker};
+use super::starter::Starter;
 use crate::channel::ChannelError;
 use crate::death;
 use crate::os;
@@ -54,6 +55,7 @@ struct State {
 }
 
 struct Shared {
+    starter: Arc<Starter>,
     program: Program,
     prestart: usize,
     state: Mutex<State>,
@@ -78,8 +80,14 @@ impl Nursery {
     /// Starts the thread, and waits until its first worker has loaded its library (not with `prestart` 0).
     /// # Errors
     /// [`NoWorker`].
-    pub fn new(program: Program, prestart: usize, max_sessions: u32) -> Result<Nursery, NoWorker> {
+    pub fn new(
+        starter: Arc<Starter>,
+        program: Program,
+        prestart: usize,
+        max_sessions: u32,
+    ) -> Result<Nursery, NoWorker> {
         let shared = Arc::new(Shared {
+            starter,
             program,
             prestart,
             state: Mutex::default(),
@@ -100,6 +108,14 @@ impl Nursery {
     #[must_use]
     pub fn max_sessions(&self) -> u32 {
         self.max_sessions
+    }
+
+    /// Ends the workers that wait for a session; new ones come from the program as it is now.
+    pub fn renew(&self) {
+        let idle = std::mem::take(&mut self.shared.lock().ready);
+        log::info!("the next sessions get new workers; {} that waited end", idle.len());
+        drop(idle);
+        self.shared.news.notify_one();
     }
 
     /// Takes a worker for a session; it may still be loading its library.
@@ -158,7 +174,7 @@ fn prove(worker: &mut Worker) -> Result<(), NoWorker> {
 /// Starts the first worker and waits until it is ready, so that a library that does not work is known at once.
 fn first(shared: &Shared) -> Result<(), NoWorker> {
     if shared.prestart > 0 {
-        let mut worker = Worker::start(&shared.program)?;
+        let mut worker = Worker::start(&shared.starter, &shared.program)?;
         prove(&mut worker)?;
         shared.lock().ready.push_back(worker);
     }
@@ -166,7 +182,6 @@ fn first(shared: &Shared) -> Result<(), NoWorker> {
 }
 
 fn run(shared: &Shared, proven: &mpsc::Sender<Result<(), NoWorker>>) {
-    os::use_old_layout();
     let result = first(shared);
     let failed = result.is_err();
     // The nursery waits for this; it is the only thing that can be gone.
@@ -192,7 +207,7 @@ fn run(shared: &Shared, proven: &mpsc::Sender<Result<(), NoWorker>>) {
             state = shared.news.wait_timeout(state, time).unwrap_or_else(PoisonError::into_inner).0;
         };
         drop(state);
-        match Worker::start(&shared.program) {
+        match Worker::start(&shared.starter, &shared.program) {
             started if for_session => {
                 shared.lock().started.push_back(started);
                 shared.answers.notify_one();

@@ -1,10 +1,11 @@
 //! Arguments of `gpuferryd`, by the conventions of QEMU's `docs/interop/vhost-user.rst`, § Backend program conventions.
 
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use wire::device::MAX_SESSIONS;
 
+use crate::sandbox::{self, Mode};
 use crate::worker::{AnyDevice, Device, OpenClDevice};
 
 /// What `--help` prints.
@@ -24,6 +25,11 @@ usage: gpuferryd (--socket-path PATH | --fd NUMBER) [--local-path PATH] [OPTION]
   --worker FILE        the worker's program (default: gpuferry-worker beside this program)
   --max-sessions N     sessions at a time, 1 to 256, all carriers together (default 64)
   --prestart N         workers kept started for the next sessions, 0 to 16 (default 1)
+  --user USER          what to become where started as root: name, UID or UID:GID (default 65534:65534)
+  --require-sandbox    do not start where a layer of the sandbox is missing
+  --no-sandbox         run without, for debuggers and sanitizers
+  --sandbox-debug      a forbidden system call says its number before its process ends
+  --allow-call NUMBER  allow workers one more system call; may be repeated
   --log-level LEVEL    off, error, warn, info, debug or trace (default info)
   --print-capabilities print what the device is, as JSON, and exit
   --help, --version    print this, or the version, and exit
@@ -37,6 +43,17 @@ Sockets are accessible to their owner only. The guest's memory must be shared, f
 /// What `--print-capabilities` prints.
 pub const CAPABILITIES: &str = "{\n  \"type\": \"gpuferry\"\n}\n";
 
+impl VhostSocket {
+    /// The path, where it is one.
+    #[must_use]
+    pub fn path(&self) -> Option<&Path> {
+        match self {
+            VhostSocket::Path(path) => Some(path),
+            VhostSocket::Descriptor(_) => None,
+        }
+    }
+}
+
 /// Most workers kept started.
 const MAX_PRESTART: usize = 16;
 
@@ -44,7 +61,7 @@ const MAX_PRESTART: usize = 16;
 #[derive(Debug)]
 pub enum Command {
     /// Serve.
-    Serve(Options),
+    Serve(Box<Options>),
     /// Print a text and exit.
     Print(String),
 }
@@ -79,6 +96,8 @@ pub struct Options {
     pub max_sessions: u32,
     /// Workers kept started.
     pub prestart: usize,
+    /// What processes give up.
+    pub sandbox: sandbox::Settings,
     /// What is logged.
     pub level: log::LevelFilter,
 }
@@ -99,6 +118,7 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, l
         worker: None,
         max_sessions: 64,
         prestart: 1,
+        sandbox: sandbox::Settings::default(),
         level: log::LevelFilter::Info,
     };
     while let Some(argument) = parser.next()? {
@@ -117,6 +137,11 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, l
             Long("worker") => options.worker = Some(PathBuf::from(parser.value()?)),
             Long("max-sessions") => options.max_sessions = parser.value()?.parse()?,
             Long("prestart") => options.prestart = parser.value()?.parse()?,
+            Long("user") => options.sandbox.user = Some(parser.value()?.parse()?),
+            Long("require-sandbox") => set_mode(&mut options, Mode::Require)?,
+            Long("no-sandbox") => set_mode(&mut options, Mode::Off)?,
+            Long("sandbox-debug") => options.sandbox.says_calls = true,
+            Long("allow-call") => options.sandbox.more_calls.push(parser.value()?.parse()?),
             Long("log-level") => options.level = parser.value()?.parse()?,
             Long("print-capabilities") => return Ok(Command::Print(CAPABILITIES.into())),
             Long("help") | Short('h') => return Ok(Command::Print(HELP.into())),
@@ -127,13 +152,20 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, l
         }
     }
     check(&options)?;
-    Ok(Command::Serve(options))
+    Ok(Command::Serve(Box::new(options)))
 }
 
 fn set_vhost(options: &mut Options, socket: VhostSocket) -> Result<(), lexopt::Error> {
     match options.vhost.replace(socket) {
         None => Ok(()),
         Some(_) => Err("give one of --socket-path and --fd, once".into()),
+    }
+}
+
+fn set_mode(options: &mut Options, mode: Mode) -> Result<(), lexopt::Error> {
+    match std::mem::replace(&mut options.sandbox.mode, mode) {
+        Mode::Try => Ok(()),
+        _ => Err("give one of --require-sandbox and --no-sandbox, once".into()),
     }
 }
 
@@ -160,7 +192,7 @@ mod tests {
         parse(std::iter::once("gpuferryd").chain(arguments.iter().copied()).map(OsString::from))
     }
 
-    fn options(arguments: &[&str]) -> Options {
+    fn options(arguments: &[&str]) -> Box<Options> {
         match read(arguments) {
             Ok(Command::Serve(options)) => options,
             other => panic!("{other:?}"),
@@ -182,7 +214,10 @@ mod tests {
 
     #[test]
     fn arguments_when_they_cannot_be_served_then_are_refused() {
-        let bad: [&[&str]; 8] = [
+        let bad: [&[&str]; 11] = [
+            &["--fd", "3", "--require-sandbox", "--no-sandbox"],
+            &["--fd", "3", "--user", "root"],
+            &["--fd", "3", "--allow-call", "execve"],
             &[],
             &["--device", "gpu", "--fd", "3"],
             &["--fd", "3", "--socket-path", "x"],

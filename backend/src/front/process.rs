@@ -1,14 +1,16 @@
 //! A worker process as the front sees it: its child, its socket, its end.
 
 use std::ffi::OsString;
+use std::io::Read;
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::net::UnixStream;
+use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::ExitStatus;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
+use super::starter::{Started, Starter};
 use crate::channel::Channel;
 use crate::os::{self, Interest};
 
@@ -29,12 +31,13 @@ pub struct StartError {
     source: std::io::Error,
 }
 
-/// A started worker. Dropping it kills and reaps the process.
+/// A started worker. Dropping it kills the process and waits for its end.
 #[derive(Debug)]
 pub struct Worker {
-    child: Child,
-    /// Readable when the process has ended.
-    pidfd: OwnedFd,
+    number: u32,
+    process: OwnedFd,
+    /// Readable when the process has ended and was reaped.
+    end: OwnedFd,
     /// The control connection.
     pub channel: Channel,
     /// Whether it has said that it is ready.
@@ -65,59 +68,53 @@ impl Drop for Counted {
 }
 
 impl Worker {
-    /// Starts a process. It dies with the calling thread.
+    /// Starts a process. It dies with the starter, and that with the front.
     /// # Errors
     /// [`StartError`].
-    pub fn start(program: &Program) -> Result<Worker, StartError> {
+    pub fn start(starter: &Starter, program: &Program) -> Result<Worker, StartError> {
         let failed = |source| StartError { file: program.file.clone(), source };
-        let (ours, theirs) = UnixStream::pair().map_err(failed)?;
-        let mut command = Command::new(&program.file);
-        command.args(&program.arguments).stdin(Stdio::from(OwnedFd::from(theirs)));
-        let mut child = command.spawn().map_err(failed)?;
-        let prepared = Channel::new(ours).and_then(|channel| Ok((channel, os::pidfd(child.id())?)));
-        match prepared {
-            Ok((channel, pidfd)) => Ok(Worker { child, pidfd, channel, ready: false, status: None, counted: None }),
+        let Started { control, number, process, end } = starter.start().map_err(failed)?;
+        match Channel::new(control) {
+            Ok(channel) => Ok(Worker { number, process, end, channel, ready: false, status: None, counted: None }),
             Err(source) => {
-                // The error that is returned matters more than one of these.
-                let _ = child.kill();
-                let _ = child.wait();
+                // The error that is returned matters more.
+                let _ = os::signal_process(process.as_fd(), libc::SIGKILL);
                 Err(failed(source))
             }
         }
     }
 
-    /// The process's id, for the log.
+    /// The process's number, for the log.
     #[must_use]
     pub fn id(&self) -> u32 {
-        self.child.id()
+        self.number
     }
 
     /// Readable when the process has ended.
     #[must_use]
-    pub fn pidfd(&self) -> &OwnedFd {
-        &self.pidfd
+    pub fn end(&self) -> &OwnedFd {
+        &self.end
     }
 
-    /// Tells the process to end now. [`Worker::pidfd`] says when it has.
+    /// Tells the process to end now. [`Worker::end`] says when it has.
     pub fn kill(&mut self) {
         if self.status.is_none()
-            && let Err(error) = self.child.kill()
+            && let Err(error) = os::signal_process(self.process.as_fd(), libc::SIGKILL)
+            // It has ended, and its status is on the way.
+            && error.raw_os_error() != Some(libc::ESRCH)
         {
-            log::error!("cannot kill worker {}: {error}", self.child.id());
+            log::error!("cannot kill worker {}: {error}", self.number);
         }
     }
 
     /// How the process ended, if it has within the time.
     pub fn ended(&mut self, within: Duration) -> Option<ExitStatus> {
-        if self.status.is_none() {
-            match os::wait([Interest::read(&self.pidfd.as_fd())], Some(within)) {
-                Ok([true]) => {}
-                _ => return None,
-            }
-            match self.child.wait() {
-                Ok(status) => self.status = Some(status),
-                Err(error) => log::error!("cannot reap worker {}: {error}", self.child.id()),
-            }
+        if self.status.is_none() && matches!(os::wait([Interest::read(&self.end)], Some(within)), Ok([true])) {
+            let mut status = [0; 4];
+            let read = self.end.try_clone().and_then(|end| std::fs::File::from(end).read_exact(&mut status));
+            // Without a status the starter has ended, and the workers with it.
+            let status = if read.is_ok() { i32::from_le_bytes(status) } else { libc::SIGKILL };
+            self.status = Some(ExitStatus::from_raw(status));
         }
         self.status
     }
@@ -125,12 +122,10 @@ impl Worker {
 
 impl Drop for Worker {
     fn drop(&mut self) {
-        if self.status.is_none() {
-            self.kill();
-            // Without an end, because what the process had mapped may be given away after this; SIGKILL cannot be held up.
-            if let Err(error) = self.child.wait() {
-                log::error!("cannot reap worker {}: {error}", self.child.id());
-            }
+        self.kill();
+        // Without an end, because what the process had mapped may be given away after this; SIGKILL cannot be held up.
+        while self.ended(Duration::from_secs(10)).is_none() {
+            log::error!("worker {} does not end; waiting", self.number);
         }
     }
 }

@@ -68,7 +68,7 @@ impl Session {
     ) -> io::Result<Session> {
         let (doorbell, wake) = (os::eventfd()?, os::eventfd()?);
         watch.add(worker.channel.as_fd(), Token { source: Source::Channel, ..token })?;
-        watch.add(worker.pidfd().as_fd(), Token { source: Source::End, ..token })?;
+        watch.add(worker.end().as_fd(), Token { source: Source::End, ..token })?;
         watch.add(wake.as_fd(), Token { source: Source::Wake, ..token })?;
         Ok(Session {
             token,
@@ -163,7 +163,7 @@ impl Session {
     pub(super) fn unwatch(&self, watch: &Watch) {
         if let Some(worker) = &self.worker {
             watch.remove(worker.channel.as_fd());
-            watch.remove(worker.pidfd().as_fd());
+            watch.remove(worker.end().as_fd());
         }
         watch.remove(self.wake.as_fd());
     }

@@ -1,4 +1,4 @@
-//! Listening Unix sockets by path: made for their owner only, removed at the end, never taken from a living process.
+//! Listening Unix sockets by path: made for their owner only, removed at the end (by the starter), never taken from a living process.
 
 use std::fs;
 use std::io;
@@ -28,21 +28,15 @@ pub enum SocketError {
     NotListening(i32),
 }
 
-/// The file of a listening socket; removed by [`remove`].
-#[derive(Debug)]
-pub struct Bound {
-    path: PathBuf,
-}
-
 /// Makes a listening socket. One that a process left behind is removed first.
 /// # Errors
 /// [`SocketError`].
-pub fn bind(path: &Path) -> Result<(UnixListener, Bound), SocketError> {
+pub fn bind(path: &Path) -> Result<UnixListener, SocketError> {
     clear(path)?;
     let failed = |source| SocketError::Bind { path: path.to_owned(), source };
     let listener = UnixListener::bind(path).map_err(failed)?;
     fs::set_permissions(path, fs::Permissions::from_mode(0o600)).map_err(failed)?;
-    Ok((listener, Bound { path: path.to_owned() }))
+    Ok(listener)
 }
 
 fn clear(path: &Path) -> Result<(), SocketError> {
@@ -65,9 +59,9 @@ fn clear(path: &Path) -> Result<(), SocketError> {
 }
 
 /// Removes a socket's file.
-pub fn remove(bound: &Bound) {
-    if let Err(error) = fs::remove_file(&bound.path) {
-        log::warn!("cannot remove {}: {error}", bound.path.display());
+pub fn remove(path: &Path) {
+    if let Err(error) = fs::remove_file(path) {
+        log::warn!("cannot remove {}: {error}", path.display());
     }
 }
 
@@ -88,9 +82,9 @@ mod tests {
         let first = bind(&path).expect("a fresh path");
         assert_eq!(fs::metadata(&path).expect("there").permissions().mode() & 0o777, 0o600);
         assert!(matches!(bind(&path), Err(SocketError::InUse(_))));
-        drop(first.0);
-        let (_listener, bound) = bind(&path).expect("a stale path");
-        remove(&bound);
+        drop(first);
+        let _listener = bind(&path).expect("a stale path");
+        remove(&path);
         assert!(!path.exists());
         fs::remove_dir(folder).expect("removed");
     }

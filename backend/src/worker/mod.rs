@@ -1,6 +1,6 @@
 //! `gpuferry-worker`: one process for each guest process, started before it is needed.
 //!
-//! [`main`] makes the process ready: own address layout, library loaded. Then [`control`](self) serves the front from the first
+//! [`main`] makes the process ready: rights given up ([`crate::sandbox`]), library loaded. Then [`control`](self) serves the front from the first
 //! thread, [`ring`](self) takes calls from the guest on others, so that a call that sleeps holds nobody up. The process
 //! inherits nothing but its control socket, as descriptor 0, and ends when that is closed. Descriptors 1 and 2 are the front's:
 //! what the guest's programs print on the device and the log.
@@ -25,6 +25,7 @@ mod serve;
 mod values;
 
 use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use wire::sync::Ordering;
@@ -38,6 +39,8 @@ use crate::channel::{Channel, ChannelError};
 use crate::death::{EXIT_CLOSED, EXIT_FRONT, EXIT_LIBRARY, EXIT_TROUBLE};
 use crate::mapping::Reservation;
 use crate::os;
+use crate::sandbox::files::Places;
+use crate::sandbox::{self, Profile};
 use crate::window::Window;
 
 /// The session that this worker serves.
@@ -86,7 +89,6 @@ impl Session {
 pub fn main(load: Load) -> ! {
     // First of all: nothing else of the front is inherited.
     os::close_from(3);
-    os::die_with_parent();
     let options = match options::parse(std::env::args_os()) {
         Ok(options) => options,
         Err(error) => {
@@ -109,6 +111,12 @@ pub fn main(load: Load) -> ! {
         Ok(answers) => answers,
         Err(error) => fail(EXIT_TROUBLE, &format!("eventfd: {error}")),
     };
+    // Before the library is loaded: all that it starts is in the sandbox too.
+    let places = Places::of(profile(&options.settings), &files(&options.settings));
+    let entered = sandbox::enter(profile(&options.settings), &options.sandbox, &options.layers, &places);
+    if let Err(error) = entered {
+        fail(EXIT_TROUBLE, &error.to_string());
+    }
     let library = match load(&options.settings) {
         Ok(library) => library,
         Err(error) => {
@@ -124,6 +132,25 @@ pub fn main(load: Load) -> ! {
         Ok(()) | Err(ChannelError::Gone) => os::exit_now(EXIT_CLOSED),
         Err(error) => fail(EXIT_FRONT, &format!("front: {error}")),
     }
+}
+
+/// What the device's library needs.
+fn profile(settings: &Settings) -> Profile {
+    match settings.device {
+        _ if settings.opencl.is_some() => Profile::OpenCl,
+        Device::Cpu => Profile::Cpu,
+        Device::Cuda(_) | Device::CudaUuid(_) => Profile::Nvidia,
+    }
+}
+
+/// Files of the library that is to be loaded, as far as it is not where all libraries are.
+fn files(settings: &Settings) -> Vec<PathBuf> {
+    let device = match (&settings.library, &settings.device) {
+        (Some(library), _) => Some(library.clone()),
+        (None, Device::Cpu) => cuda::cpu_device().ok(),
+        (None, _) => None,
+    };
+    device.into_iter().chain(settings.opencl_library.clone()).collect()
 }
 
 /// Lets signals through that the front's threads block, and takes over the control socket.

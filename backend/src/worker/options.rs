@@ -4,11 +4,15 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 use super::api::{Device, OpenClDevice, Settings};
+use crate::sandbox::{self, Layers, Mode};
 
 /// What the front asks for.
 #[derive(Debug)]
 pub(super) struct Options {
     pub(super) settings: Settings,
+    /// What the process gives up; [`Mode::Off`] unless the front names layers.
+    pub(super) sandbox: sandbox::Settings,
+    pub(super) layers: Layers,
     pub(super) level: log::LevelFilter,
 }
 
@@ -16,8 +20,12 @@ pub(super) struct Options {
 pub(super) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Options, lexopt::Error> {
     use lexopt::prelude::*;
     let mut parser = lexopt::Parser::from_iter(arguments);
-    let settings = Settings { device: Device::Cpu, library: None, opencl: None, opencl_library: None };
-    let mut options = Options { settings, level: log::LevelFilter::Info };
+    let mut options = Options {
+        settings: Settings { device: Device::Cpu, library: None, opencl: None, opencl_library: None },
+        sandbox: sandbox::Settings { mode: Mode::Off, ..sandbox::Settings::default() },
+        layers: Layers::default(),
+        level: log::LevelFilter::Info,
+    };
     while let Some(argument) = parser.next()? {
         match argument {
             Long("device") => match parser.value()?.parse()? {
@@ -26,6 +34,13 @@ pub(super) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Opt
             },
             Long("opencl-library") => options.settings.opencl_library = Some(PathBuf::from(parser.value()?)),
             Long("library") => options.settings.library = Some(PathBuf::from(parser.value()?)),
+            Long("layers") => {
+                options.layers = Layers::from_word(&parser.value()?.string()?).ok_or("layers that are none")?;
+                options.sandbox.mode = Mode::Try;
+            }
+            Long("user") => options.sandbox.user = Some(parser.value()?.parse()?),
+            Long("sandbox-debug") => options.sandbox.says_calls = true,
+            Long("allow-call") => options.sandbox.more_calls.push(parser.value()?.parse()?),
             Long("log-level") => options.level = parser.value()?.parse()?,
             other => return Err(other.unexpected()),
         }

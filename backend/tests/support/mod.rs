@@ -1,6 +1,7 @@
 //! What the tests of both carriers share: a running `gpuferryd` with its log, and the guest's side of a window.
 #![allow(dead_code, reason = "each test program uses a part")]
 
+pub mod program;
 pub mod vmm;
 
 use std::io::{BufRead, BufReader};
@@ -47,12 +48,19 @@ impl Front {
 
     /// As [`Front::start`], without waiting until it is ready.
     pub fn start_raw(arguments: &[&str]) -> Front {
+        Front::start_by(&[], arguments)
+    }
+
+    /// As [`Front::start_raw`], by another program with these arguments.
+    pub fn start_by(by: &[&str], arguments: &[&str]) -> Front {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let folder = std::env::temp_dir().join(format!("gpuferry-test-{}-{number}", std::process::id()));
         std::fs::create_dir_all(&folder).expect("folder");
         let place = folder.to_str().expect("a plain path");
-        let mut command = Command::new(env!("CARGO_BIN_EXE_gpuferryd"));
+        let words = [by, &[env!("CARGO_BIN_EXE_gpuferryd")]].concat();
+        let mut command = Command::new(words[0]);
+        command.args(&words[1..]);
         command.args(["--worker", env!("CARGO_BIN_EXE_gpuferry-echo-worker"), "--log-level", "debug"]);
         command.args(arguments.iter().map(|argument| argument.replace("FOLDER", place)));
         let mut child = command.stderr(Stdio::piped()).spawn().expect("gpuferryd");
@@ -84,14 +92,16 @@ impl Front {
         find(&lines).unwrap_or_else(|| panic!("no line {text:?} in the log:\n{}", lines.join("\n")))
     }
 
-    /// Processes that the front has started.
+    /// Workers of the front: what its starter has started.
     pub fn workers(&self) -> Vec<i32> {
-        let tasks = std::fs::read_dir(format!("/proc/{}/task", self.child.id())).expect("tasks");
-        let children = tasks.filter_map(|task| std::fs::read_to_string(task.ok()?.path().join("children")).ok());
-        children
-            .flat_map(|list| list.split_whitespace().map(|id| id.parse().expect("id")).collect::<Vec<_>>())
-            .collect()
+        started_by(self.child.id().cast_signed()).into_iter().flat_map(started_by).collect()
     }
+}
+
+fn started_by(process: i32) -> Vec<i32> {
+    let tasks = std::fs::read_dir(format!("/proc/{process}/task")).into_iter().flatten();
+    let children = tasks.filter_map(|task| std::fs::read_to_string(task.ok()?.path().join("children")).ok());
+    children.flat_map(|list| list.split_whitespace().map(|id| id.parse().expect("id")).collect::<Vec<_>>()).collect()
 }
 
 impl Drop for Front {

@@ -1,8 +1,14 @@
-//! A worker whose API echoes: what the tests of front, carriers and worker give as `--worker`.
+//! A worker whose API echoes: what the tests of front, carriers and worker give as `--worker`. It also tries what its sandbox
+//! forbids ([`attempts`]), in a session or, with one layer alone, as a program: `--attempt ACT PROFILE LAYERS`.
+
+#[allow(dead_code, reason = "the list of all is the tests'")]
+mod attempts;
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use gpuferry_backend::sandbox::files::Places;
+use gpuferry_backend::sandbox::{self, Layers, Profile};
 use gpuferry_backend::worker::{self, Api, Library, LoadError, Reply, Session, Settings};
 use wire::Malformed;
 use wire::frame::FrameHeader;
@@ -24,7 +30,33 @@ const CALL_HOLD: u16 = 6;
 /// Signals all of its eventfds without end, as a worker that a guest has taken over may.
 const CALL_FLOOD: u16 = 7;
 
+/// Tries an act: number of the process to try it against (`u32`), its socket's length (`u32`), the socket, the act's name. The status
+/// is 0 where it worked, otherwise the system's error.
+const CALL_ATTEMPT: u16 = 8;
+
 struct Echo(Arc<Session>);
+
+fn error_of(result: std::io::Result<()>) -> i32 {
+    result.err().map_or(0, |error| error.raw_os_error().unwrap_or(-1))
+}
+
+fn try_act(reader: &mut Reader<'_>, payload: &[u8]) -> Result<i32, Malformed> {
+    let (process, bytes) = (reader.u32()?.cast_signed(), reader.u32()? as usize);
+    let rest = payload.get(8..).and_then(|rest| rest.split_at_checked(bytes));
+    let (socket, act) = rest.ok_or(Malformed::new("no act"))?;
+    let text = |bytes| std::str::from_utf8(bytes).map_err(|_| Malformed::new("no text"));
+    Ok(error_of(attempts::attempt(text(act)?, process, text(socket)?)))
+}
+
+/// The act, with these layers alone; the exit status is 0 where it worked.
+fn attempt_alone(act: &str, profile: &str, layers: &str) -> ! {
+    let profile = if profile == "front" { Profile::Front } else { Profile::Cpu };
+    let layers = Layers::from_word(layers).expect("layers");
+    // SAFETY: takes nothing.
+    let parent = unsafe { libc::getppid() };
+    sandbox::enter(profile, &sandbox::Settings::default(), &layers, &Places::of(profile, &[])).expect("a sandbox");
+    std::process::exit(error_of(attempts::attempt(act, parent, "/run/none")));
+}
 
 fn flood() {
     let mut events = Vec::new();
@@ -113,6 +145,10 @@ impl Api for Echo {
                 });
                 Ok(())
             }
+            CALL_ATTEMPT => {
+                reply.status(try_act(&mut reader, payload)?);
+                Ok(())
+            }
             CALL_FLOOD => {
                 for _ in 0..4 {
                     std::thread::spawn(flood);
@@ -140,5 +176,11 @@ fn load(settings: &Settings) -> Result<Box<dyn Library>, LoadError> {
 }
 
 fn main() {
+    let arguments: Vec<String> = std::env::args().collect();
+    if let [_, option, act, profile, layers] = arguments.as_slice()
+        && option == "--attempt"
+    {
+        attempt_alone(act, profile, layers);
+    }
     worker::main(load)
 }

@@ -291,9 +291,15 @@ pub fn signal(process: u32, signal: i32) {
     unsafe { libc::kill(process, signal) };
 }
 
+/// Workers of a front that have not ended: what its starter has started.
+#[must_use]
+pub fn children(front: u32) -> Vec<u32> {
+    started_by(front).into_iter().flat_map(started_by).collect()
+}
+
 /// Processes whose parent is this one and that have not ended.
 #[must_use]
-pub fn children(parent: u32) -> Vec<u32> {
+fn started_by(parent: u32) -> Vec<u32> {
     let Ok(processes) = fs::read_dir("/proc") else { return Vec::new() };
     let numbers = processes.flatten().filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
     numbers

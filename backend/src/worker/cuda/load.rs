@@ -18,7 +18,7 @@ const CPU_DEVICE: &str = "libcpu_cuda.so";
 
 /// Why the library does not serve.
 #[derive(Debug, thiserror::Error)]
-enum Trouble {
+pub enum Trouble {
     #[error("{name} does not load: {error}. {advice}")]
     Load { name: String, error: libloading::Error, advice: &'static str },
     #[error("no {CPU_DEVICE} beside {}: build it (cargo build -p cpu-cuda) or name it with --library", .0.display())]
@@ -82,7 +82,8 @@ fn choose_device(device: &Device) {
     }
 }
 
-fn cpu_device() -> Result<PathBuf, Trouble> {
+/// The CPU device's library, beside this program.
+pub fn cpu_device() -> Result<PathBuf, Trouble> {
     let worker = std::env::current_exe().unwrap_or_default();
     let beside = worker.parent().unwrap_or(Path::new("/")).to_path_buf();
     let places = [beside.clone(), beside.join("../lib/gpuferry"), beside.join("../lib"), beside.join("..")];

@@ -52,6 +52,7 @@ use wire::frame::{FrameHeader, NO_SLOT};
 use wire::handle::Handle;
 use wire::payload::{Buffer, Full, Writer};
 
+pub(super) use load::cpu_device;
 pub use load::load;
 
 use super::answer::Failure;

@@ -1,0 +1,153 @@
+//! The sandbox from inside: everything that a worker which a guest has taken over might try is refused or ends it.
+//!
+//! The acts are those of `tests/workers/attempts.rs`. Each is tried in the worker of a session, with all layers that this machine has, and
+//! some with one layer alone, so that no layer hides that another is missing.
+
+mod support;
+
+use std::os::unix::process::ExitStatusExt;
+use std::process::Command;
+
+use support::Front;
+use support::program::Program;
+
+#[path = "workers/attempts.rs"]
+#[allow(dead_code, reason = "the worker makes the attempts; their names are needed here")]
+mod attempts;
+
+/// How an act ended.
+#[derive(Debug, PartialEq, Eq)]
+enum End {
+    Worked,
+    Refused(i32),
+    Killed,
+}
+
+fn start(arguments: &[&str]) -> Front {
+    Front::start(&[&["--local-path", "FOLDER/local"], arguments].concat())
+}
+
+/// Tries an act in a session's worker.
+fn attempt(front: &Front, act: &str, other: i32) -> End {
+    let mut program = Program::open(front);
+    let socket = front.path("local").to_str().expect("a plain path").to_owned();
+    let answer = program.call_until_death(8, |writer| {
+        writer.u32(other.cast_unsigned())?;
+        writer.u32(socket.len() as u32)?;
+        writer.raw(socket.as_bytes())?;
+        writer.raw(act.as_bytes())
+    });
+    match answer {
+        Some((0, _)) => End::Worked,
+        Some((error, _)) => End::Refused(error),
+        None => End::Killed,
+    }
+}
+
+/// All acts of a list in sessions of one front, each against another worker and against the front.
+fn refuses_all(arguments: &[&str]) {
+    let front = start(arguments);
+    // A session whose worker the others are set on.
+    let _other = Program::open(&front);
+    let sibling = front.workers().first().copied().expect("a worker");
+    let mut wrong = Vec::new();
+    for act in attempts::ACTS.iter().skip(1) {
+        for other in [sibling, front.child.id().cast_signed()] {
+            let end = attempt(&front, act, other);
+            if end == End::Worked {
+                wrong.push(*act);
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "these worked: {wrong:?}");
+    assert_eq!(attempt(&front, attempts::ACTS[0], 0), End::Worked, "nothing works at all, so the rest shows nothing");
+}
+
+#[test]
+fn acts_when_tried_in_a_worker_of_the_cpu_device_then_none_works() {
+    refuses_all(&[]);
+}
+
+#[test]
+fn acts_when_tried_in_a_worker_of_a_gpu_then_none_works() {
+    refuses_all(&["--device", "cuda:0"]);
+}
+
+#[test]
+fn act_when_there_is_no_sandbox_then_works_so_that_the_tests_can_fail() {
+    let front = start(&["--no-sandbox"]);
+    for act in ["open-passwd", "socket-internet", "open-process"] {
+        assert_eq!(attempt(&front, act, front.child.id().cast_signed()), End::Worked, "{act}");
+    }
+    front.wait_for("DEGRADED: no sandbox");
+}
+
+#[test]
+fn dangerous_call_when_made_then_ends_the_worker_by_the_filter_and_the_log_says_so() {
+    let front = start(&[]);
+    for act in ["execute", "trace-front", "io-uring", "bpf", "mount", "kill-front"] {
+        assert_eq!(attempt(&front, act, front.child.id().cast_signed()), End::Killed, "{act}");
+    }
+    front.wait_for("what its sandbox forbids");
+}
+
+/// With one layer alone: bits of `Layers` are root 1, user 2, files 4, calls 8.
+fn alone(act: &str, layers: &str) -> End {
+    let worker = env!("CARGO_BIN_EXE_gpuferry-echo-worker");
+    let status = Command::new(worker).args(["--attempt", act, "cpu", layers]).status().expect("started");
+    match (status.code(), status.signal()) {
+        (Some(0), _) => End::Worked,
+        (Some(code), _) => End::Refused(code),
+        (None, Some(libc::SIGSYS)) => End::Killed,
+        (None, signal) => panic!("{act}: {signal:?}"),
+    }
+}
+
+#[test]
+fn files_when_landlock_is_the_only_layer_then_are_refused() {
+    for act in ["open-passwd", "open-shadow", "create-in-tmp", "list-home", "make-folder", "write-library"] {
+        assert_eq!(alone(act, "0:4"), End::Refused(libc::EACCES), "{act}");
+    }
+    assert_eq!(alone("execute", "0:4"), End::Refused(libc::EACCES));
+    assert_eq!(alone("getpid", "0:4"), End::Worked);
+}
+
+#[test]
+fn calls_when_the_filter_is_the_only_layer_then_end_the_process() {
+    for act in
+        ["execute", "ptrace", "read-other-memory", "kill-all", "new-namespace", "io-uring", "user-faults", "keys"]
+    {
+        let act = if act == "ptrace" { "trace-front" } else { act };
+        assert_eq!(alone(act, "0:8"), End::Killed, "{act}");
+    }
+    assert_eq!(alone("socket-internet", "0:8"), End::Refused(libc::EACCES));
+    assert_eq!(alone("getpid", "0:8"), End::Worked);
+}
+
+/// Starts the front as a root that has no capability and may make no namespace, as in many containers.
+const CONTAINER: &str = "for kind in user mnt net ipc pid uts; do echo 0 >/proc/sys/user/max_${kind}_namespaces; done
+    exec setpriv --bounding-set=-all --inh-caps=-all \"$@\"";
+
+fn start_in_container(arguments: &[&str]) -> Front {
+    Front::start_by(&["unshare", "--user", "--map-root-user", "sh", "-c", CONTAINER, "sh"], arguments)
+}
+
+#[test]
+fn front_when_layers_are_missing_then_names_them_and_serves() {
+    let front = start_in_container(&["--local-path", "FOLDER/local"]);
+    for layer in ["network", "mount", "ipc", "process"] {
+        front.wait_for(&format!("DEGRADED: no {layer} namespace"));
+    }
+    front.wait_for("DEGRADED: no other user");
+    front.wait_for("ready on device");
+    assert_eq!(attempt(&front, attempts::ACTS[0], 0), End::Worked);
+    assert_eq!(attempt(&front, "open-passwd", 0), End::Refused(libc::EACCES));
+    assert_eq!(attempt(&front, "execute", 0), End::Killed);
+}
+
+#[test]
+fn front_when_layers_are_missing_and_all_are_required_then_does_not_start() {
+    let mut front = start_in_container(&["--local-path", "FOLDER/local", "--require-sandbox"]);
+    front.wait_for("--require-sandbox: 6 layers");
+    assert_eq!(front.child.wait().expect("ended").code(), Some(1));
+}
