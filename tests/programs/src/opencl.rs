@@ -64,6 +64,8 @@ functions! {
     fn clReleaseMemObject(memory: Object) -> Status;
     fn clGetMemObjectInfo(memory: Object, param: u32, size: usize, value: *mut c_void, ret: *mut usize) -> Status;
     fn clSetMemObjectDestructorCallback(memory: Object, function: DestructorFunction, data: *mut c_void) -> Status;
+    fn clCreateSampler(context: Object, normalized: u32, addressing: u32, filter: u32, status: *mut Status) -> Object;
+    fn clReleaseSampler(sampler: Object) -> Status;
     fn clCreateProgramWithSource(context: Object, count: u32, texts: *const *const c_char, lengths: *const usize, status: *mut Status) -> Object;
     fn clCreateProgramWithBinary(context: Object, count: u32, devices: *const Object, lengths: *const usize, binaries: *const *const u8, states: *mut Status, status: *mut Status) -> Object;
     fn clBuildProgram(program: Object, count: u32, devices: *const Object, options: *const c_char, notify: *const c_void, data: *mut c_void) -> Status;
