@@ -589,7 +589,91 @@ trait Events {
     fn gpuferryEventCallback(event: cl_event, kind: i32, id: u64);
 }
 
+/// Shared virtual memory of the coarse kind. The host's library allocates it; the guest has memory of its own at the same addresses,
+/// and bytes move between both when the program maps and unmaps.
+trait SharedVirtualMemory {
+    /// Allocates. No memory is `CL_OUT_OF_RESOURCES`.
+    #[call(0x40e0, wait)] #[by_hand(both)]
+    fn gpuferrySvmAlloc(context: cl_context, flags: u64, size: usize, alignment: u32, #[out] address: u64);
+    /// Frees what begins at `address`.
+    #[call(0x40e1, post)] #[by_hand(both)]
+    fn gpuferrySvmFree(context: cl_context, address: u64);
+    /// Copies; either side is shared virtual memory of the queue's context, or shared memory (`gpuferryShare`).
+    #[call(0x40e2, either)] #[by_hand(both)]
+    fn gpuferrySvmCopy(
+        queue: cl_command_queue,
+        to: u64,
+        origin: u64,
+        bytes: usize,
+        #[len(num_events)] waits_for: &[cl_event],
+        num_events: u32,
+        #[new] #[optional] event: cl_event,
+    );
+    /// Fills with a pattern.
+    #[call(0x40e3, either)] #[by_hand(both)]
+    fn gpuferrySvmFill(
+        queue: cl_command_queue,
+        address: u64,
+        #[run(16)] pattern: &[u8],
+        bytes: usize,
+        #[len(num_events)] waits_for: &[cl_event],
+        num_events: u32,
+        #[new] #[optional] event: cl_event,
+    );
+    /// Says where memory is wanted: addresses and sizes, 8 bytes each; a size of 0 is the whole allocation.
+    #[call(0x40e4, either)] #[by_hand(both)]
+    fn gpuferrySvmMigrate(
+        queue: cl_command_queue,
+        #[run] addresses: &[u8],
+        #[run] sizes: &[u8],
+        flags: u64,
+        #[len(num_events)] waits_for: &[cl_event],
+        num_events: u32,
+        #[new] #[optional] event: cl_event,
+    );
+    /// A buffer in shared virtual memory.
+    #[call(0x40e5, wait)] #[by_hand(both)]
+    fn gpuferrySvmBuffer(#[new] buffer: cl_mem, context: cl_context, flags: u64, size: usize, address: u64);
+}
+
 trait Library {
+    #[driver]
+    fn clSVMAlloc(context: *mut c_void, flags: u64, size: usize, alignment: u32) -> *mut c_void;
+    #[driver]
+    fn clSVMFree(context: *mut c_void, svm_pointer: *mut c_void);
+    #[driver]
+    fn clEnqueueSVMMemcpy(
+        queue: *mut c_void,
+        blocking_copy: u32,
+        dst_ptr: *mut c_void,
+        src_ptr: *const c_void,
+        size: usize,
+        num_events_in_wait_list: u32,
+        event_wait_list: *const *mut c_void,
+        event: *mut *mut c_void,
+    );
+    #[driver]
+    fn clEnqueueSVMMemFill(
+        queue: *mut c_void,
+        svm_ptr: *mut c_void,
+        pattern: *const c_void,
+        pattern_size: usize,
+        size: usize,
+        num_events_in_wait_list: u32,
+        event_wait_list: *const *mut c_void,
+        event: *mut *mut c_void,
+    );
+    #[driver]
+    fn clEnqueueSVMMigrateMem(
+        queue: *mut c_void,
+        num_svm_pointers: u32,
+        svm_pointers: *const *mut c_void,
+        sizes: *const usize,
+        flags: u64,
+        num_events_in_wait_list: u32,
+        event_wait_list: *const *mut c_void,
+        event: *mut *mut c_void,
+    );
     #[driver]
     fn clRetainDevice(device: *mut c_void);
     #[driver]

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Runs Khronos' OpenCL-CTS, one process a test with a time limit, and compares runs.
 
-    cts.py run CTS RESULTS [--suite NAME]... [--limit SECONDS] [--only RESULTS]
+    cts.py run CTS RESULTS [--suite NAME]... [--limit SECONDS] [--only RESULTS] [--jobs N]
     cts.py table NAME=RESULTS...
 
 CTS is the folder where OpenCL-CTS was built (the one with test_conformance/). `run` uses the OpenCL that the environment gives its
@@ -11,6 +11,7 @@ that passed in the first run and not in another; its exit status is 1 if there i
 """
 
 import argparse
+import concurrent.futures
 import os
 import pathlib
 import re
@@ -76,19 +77,24 @@ def run(arguments):
         passed = {test for test, was in read(arguments.only).items() if was == "passed"}
     logs = pathlib.Path(f"{arguments.results}.logs")
     logs.mkdir(parents=True, exist_ok=True)
-    with open(arguments.results, "a", encoding="utf-8") as results:
-        for suite in arguments.suite or USUAL:
-            path = program(arguments.cts, suite)
-            if path is None:
-                print(f"cts: {suite}: not built, not run", file=sys.stderr)
-                continue
-            for test in tests(path):
-                if (suite, test) in done or (passed is not None and (suite, test) not in passed):
-                    continue
-                start = time.monotonic()
-                was = verdict(path, test, arguments.limit, (logs / f"{suite}.{test}").write_bytes)
-                results.write(f"{suite}\t{test}\t{was}\t{time.monotonic() - start:.1f}\n")
-                results.flush()
+    wanted = []
+    for suite in arguments.suite or USUAL:
+        path = program(arguments.cts, suite)
+        if path is None:
+            print(f"cts: {suite}: not built, not run", file=sys.stderr)
+            continue
+        all_tests = [test for test in tests(path) if (suite, test) not in done]
+        wanted += [(path, suite, test) for test in all_tests if passed is None or (suite, test) in passed]
+
+    def one(path, suite, test):
+        start = time.monotonic()
+        was = verdict(path, test, arguments.limit, (logs / f"{suite}.{test}").write_bytes)
+        return f"{suite}\t{test}\t{was}\t{time.monotonic() - start:.1f}\n"
+
+    with open(arguments.results, "a", encoding="utf-8") as results, concurrent.futures.ThreadPoolExecutor(arguments.jobs) as pool:
+        for line in concurrent.futures.as_completed([pool.submit(one, *test) for test in wanted]):
+            results.write(line.result())
+            results.flush()
 
 
 def table(arguments):
@@ -125,6 +131,7 @@ def main():
     runs.add_argument("--suite", action="append", choices=SUITES)
     runs.add_argument("--limit", type=float, default=120)
     runs.add_argument("--only")
+    runs.add_argument("--jobs", type=int, default=1)
     runs.set_defaults(command=run)
     tables = commands.add_parser("table")
     tables.add_argument("runs", nargs="+", metavar="NAME=RESULTS")

@@ -270,8 +270,11 @@ impl OpenCl {
                 let bytes = setting.value.try_into().map_err(|_| Malformed::new("an address of other than 8 bytes"))?;
                 let address = u64::from_le_bytes(bytes);
                 let set = function!(self, clSetKernelArgSVMPointer)?;
-                let to = if address == 0 { std::ptr::null_mut() } else { self.shared_at(address, 1)? };
-                // SAFETY: the kernel lives; the address is the guest's own memory.
+                let to = match address {
+                    0 => std::ptr::null_mut(),
+                    _ => self.svm_at(address, 1).map_err(|_| Failure::Status(CL_INVALID_ARG_VALUE))?,
+                };
+                // SAFETY: the kernel lives; the address lies in an allocation of the guest's.
                 unsafe { set(kernel, index, to) }
             }
             _ => return Err(Malformed::new("an argument of an unknown sort").into()),
@@ -326,9 +329,9 @@ impl OpenCl {
         if param == SVM_POINTERS {
             let mut pointers = Vec::new();
             for address in words(value)? {
-                pointers.push(self.shared_at(address, 1)?);
+                pointers.push(self.svm_at(address, 1)?);
             }
-            // SAFETY: the kernel lives; there are as many pointers, all to the guest's own memory.
+            // SAFETY: the kernel lives; there are as many pointers, all into allocations of the guest's.
             return ok(unsafe { set(kernel, param, size_of_val(&pointers[..]), pointers.as_ptr().cast()) });
         }
         // All others that the API has are a cl_bool.

@@ -41,6 +41,12 @@ pub struct Sizes {
 }
 
 impl Sizes {
+    /// An object is there.
+    pub fn began(&mut self, object: usize, bytes: u64) {
+        self.sum += bytes;
+        self.sizes.insert(object, bytes);
+    }
+
     /// An object is gone.
     pub fn ended(&mut self, object: usize) {
         self.sum -= self.sizes.remove(&object).unwrap_or(0);
@@ -99,7 +105,7 @@ impl OpenCl {
 
     /// Takes `bytes` out of what the session's objects may take, if there are as many left. Objects that the library made are added
     /// by [`OpenCl::count`].
-    fn has_room(&self, bytes: u64) -> Result<(), Failure> {
+    pub(super) fn has_room(&self, bytes: u64) -> Result<(), Failure> {
         let mut sizes = lock(&self.memory);
         let most = *sizes.most.get_or_insert_with(|| self.most_memory());
         match sizes.sum.checked_add(bytes) {
@@ -122,9 +128,7 @@ impl OpenCl {
             *made = std::ptr::null_mut();
             return Err(full);
         }
-        let mut sizes = lock(&self.memory);
-        sizes.sum += bytes as u64;
-        sizes.sizes.insert(made.expose_provenance(), bytes as u64);
+        lock(&self.memory).began(made.addr(), bytes as u64);
         Ok(())
     }
 

@@ -4,7 +4,7 @@
 //! the printed dispatcher (`generated`), which decodes the whole of it, asks [`OpenCl`] for the objects that its handles stand for,
 //! and calls the library. What is more than that stands by hand in the file of its subject.
 //!
-//! What holds: a number from the guest is a handle that was checked, an address inside memory that this guest shares (`shared`), or a
+//! What holds: a number from the guest is a handle that was checked, an address inside memory that this guest shares (`shared`, `svm`), or a
 //! value that the library checks itself; nothing of the guest's is a length before it is compared with the bytes that are there. The
 //! library would take the bytes of a kernel's argument for one of its objects where the kernel says that it is one, so bytes are
 //! set only where the kernel says otherwise (`kernels`). No call but those that may block waits for a command.
@@ -26,6 +26,7 @@ mod memory;
 mod programs;
 mod scratch;
 mod shared;
+mod svm;
 mod transfers;
 mod turn;
 
@@ -62,6 +63,7 @@ pub struct OpenCl {
     bytes: Bytes,
     callbacks: Arc<callbacks::Callbacks>,
     shared: Mutex<shared::Shared>,
+    svm: Mutex<svm::Allocations>,
     memory: Mutex<memory::Sizes>,
     /// By address of the library's kernel.
     kernels: Mutex<HashMap<usize, kernels::Arguments>>,
@@ -105,6 +107,7 @@ impl OpenCl {
             bytes: Bytes::new(Arc::clone(&session), CL_OUT_OF_HOST_MEMORY),
             callbacks: Arc::default(),
             shared: Mutex::default(),
+            svm: Mutex::default(),
             memory: Mutex::default(),
             kernels: Mutex::default(),
             overdue: Mutex::default(),
