@@ -17,6 +17,7 @@ mod memory;
 mod objects;
 pub mod opencl;
 mod options;
+mod post;
 mod regions;
 mod ring;
 pub mod router;

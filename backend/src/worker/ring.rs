@@ -6,15 +6,12 @@
 //! again, before it answers, so that the program's next frame finds the worker awake. A thread with nothing to do becomes the
 //! sentry, or rests where there is one.
 //!
-//! What holds: the lead is in [`Post::lead`] or with one thread. It is laid down only after an exact parking ([`wire::ring`]), or,
-//! where there were frames already, with the doorbell rung for the sentry; so no frame waits without somebody on the way to it.
-//! Parking and laying down are one step under the lock: a sentry that took the doorbell's signal, and finds no lead, knows that
-//! whoever has it will look at the ring again.
+//! How the threads find each other, and why no frame waits for nobody, stands in [`post`](super::post).
 //!
 //! While frames come the leader spins; how long it goes on spinning on an empty ring follows how long it slept before ([`Budget`]).
 
 use std::os::fd::{AsFd, OwnedFd};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use wire::Malformed;
@@ -22,6 +19,7 @@ use wire::frame::FrameHeader;
 use wire::ring::{Consumer, Taken};
 use wire::window::SLOT_COUNT;
 
+use super::post::Post;
 use super::serve::{ReplyMemory, Server, reply_memory};
 use crate::death::EXIT_TROUBLE;
 use crate::os::{self, Interest};
@@ -72,20 +70,6 @@ struct Lead {
     idle_since: Option<Instant>,
 }
 
-/// Where the threads meet.
-struct Post {
-    /// The lead, while nobody has it.
-    lead: Option<Lead>,
-    /// Whether a thread waits at the doorbell.
-    sentry: bool,
-    /// Threads that rest.
-    resting: usize,
-    /// Calls that sleep in the driver.
-    blocking: usize,
-    /// All threads. Those beyond `blocking` and the leader are the sentry, rest, or are on their way to the doorbell.
-    threads: usize,
-}
-
 /// Memory of a thread, so that no call allocates.
 struct Own {
     reply: ReplyMemory,
@@ -97,8 +81,7 @@ struct Own {
 pub(super) struct Ring {
     server: Arc<Server>,
     doorbell: OwnedFd,
-    post: Mutex<Post>,
-    wanted: Condvar,
+    post: Post<Lead>,
 }
 
 impl Ring {
@@ -106,17 +89,12 @@ impl Ring {
         let consumer = Consumer::new(server.session.window().ring());
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         let lead = Lead { consumer, budget: Budget::new(cores), crowded: 0, idle_since: None };
-        let post = Post { lead: Some(lead), sentry: false, resting: 0, blocking: 0, threads: 1 };
-        Arc::new(Ring { server, doorbell, post: Mutex::new(post), wanted: Condvar::new() })
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Post> {
-        self.post.lock().unwrap_or_else(PoisonError::into_inner)
+        Arc::new(Ring { server, doorbell, post: Post::new(lead) })
     }
 
     /// Serves the ring until the process ends.
     pub(super) fn run(self: &Arc<Ring>) -> ! {
-        let lead = self.lock().lead.take();
+        let lead = self.post.take();
         self.serve(lead)
     }
 
@@ -130,29 +108,18 @@ impl Ring {
         }
     }
 
-    /// Waits at the doorbell, or rests where another thread does, until the lead is free when the doorbell rings.
+    /// Waits until this thread is to lead.
     fn stand_by(&self) -> Lead {
-        let mut post = self.lock();
-        while post.sentry {
-            post.resting += 1;
-            post = self.wanted.wait(post).unwrap_or_else(PoisonError::into_inner);
-            post.resting -= 1;
-        }
-        post.sentry = true;
-        drop(post);
-        loop {
+        let rang = || {
             self.await_doorbell();
-            let mut post = self.lock();
-            // Where another thread has it, that thread sees what the doorbell was rung for: it looks when it parks, at the latest.
-            let Some(mut lead) = post.lead.take() else { continue };
-            post.sentry = false;
-            drop(post);
-            lead.consumer.unpark(&self.server.session.window().words());
-            if let Some(since) = lead.idle_since.take() {
-                lead.budget.slept(since.elapsed());
-            }
-            return lead;
+            true
+        };
+        let Some(mut lead) = self.post.stand_by(rang) else { os::exit_now(EXIT_TROUBLE) };
+        lead.consumer.unpark(&self.server.session.window().words());
+        if let Some(since) = lead.idle_since.take() {
+            lead.budget.slept(since.elapsed());
         }
+        lead
     }
 
     /// Takes frames until there are none or another thread leads.
@@ -188,60 +155,46 @@ impl Ring {
                     if lead.consumer.release_sleepers(&words) {
                         server.wake_for_room();
                     }
-                    let mut post = self.lock();
-                    if lead.consumer.park(&words)? {
+                    let park = |lead: &mut Lead| {
                         lead.idle_since = Some(Instant::now());
-                        post.lead = Some(lead);
-                        return Ok(());
+                        lead.consumer.park(&words)
+                    };
+                    match self.post.lay_down(lead, park)? {
+                        Some(again) => lead = again,
+                        None => return Ok(()),
                     }
                 }
             }
         }
     }
 
-    /// Makes the call whose payload is in `memory` and that may sleep, with the lead laid down. Returns the lead where nobody took it meanwhile.
-    fn block(
-        self: &Arc<Ring>,
-        mut lead: Lead,
-        header: &FrameHeader,
-        memory: &mut Own,
-    ) -> Result<Option<Lead>, Malformed> {
+    /// Makes the call whose payload is in `memory` and that may sleep, with the lead laid down. Returns the lead where nobody took it
+    /// meanwhile.
+    fn block(self: &Arc<Ring>, lead: Lead, header: &FrameHeader, memory: &mut Own) -> Result<Option<Lead>, Malformed> {
         let server = &self.server;
         let words = server.session.window().words();
         server.begin_blocking(header);
-        let mut post = self.lock();
-        if post.blocking >= MAX_BLOCKING {
-            return Err(Malformed::new("more calls sleep than there are slots"));
-        }
-        post.blocking += 1;
-        let parked = lead.consumer.park(&words)?;
-        let is_wanted = parked && lead.consumer.release_sleepers(&words);
-        post.lead = Some(lead);
-        let rouses = !post.sentry && post.resting != 0;
-        // This thread was the leader, so whoever does not sleep in a call is the sentry or will be.
-        let starts = post.threads == post.blocking;
-        post.threads += usize::from(starts);
-        drop(post);
+        let mut is_wanted = false;
+        let begun = self.post.begin_call(lead, MAX_BLOCKING, |lead| {
+            let parked = lead.consumer.park(&words)?;
+            is_wanted = parked && lead.consumer.release_sleepers(&words);
+            Ok(parked)
+        })?;
+        let duties = begun.ok_or(Malformed::new("more calls sleep than there are slots"))?;
         if is_wanted {
             server.wake_for_room();
         }
-        if rouses {
-            self.wanted.notify_one();
-        }
-        if starts {
+        if duties.start {
             self.start_thread();
         }
-        if !parked {
+        if duties.ring {
             os::signal(self.doorbell.as_fd());
         }
 
         let (status, bytes) = server.call(header, &memory.payload, &mut memory.reply);
 
         server.end_blocking(header);
-        let mut post = self.lock();
-        post.blocking -= 1;
-        let lead = post.lead.take();
-        drop(post);
+        let lead = self.post.end_call();
         if let Some(lead) = &lead {
             lead.consumer.unpark(&words);
         }
@@ -412,7 +365,7 @@ mod tests {
         for turn in 0..100u64 {
             // The ring sleeps; its next leader shall spin for a while.
             until("the sentry", || {
-                let mut post = ring.lock();
+                let mut post = ring.post.lock();
                 let sentry = post.sentry;
                 post.lead.as_mut().filter(|_| sentry).is_some_and(|lead| {
                     lead.idle_since = None;
@@ -423,8 +376,8 @@ mod tests {
             // Whoever makes this call leads after it, while another thread is the sentry.
             guest.send(BLOCKS);
             guest.await_reply();
-            until("a sentry beside the leader", || ring.lock().sentry);
-            let post = ring.lock();
+            until("a sentry beside the leader", || ring.post.lock().sentry);
+            let post = ring.post.lock();
             let parked = &ring.server.session.window().header().host_parked;
             let start = Instant::now();
             while parked.load(Relaxed) == 0 && start.elapsed() < Duration::from_millis(8) {
