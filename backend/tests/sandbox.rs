@@ -45,13 +45,13 @@ fn attempt(front: &Front, act: &str, other: i32) -> End {
 }
 
 /// All acts of a list in sessions of one front, each against another worker and against the front.
-fn refuses_all(arguments: &[&str]) {
+fn refuses_all(arguments: &[&str], allowed: &[&str]) {
     let front = start(arguments);
     // A session whose worker the others are set on.
     let _other = Program::open(&front);
     let sibling = front.workers().first().copied().expect("a worker");
     let mut wrong = Vec::new();
-    for act in attempts::ACTS.iter().skip(1) {
+    for act in attempts::ACTS.iter().skip(1).filter(|act| !allowed.contains(act)) {
         for other in [sibling, front.child.id().cast_signed()] {
             let end = attempt(&front, act, other);
             if end == End::Worked {
@@ -65,12 +65,19 @@ fn refuses_all(arguments: &[&str]) {
 
 #[test]
 fn acts_when_tried_in_a_worker_of_the_cpu_device_then_none_works() {
-    refuses_all(&[]);
+    refuses_all(&[], &[]);
 }
 
 #[test]
 fn acts_when_tried_in_a_worker_of_a_gpu_then_none_works() {
-    refuses_all(&["--device", "cuda:0"]);
+    refuses_all(&["--device", "cuda:0"], &[]);
+}
+
+#[test]
+fn acts_when_tried_in_an_opencl_worker_then_only_files_of_its_own_and_children_in_its_sandbox_can_be() {
+    let allowed = ["create-in-tmp", "make-folder", "execute", "fork", "vfork"];
+    refuses_all(&["--device", "opencl:pocl"], &allowed);
+    assert!(!std::path::Path::new("/tmp/gpuferry-attempt").exists(), "its /tmp is the host's");
 }
 
 #[test]

@@ -239,6 +239,7 @@ fn become_worker(program: &Program, flags: libc::c_int, names: (u32, u32), contr
         .envs(kept)
         // Compiled kernels of one guest are nothing for another.
         .env("CUDA_CACHE_DISABLE", "1")
+        .env("PATH", "/usr/bin:/bin")
         .env("HOME", "/tmp")
         .env("TMPDIR", "/tmp")
         .current_dir("/")

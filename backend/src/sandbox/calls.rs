@@ -62,12 +62,15 @@ const NVIDIA: [i64; 7] = [
     libc::SYS_getsockname, libc::SYS_socketpair,
 ];
 
-/// OpenCL platforms besides: compiled kernels in their own folder.
+/// OpenCL platforms besides: compiled kernels in their own folder, and the system's linker as a child, which is in the same sandbox.
 #[rustfmt::skip]
-const OPENCL: [i64; 17] = [
+const OPENCL: [i64; 33] = [
     libc::SYS_mkdir, libc::SYS_mkdirat, libc::SYS_unlink, libc::SYS_unlinkat, libc::SYS_rename, libc::SYS_renameat,
     libc::SYS_renameat2, libc::SYS_fallocate, libc::SYS_flock, libc::SYS_fsync, libc::SYS_fdatasync,
     libc::SYS_pwrite64, libc::SYS_chmod, libc::SYS_fchmod, libc::SYS_rmdir, libc::SYS_getcwd, libc::SYS_statfs,
+    libc::SYS_fstatfs, libc::SYS_clone, libc::SYS_fork, libc::SYS_vfork, libc::SYS_execve, libc::SYS_wait4,
+    libc::SYS_waitid, libc::SYS_dup2, libc::SYS_dup3, libc::SYS_pipe, libc::SYS_close_range, libc::SYS_umask,
+    libc::SYS_utimensat, libc::SYS_fadvise64, libc::SYS_sched_setaffinity, libc::SYS_getpgrp,
 ];
 
 /// Tried by libraries, which do without when they are refused: EACCES.
@@ -113,11 +116,18 @@ fn allowed(profile: Profile, settings: &Settings) -> Result<Rules, Failure> {
     };
     let mut rules: Rules = PLAIN.iter().chain(more.iter().copied().flatten()).map(|call| (*call, vec![])).collect();
     let threads = libc::CLONE_THREAD | libc::CLONE_VM;
-    rules.insert(libc::SYS_clone, vec![masked(0, threads as u64, threads as u64)?]);
+    if profile != Profile::OpenCl {
+        rules.insert(libc::SYS_clone, vec![masked(0, threads as u64, threads as u64)?]);
+    }
     // Names of the process's threads and memory.
     rules.insert(libc::SYS_prctl, one_of(0, &[libc::PR_SET_NAME as u64, libc::PR_GET_NAME as u64, 0x5356_4d41])?);
     rules.insert(libc::SYS_ioctl, controls(profile)?);
-    rules.insert(libc::SYS_tgkill, one_of(0, &[u64::from(std::process::id())])?);
+    if profile == Profile::OpenCl {
+        // Its children have numbers of their own; no process outside is in their namespace, or in Landlock's reach.
+        rules.insert(libc::SYS_tgkill, vec![]);
+    } else {
+        rules.insert(libc::SYS_tgkill, one_of(0, &[u64::from(std::process::id())])?);
+    }
     // The CPU device looks by it whether its own addresses can be read.
     if matches!(profile, Profile::Cpu | Profile::OpenCl) {
         rules.insert(libc::SYS_process_vm_readv, one_of(0, &[u64::from(std::process::id())])?);
@@ -223,7 +233,8 @@ const NEVER: [i64; 24] = [
         for profile in [Profile::Front, Profile::Cpu, Profile::Nvidia, Profile::OpenCl] {
             let rules = allowed(profile, &Settings::default()).expect("rules");
             for call in NEVER {
-                let own = matches!(profile, Profile::Cpu | Profile::OpenCl) && call == libc::SYS_process_vm_readv;
+                let own = matches!(profile, Profile::Cpu | Profile::OpenCl) && call == libc::SYS_process_vm_readv
+                    || profile == Profile::OpenCl && call == libc::SYS_execve;
                 assert!(own || !rules.contains_key(&call) && !REFUSED.contains(&call), "{profile:?}: {call}");
             }
             assert!(programs(profile, &Settings::default()).is_ok());

@@ -1,6 +1,6 @@
 //! Which files a worker needs ([`Places`]), and Landlock, which keeps it from all others.
 //!
-//! No place may be executed, so that no program can be started whatever the filter of system calls says; where the kernel has rules
+//! No place may be executed but by an OpenCL platform, which starts the system's linker, so that no program can be started whatever the filter of system calls says; where the kernel has rules
 //! for it, no TCP port may be bound or connected to either, no abstract socket outside reached, and no process outside signalled.
 
 use std::collections::BTreeSet;
@@ -37,6 +37,8 @@ pub struct Places {
     pub processes: bool,
     /// A folder in memory at `/tmp` that is this process's own.
     pub scratch: bool,
+    /// What may be read may be executed too.
+    pub execute: bool,
 }
 
 /// What any C program reads at its start or for a library.
@@ -67,7 +69,15 @@ const NVIDIA: [&str; 8] = [
 ];
 
 /// What OpenCL's loader and platforms read.
-const OPENCL: [&str; 3] = ["/etc/OpenCL", "/usr/share/pocl", "/usr/share/libdrm"];
+const OPENCL: [&str; 7] = [
+    "/etc/OpenCL",
+    "/usr/share/pocl",
+    "/usr/share/libdrm",
+    "/usr/bin",
+    "/bin",
+    "/sys/fs/cgroup",
+    "/sys/devices/virtual/dmi",
+];
 
 /// Of `/proc`, where the process's own `/proc` could not be made.
 const PROCESSES: [&str; 8] = [
@@ -85,7 +95,8 @@ impl Places {
     /// What a worker's library needs; `files` are its own.
     #[must_use]
     pub fn of(profile: Profile, files: &[PathBuf]) -> Places {
-        let mut places = Places { processes: true, scratch: profile == Profile::OpenCl, ..Places::default() };
+        let opencl = profile == Profile::OpenCl;
+        let mut places = Places { processes: true, scratch: opencl, execute: opencl, ..Places::default() };
         if profile == Profile::Front {
             return Places::default();
         }
@@ -110,6 +121,9 @@ impl Places {
         if profile == Profile::OpenCl {
             for path in OPENCL {
                 places.add(Path::new(path), false);
+            }
+            for path in named_by_variables() {
+                places.add(&path, false);
             }
         }
         places
@@ -151,6 +165,22 @@ fn loader_folders() -> BTreeSet<PathBuf> {
     let variable = std::env::var_os("LD_LIBRARY_PATH").unwrap_or_default();
     let given = std::env::split_paths(&variable).filter(|path| path.is_absolute()).collect::<Vec<_>>();
     named.chain(given).filter(|folder| folder.components().count() > 1).collect()
+}
+
+/// What the operator names for OpenCL, and beside a library that is not where all are: the rest of its folder `lib`, and PoCL's own files.
+fn named_by_variables() -> Vec<PathBuf> {
+    let names = ["OCL_", "OPENCL_", "POCL_", "LD_LIBRARY_PATH"];
+    let values = std::env::vars().filter(|(name, _)| names.iter().any(|begin| name.starts_with(begin)));
+    let paths = values.flat_map(|(_, value)| std::env::split_paths(&value).collect::<Vec<_>>());
+    let mut all = Vec::new();
+    for path in paths.filter(|path| path.is_absolute()) {
+        for lib in path.ancestors().filter(|folder| folder.ends_with("lib")) {
+            all.push(lib.to_path_buf());
+            all.extend(lib.parent().map(|prefix| prefix.join("share/pocl")));
+        }
+        all.push(path);
+    }
+    all
 }
 
 /// NVIDIA's device nodes but those for tools and screens.
@@ -198,11 +228,12 @@ impl Rules {
             .scope(scope)?
             .create()?;
         for place in &places.list {
-            rules = add(rules, &place.path, place.write)?;
+            let more = if places.execute { AccessFs::Execute.into() } else { BitFlags::EMPTY };
+            rules = add(rules, &place.path, place.write, more)?;
         }
         if places.processes {
             for path in PROCESSES {
-                rules = add(rules, Path::new(path), false)?;
+                rules = add(rules, Path::new(path), false, BitFlags::EMPTY)?;
             }
         }
         if places.scratch
@@ -222,10 +253,15 @@ impl Rules {
     }
 }
 
-fn add(rules: RulesetCreated, path: &Path, write: bool) -> Result<RulesetCreated, RulesetError> {
+fn add(
+    rules: RulesetCreated,
+    path: &Path,
+    write: bool,
+    more: BitFlags<AccessFs>,
+) -> Result<RulesetCreated, RulesetError> {
     // What is not there needs no rule.
     let Ok(opened) = PathFd::new(path) else { return Ok(rules) };
-    let mut access: BitFlags<AccessFs> = AccessFs::ReadFile.into();
+    let mut access = BitFlags::from(AccessFs::ReadFile) | more;
     if path.is_dir() {
         access |= AccessFs::ReadDir;
     }
