@@ -69,7 +69,8 @@ def environment(folder, library=None, carrier=None):
     """A program's environment: one of our libraries, or the machine's own; and where its calls go."""
     variables = {name: value for name, value in os.environ.items() if not name.startswith("GPUFERRY")}
     if library:
-        variables["LD_LIBRARY_PATH"] = str(libraries(folder, library))
+        rest = variables.get("LD_LIBRARY_PATH")
+        variables["LD_LIBRARY_PATH"] = f"{libraries(folder, library)}{f':{rest}' if rest else ''}"
     if carrier:
         variables["GPUFERRY"] = carrier
     return variables

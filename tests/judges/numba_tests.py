@@ -1,0 +1,76 @@
+"""numba-cuda's own tests, as they lie in its wheel: one line a test, `ID: passed|failed|skipped`.
+
+  numba_tests.py cudadrv [cudapy]     pytest runs them in several processes
+"""
+import os
+import pathlib
+import subprocess
+import sys
+import tempfile
+import xml.etree.ElementTree as xml
+
+from judge import took
+
+PLUGIN = '''
+import importlib, numpy, pytest
+if not hasattr(numpy, "row_stack"):
+    numpy.row_stack = numpy.vstack
+
+@pytest.fixture(scope="class")
+def initialize_from_pytest_config(request):
+    request.cls._dump_failed_filechecks = False
+
+def name_of(path):
+    whole = path.with_suffix("").as_posix()
+    return (whole.partition("/numba_cuda/")[2] or "numba" + whole.rpartition("/numba")[2]).replace("/", ".")
+
+class Module(pytest.Module):
+    def _getobj(self):
+        return importlib.import_module(name_of(self.path))
+
+def pytest_pycollect_makemodule(module_path, parent):
+    return Module.from_parent(parent, path=module_path, nodeid=name_of(module_path))
+'''
+# What a folder for caches is called, or how long another process may take, is no result.
+LIMIT_S = "60"
+
+
+def outcomes(report):
+    found = {}
+    for case in xml.parse(report).iter("testcase"):
+        test = f"{case.get('classname', '').rpartition('cuda.tests.')[2]}.{case.get('name')}".replace(" ", "_").replace(": ", ":")
+        outcome = "passed"
+        for part in case:
+            if part.tag in ("failure", "error"):
+                outcome = f"failed {(part.get('message') or '').splitlines()[0][:100] if part.get('message') else ''}"
+            elif part.tag == "skipped" and outcome == "passed":
+                outcome = "skipped"
+        if not found.get(test, "").startswith("failed"):
+            found[test] = outcome
+    return found
+
+
+def main():
+    suites = sys.argv[1:] or ["cudadrv"]
+    with tempfile.TemporaryDirectory() as folder:
+        place = pathlib.Path(folder)
+        (place / "numba_names.py").write_text(PLUGIN)
+        variables = {**os.environ, "PYTHONPATH": f"{folder}{os.pathsep}{os.environ.get('PYTHONPATH', '')}", "NUMBA_CACHE_DIR": folder}
+        command = [
+            sys.executable, "-m", "pytest", "-p", "numba_names", "-p", "no:cacheprovider", "--import-mode=importlib", "-q",
+            "-n", os.environ.get("JUDGE_PROCESSES", "4"), "--dist", "loadfile", "--timeout", LIMIT_S, "--max-worker-restart", "100", "--tb=line",
+            f"--junitxml={place / 'report.xml'}", "--pyargs", *(f"numba.cuda.tests.{suite}" for suite in suites),
+        ]  # fmt: skip
+        done = subprocess.run(command, env=variables, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
+        if not (place / "report.xml").is_file():
+            print(done.stdout[-1500:] + done.stderr[-1500:], file=sys.stderr)
+            sys.exit(done.returncode or 1)
+        found = outcomes(place / "report.xml")
+    for test in sorted(found):
+        print(f"{test}: {found[test]}")
+    kinds = [text.partition(" ")[0] for text in found.values()]
+    print(f"count: {kinds.count('passed')} passed, {kinds.count('failed')} failed, {kinds.count('skipped')} skipped")
+    took("done", 0.0)
+
+
+main()
