@@ -121,6 +121,8 @@ class Bench:
         self.out = chosen.out / "judges"
         self.out.mkdir(parents=True, exist_ok=True)
         self.end = time.monotonic() + chosen.deadline if chosen.deadline else None
+        # Made here, before several threads ask for it.
+        host.libraries(self.folder, host.GUEST_LIBRARY)
         self._compiled, self._lock, self._running = {}, threading.Lock(), set()
 
     def left(self, limit):
@@ -160,7 +162,8 @@ class Bench:
         return [str(program), *words], why
 
     def stop(self):
-        """End what runs: whoever interrupts this wants his machine back."""
+        """End what runs and begin nothing more: whoever interrupts this wants his machine back."""
+        self.end = 0
         for process in list(self._running):
             end_group(process)
 
