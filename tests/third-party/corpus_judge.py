@@ -1,68 +1,69 @@
-"""Kernels that NVRTC compiles to PTX (compute_75), launched by the driver API, against NumPy.
+"""Kernels that NVRTC compiles to PTX, launched by the driver API, against NumPy: corpus/kernels.cu for compute_75,
+corpus/kernels_90.cu, with matrices and what later GPUs have, for compute_90.
 
-Bit for bit, but where the ISA gives bounds only (functions, fast arithmetic) and where the order of a sum is free.
-A line of --hashes is the SHA-256 of a kernel's output, to compare devices with each other.
+Bit for bit, but where the ISA gives bounds only (functions, fast arithmetic, matrices of floats) and where the order of a
+sum is free.
+
+  --hashes      also prints a line `hash KERNEL SHA-256-OF-ITS-OUTPUT`, to compare devices with each other
+  --keep DIR    writes the PTX there
+  --ptx DIR     takes it from there instead of compiling
+  --save DIR    writes each kernel's output there
 """
+import argparse
 import ctypes
 import hashlib
 import os
 import pathlib
-import sys
 
 import numpy as np
-from cuda.bindings import driver, nvrtc
+from device import Module, call, compile_ptx, made
 from verdict import Wrong, check
 
 HERE = pathlib.Path(__file__).resolve().parent
-RANDOM = np.random.default_rng(7)
 N = 4099
-HASHES = "--hashes" in sys.argv
+SOURCES = {"kernels": "75", "kernels_90": "90"}
 
 
-def done(answer):
-    status, *values = answer
-    if int(status) != 0:
-        raise Wrong(f"{status}")
-    return values[0] if len(values) == 1 else values
+def options():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--hashes", action="store_true")
+    for name in ("keep", "ptx", "save"):
+        parser.add_argument(f"--{name}", type=pathlib.Path)
+    return parser.parse_args()
 
 
-def ptx():
-    source = (HERE / "corpus" / "kernels.cu").read_bytes()
-    program = done(nvrtc.nvrtcCreateProgram(source, b"kernels.cu", 0, [], []))
-    include = f"--include-path={os.environ['NVIDIA']}/include".encode()
-    options = [b"--gpu-architecture=compute_75", include, b"--std=c++17"]
-    status, = nvrtc.nvrtcCompileProgram(program, len(options), options)
-    if int(status):
-        log = bytearray(done(nvrtc.nvrtcGetProgramLogSize(program)))
-        done(nvrtc.nvrtcGetProgramLog(program, log))
-        raise Wrong(bytes(log).decode())
-    text = bytearray(done(nvrtc.nvrtcGetPTXSize(program)))
-    done(nvrtc.nvrtcGetPTX(program, text))
-    return bytes(text)
+def ptx(name):
+    if OPTIONS.ptx:
+        return (OPTIONS.ptx / f"{name}.ptx").read_bytes()
+    source = (HERE / "corpus" / f"{name}.cu").read_bytes()
+    include = f"--include-path={os.environ['NVIDIA']}/include"
+    text = compile_ptx(source, f"{name}.cu", [f"--gpu-architecture=compute_{SOURCES[name]}", include, f"{include}/cccl", "--std=c++17"])
+    if OPTIONS.keep:
+        (OPTIONS.keep / f"{name}.ptx").write_bytes(text)
+    return text
 
 
 def launch(name, grid, block, *arguments):
     """Arrays go to the device and all come back; numbers are passed as C has them."""
-    function = done(driver.cuModuleGetFunction(MODULE, name.encode()))
     memory, values = [], []
     for argument in arguments:
         if isinstance(argument, np.ndarray):
-            at = done(driver.cuMemAlloc(argument.nbytes))
-            done(driver.cuMemcpyHtoD(at, argument.ctypes.data, argument.nbytes))
+            at = ctypes.c_uint64(made(ctypes.c_uint64, "cuMemAlloc_v2", ctypes.c_size_t(argument.nbytes)))
+            call("cuMemcpyHtoD_v2", at, ctypes.c_void_p(argument.ctypes.data), ctypes.c_size_t(argument.nbytes))
             memory.append((at, argument.copy()))
-            values.append(ctypes.c_uint64(int(at)))
+            values.append(at)
         else:
             values.append(ctypes.c_float(argument) if isinstance(argument, float) else ctypes.c_int(argument))
-    packed = (ctypes.c_void_p * len(values))(*[ctypes.addressof(value) for value in values])
-    grid, block = ([*sizes, 1, 1][:3] for sizes in (grid, block))
-    done(driver.cuLaunchKernel(function, *grid, *block, 0, 0, ctypes.addressof(packed), 0))
-    done(driver.cuCtxSynchronize())
+    MODULE.launch(name, grid, block, values)
     for at, array in memory:
-        done(driver.cuMemcpyDtoH(array.ctypes.data, at, array.nbytes))
-        done(driver.cuMemFree(at))
+        call("cuMemcpyDtoH_v2", ctypes.c_void_p(array.ctypes.data), at, ctypes.c_size_t(array.nbytes))
+        call("cuMemFree_v2", at)
     results = [array for _, array in memory]
-    if HASHES:
-        print(name, hashlib.sha256(b"".join(array.tobytes() for array in results)).hexdigest(), flush=True)
+    bits = b"".join(array.tobytes() for array in results)
+    if OPTIONS.hashes:
+        print("hash", name, hashlib.sha256(bits).hexdigest(), flush=True)
+    if OPTIONS.save:
+        (OPTIONS.save / f"{name}.bin").write_bytes(bits)
     return results
 
 
@@ -88,7 +89,7 @@ def floats(n=N, kind=np.float32, spread=1.0):
 def ints(n=N, kind=np.int32):
     limits = np.iinfo(kind)
     mixed = RANDOM.integers(limits.min, limits.max, n, dtype=kind, endpoint=True)
-    mixed[::5] = RANDOM.integers(0, 100, mixed[::5].size)
+    mixed.flat[::5] = RANDOM.integers(0, 100, mixed.flat[::5].size)
     return mixed
 
 
@@ -397,19 +398,334 @@ def last_block():
     same(found[3], [a.sum(dtype=np.int32)])
 
 
-def load():
-    global MODULE
-    done(driver.cuInit(0))
-    CONTEXT.append(done(driver.cuDevicePrimaryCtxRetain(0)))
-    done(driver.cuCtxSetCurrent(CONTEXT[0]))
-    MODULE = done(driver.cuModuleLoadData(ptx()))
+# Matrices. Fragments lie as in the PTX ISA; `lanes` and `quarters` are the row and column of a lane in a fragment.
+LANES, QUARTERS = np.arange(32) // 4, np.arange(32) % 4
 
 
-MODULE, CONTEXT = None, []
-check("compiled and loaded", load)
-for work in (
+def registers_of(elements, bits):
+    """Elements of a lane, low first, as 32-bit registers: shape (32, count) of unsigned integers to (32, registers)."""
+    per = 32 // bits
+    split = elements.astype(np.uint64).reshape(32, -1, per)
+    return np.ascontiguousarray(sum(split[..., n] << np.uint64(bits * n) for n in range(per)).astype(np.uint32))
+
+
+def fragment(matrix, rows, bits, side):
+    """Elements (32, count) of A (m x k, side "a") or B (k x 8, side "b") that each lane holds."""
+    per = max(1, 32 // bits)
+    k = matrix.shape[1] if side == "a" else matrix.shape[0]
+    columns = []
+    for part in range(k // (4 * per)):
+        for half in range(rows // 8 if side == "a" else 1):
+            for element in range(per):
+                at = per * QUARTERS + 4 * per * part + element
+                columns.append(matrix[LANES + 8 * half, at] if side == "a" else matrix[at, LANES])
+    return np.stack(columns, 1)
+
+
+def sums_of(matrix):
+    """Elements (32, m / 4) of C or D that each lane holds."""
+    return np.stack([matrix[LANES + 8 * (n // 2), 2 * QUARTERS + n % 2] for n in range(matrix.shape[0] // 4)], 1)
+
+
+def float8(bits, exponent, mantissa):
+    """Values of 8-bit floats: e5m2 has infinities, e4m3 has one NaN on each side."""
+    bits = np.asarray(bits).astype(np.int64)
+    sign, power, rest = np.where(bits & 128, -1.0, 1.0), bits >> mantissa & (1 << exponent) - 1, bits & (1 << mantissa) - 1
+    bias = (1 << exponent - 1) - 1
+    value = np.where(power == 0, rest * 2.0 ** (1 - bias - mantissa), (1 + rest / 2.0**mantissa) * 2.0 ** (power - bias))
+    if exponent == 5:
+        value = np.where(power == 31, np.where(rest == 0, np.inf, np.nan), value)
+    else:
+        value = np.where(bits & 127 == 127, np.nan, value)
+    return sign * value
+
+
+def bfloat(values):
+    bits = values.astype(np.float32).view(np.uint32)
+    return (bits + 0x7FFF + (bits >> 16 & 1)) >> 16
+
+
+def elements(kind, shape):
+    """Random elements: their bits, their values, their width."""
+    if kind in ("f16", "bf16", "tf32"):
+        values = floats(shape)
+        if kind == "f16":
+            half = values.astype(np.float16)
+            return half.view(np.uint16).astype(np.uint32), half.astype(np.float64), 16
+        bits = bfloat(values) if kind == "bf16" else values.view(np.uint32) & 0xFFFFE000
+        return bits, (bits << 16 if kind == "bf16" else bits).astype(np.uint32).view(np.float32).astype(np.float64), 16 if kind == "bf16" else 32
+    if kind == "f64":
+        values = floats(shape, np.float64)
+        return values, values, 64
+    width = int(kind[1:]) if kind[0] in "su" else 8
+    bits = RANDOM.integers(0, 1 << width, shape)
+    if kind[0] == "e":
+        # No NaN, no infinity, and nothing so large that sums lose all else.
+        bits = bits & (0xAF if kind == "e4m3" else 0xBF)
+        return bits, float8(bits, int(kind[1]), int(kind[3])), 8
+    values = np.where(bits >> width - 1, bits - (1 << width), bits) if kind[0] == "s" else bits
+    return bits, values.astype(np.float64), width
+
+
+def product(name, m, k, a, b, c="f32", clamp=False):
+    """One mma.sync: integers exactly; floats to half a unit of the largest sum of a row's magnitudes in 2^20 (for halves 2^10)."""
+
+    def run_one():
+        (bits_a, values_a, width), (bits_b, values_b, _) = elements(a, (m, k)), elements(b, (k, 8))
+        if c == "s32":
+            start = ints((m, 8)) if clamp else RANDOM.integers(-1000, 1000, (m, 8)).astype(np.int32)
+        else:
+            start = floats((m, 8), {"f16": np.float16, "f64": np.float64}.get(c, np.float32))
+        pack = (lambda e: np.ascontiguousarray(e)) if width == 64 else lambda e: registers_of(e, width)
+        left, right = pack(fragment(bits_a, m, width, "a")), pack(fragment(bits_b, 8, width, "b"))
+        held = np.ascontiguousarray(sums_of(start))
+        found = launch(name, (1,), (32,), left, right, held, np.zeros_like(held))[3]
+        exact = start.astype(np.float64) + values_a @ values_b
+        if c == "s32":
+            exact = np.clip(exact, -(2**31), 2**31 - 1) if clamp else exact
+            return same(found, sums_of(exact.astype(np.int64).astype(np.int32)))
+        size = np.abs(start.astype(np.float64)) + np.abs(values_a) @ np.abs(values_b)
+        near(found, sums_of(exact), 0, float(size.max()) * {"f16": 2.0**-10, "f64": 2.0**-50}.get(c, 2.0**-20))
+
+    run_one.__name__ = name
+    return run_one
+
+
+PRODUCTS = [
+    product("mma_f16_k8", 16, 8, "f16", "f16"), product("mma_f16_k16", 16, 16, "f16", "f16"),
+    product("mma_f16_sums", 16, 16, "f16", "f16", "f16"), product("mma_bf16_k8", 16, 8, "bf16", "bf16"),
+    product("mma_bf16_k16", 16, 16, "bf16", "bf16"), product("mma_tf32_k4", 16, 4, "tf32", "tf32"),
+    product("mma_tf32_k8", 16, 8, "tf32", "tf32"), product("mma_e4m3_k32", 16, 32, "e4m3", "e4m3"),
+    product("mma_e5m2_k32", 16, 32, "e5m2", "e4m3"), product("mma_s8_k16", 16, 16, "s8", "s8", "s32"),
+    product("mma_s8_k32", 16, 32, "s8", "s8", "s32", True), product("mma_u8_k32", 16, 32, "u8", "s8", "s32"),
+    product("mma_s4_k32", 16, 32, "s4", "s4", "s32"), product("mma_u4_k64", 16, 64, "u4", "s4", "s32"),
+    product("mma_s8_m8", 8, 16, "s8", "u8", "s32"), product("mma_s4_m8", 8, 32, "s4", "u4", "s32"),
+    product("mma_f64_m8", 8, 4, "f64", "f64", "f64"), product("mma_f64_k16", 16, 16, "f64", "f64", "f64"),
+]  # fmt: skip
+
+
+def volta(name, a_column, b_row):
+    """Four products of 8 x 4 by 4 x 8, each of the lanes 4 q to 4 q + 3 and those 16 above."""
+
+    def run_one():
+        a, b, c = floats((4, 8, 4), np.float16), floats((4, 4, 8), np.float16), floats((4, 8, 8))
+        left, right = np.zeros((32, 4), np.uint32), np.zeros((32, 4), np.uint32)
+        held, wanted = np.zeros((32, 8), np.float32), np.zeros((32, 8))
+        exact = c.astype(np.float64) + a.astype(np.float64) @ b.astype(np.float64)
+        for lane in range(32):
+            q, high, t = lane % 16 // 4, 4 * (lane // 16), lane % 4
+            for i in range(4):
+                left[lane, i] = (a[q, i + high, t] if a_column else a[q, t + high, i]).view(np.uint16)
+                right[lane, i] = (b[q, t, i + high] if b_row else b[q, i, t + high]).view(np.uint16)
+            for i in range(8):
+                at = (q, (lane & 1) + (i & 2) + high, (i & 4) + (lane & 2) + (i & 1))
+                held[lane, i], wanted[lane, i] = c[at], exact[at]
+        found = launch(name, (1,), (32,), registers_of(left, 16), registers_of(right, 16), held, np.zeros_like(held))[3]
+        near(found, wanted, 0, 1e-5)
+
+    run_one.__name__ = name
+    return run_one
+
+
+def whole(name, m, n, k, kind, sums, a_column, b_row):
+    """wmma of matrices in memory; D comes back by columns."""
+
+    def run_one():
+        def matrix(rows, columns):
+            if kind in (np.int8, np.uint8):
+                values = RANDOM.integers(np.iinfo(kind).min, np.iinfo(kind).max, (rows, columns), endpoint=True).astype(kind)
+                return values, values.astype(np.float64)
+            values = floats((rows, columns), np.float32 if kind in ("bf16", "tf32") else kind)
+            if kind == "bf16":
+                bits = bfloat(values)
+                return bits.astype(np.uint16), (bits << 16).astype(np.uint32).view(np.float32).astype(np.float64)
+            if kind == "tf32":
+                values = (values.view(np.uint32) & 0xFFFFE000).view(np.float32)
+            return values, values.astype(np.float64)
+
+        (a, values_a), (b, values_b) = matrix(m, k), matrix(k, n)
+        c = RANDOM.integers(-1000, 1000, (m, n)).astype(sums) if sums == np.int32 else floats((m, n), sums)
+        order = lambda array, turned: np.ascontiguousarray(array.T if turned else array)  # noqa: E731
+        found = launch(name, (1,), (32,), order(a, a_column), order(b, not b_row), c, np.zeros((n, m), sums))[3]
+        exact = (c.astype(np.float64) + values_a @ values_b).T
+        if sums == np.int32:
+            return same(found, exact.astype(np.int64))
+        near(found, exact, 0, 20 * {np.float16: 2.0**-10, np.float64: 2.0**-50}.get(sums, 2.0**-20))
+
+    run_one.__name__ = name
+    return run_one
+
+
+WHOLE = [
+    whole("wmma_f16", 16, 16, 16, np.float16, np.float32, False, False), whole("wmma_f16_tall", 32, 8, 16, np.float16, np.float32, True, True),
+    whole("wmma_f16_wide", 8, 32, 16, np.float16, np.float16, False, True), whole("wmma_bf16", 16, 16, 16, "bf16", np.float32, False, False),
+    whole("wmma_tf32", 16, 16, 8, "tf32", np.float32, False, True), whole("wmma_s8", 16, 16, 16, np.int8, np.int32, False, False),
+    whole("wmma_u8_tall", 32, 8, 16, np.uint8, np.int32, True, False), whole("wmma_f64", 8, 8, 4, np.float64, np.float64, False, False),
+]  # fmt: skip
+
+
+def wmma_elements():
+    a = RANDOM.integers(-8, 8, (16, 16)).astype(np.float16)
+    _, d, count = launch("wmma_elements", (1,), (32,), a, np.zeros_like(a), np.zeros(1, np.float32))
+    same(d, np.repeat(2 * a.sum(1, keepdims=True) + 0.5, 16, 1))
+    same(count, [256])
+
+
+def matrices():
+    halves = RANDOM.integers(0, 1 << 16, (4, 8, 8)).astype(np.uint16)
+    words = halves.reshape(-1).view(np.uint32)
+    parts = [halves[n][LANES[:, None], 2 * QUARTERS[:, None] + np.arange(2)].copy().view(np.uint32)[:, 0] for n in range(4)]
+    turned = halves[1].T[LANES[:, None], 2 * QUARTERS[:, None] + np.arange(2)].copy().view(np.uint32)[:, 0]
+    stored = np.stack([halves[1].T, *(halves[n].T for n in (1, 2, 3))])
+    wanted = np.concatenate([np.stack([*parts, turned], 1).reshape(-1), np.ascontiguousarray(stored).reshape(-1).view(np.uint32)])
+    same(launch("matrices", (1,), (32,), words, np.zeros(288, np.uint32))[1], wanted)
+
+
+def to_float8(values, exponent, mantissa):
+    """The nearest, ties to even, clamped to the greatest finite; by looking through all."""
+    bits = np.arange(256)
+    known = float8(bits, exponent, mantissa)
+    usable = bits[np.isfinite(known) & (bits < 128)]
+    steps = known[usable]
+    size = np.minimum(np.abs(values), steps[-1])
+    low = np.clip(np.searchsorted(steps, size, "right") - 1, 0, len(steps) - 2)
+    down, up = size - steps[low], steps[low + 1] - size
+    pick = np.where((up < down) | ((up == down) & (low % 2 == 1)), low + 1, low)
+    return usable[pick] | np.where(np.signbit(values), 128, 0)
+
+
+def fp8():
+    a = floats(2 * N, spread=60)
+    a[::7] *= 1e-3
+    a[::11] *= 1e3
+    out, halves = launch("fp8", *blocks(), a, np.zeros((N, 4), np.uint16), np.zeros((N, 2), np.uint32), N)[1:]
+    with np.errstate(over="ignore"):
+        half = a.astype(np.float16).astype(np.float64)
+    pair = lambda e: (e[::2] | e[1::2] << 8).astype(np.uint16)  # noqa: E731
+    kinds = [(a.astype(np.float64), 4, 3), (a.astype(np.float64), 5, 2), (half, 4, 3), (half, 5, 2)]
+    same(out, np.stack([pair(to_float8(*kind)) for kind in kinds], 1))
+    back = [float8(to_float8(*kind), *kind[1:]).astype(np.float16).view(np.uint16).astype(np.uint32) for kind in kinds[:2]]
+    same(halves, np.stack([b[::2] | b[1::2] << 16 for b in back], 1))
+
+
+def fp8_all():
+    halves = launch("fp8_all", (2,), (128,), np.zeros((256, 2), np.uint32))[0]
+    for column, kind in enumerate(((4, 3), (5, 2))):
+        wanted = float8(np.arange(256), *kind).astype(np.float16)
+        for found in (halves[:, column] & 0xFFFF, halves[:, column] >> 16):
+            found = found.astype(np.uint16).view(np.float16)
+            same(found[~np.isnan(wanted)], wanted[~np.isnan(wanted)])
+            if not np.isnan(found[np.isnan(wanted)]).all():
+                raise Wrong("a NaN became a number")
+
+
+def packs():
+    a, b = ints(), ints()
+    a[::3] %= 40000
+    b[::4] %= 300
+    clip = lambda v, low, high: np.clip(v.astype(np.int64), low, high)  # noqa: E731
+    theirs = [
+        (clip(a, -32768, 32767) & 0xFFFF) << 16 | clip(b, -32768, 32767) & 0xFFFF, clip(a, 0, 65535) << 16 | clip(b, 0, 65535),
+        (0xABCD << 16) | (clip(a, -128, 127) & 255) << 8 | clip(b, -128, 127) & 255, (0xABCD << 16) | clip(a, 0, 255) << 8 | clip(b, 0, 255),
+    ]  # fmt: skip
+    same(launch("packs", *blocks(), a, b, np.zeros((N, 4), np.uint32), N)[2], np.stack(theirs, 1))
+
+
+def signs():
+    a, b = RANDOM.integers(0, 1 << 16, N).astype(np.uint16), RANDOM.integers(0, 1 << 16, N).astype(np.uint16)
+    mine = launch("signs", *blocks(), a, b, np.zeros((N, 6), np.uint16), N)[2]
+    sign = (a ^ b) & 0x8000
+    nan = ((a & 0x7FFF) > 0x7C00) | ((b & 0x7FFF) > 0x7C00)
+    small, large = np.minimum(a & 0x7FFF, b & 0x7FFF) | sign, np.maximum(a & 0x7FFF, b & 0x7FFF) | sign
+    for column, theirs in ((0, small), (1, large), (2, large), (4, large), (5, large)):
+        same(np.ascontiguousarray(mine[~nan, column]), theirs[~nan])
+    nan = ((a & 0x7FFF) > 0x7F80) | ((b & 0x7FFF) > 0x7F80)
+    same(np.ascontiguousarray(mine[~nan, 3]), small[~nan])
+
+
+def tf32():
+    a = floats(spread=1000)
+    same(launch("tf32", *blocks(), a, np.zeros(N, np.uint32), N)[1] & 0xFFFFE000, a.view(np.uint32) + 0x1000 & 0xFFFFE000)
+
+
+def redux():
+    a = ints(64, np.uint32)
+    rows = []
+    for x in a.reshape(2, 32):
+        s = x.view(np.int32)
+        one = [x.sum(dtype=np.uint32), x.min(), x.max(), s.min(), s.max(), *(f.reduce(x) for f in (np.bitwise_and, np.bitwise_or, np.bitwise_xor))]
+        rows += [[int(v) & 0xFFFFFFFF for v in one]] * 32
+    same(launch("redux", (2,), (32,), a, np.zeros((64, 8), np.uint32))[1], rows)
+
+
+def wide_atomics():
+    pair, sums, last = launch("wide_atomics", (4,), (64,), np.zeros(2, np.uint64), np.zeros(6, np.float32), np.arange(4, dtype=np.uint64))
+    same(pair, [256, 255 * 128])
+    same(sums, [256, 512, 768, 128, 256, 255 * 128])
+    same(last, [2, 3, 7, 9])
+
+
+def copies():
+    a = floats((512, 4))
+    theirs = a.reshape(8, 64, 4)[:, ::-1].reshape(512, 4).copy()
+    theirs[:, 0] += theirs[:, 1]
+    same(launch("copies", (1,), (64,), a, np.zeros_like(a), 512)[1], theirs)
+
+
+def mbarrier():
+    a = RANDOM.integers(0, 1000, 640).astype(np.int32)
+    same(launch("mbarrier", (1,), (128,), a, np.zeros(64, np.int32), 10)[1], a.reshape(10, 64).sum(0)[::-1])
+
+
+def elect():
+    found = launch("elect", (1,), (32,), np.zeros((32, 2), np.uint32))[0][3:]
+    if len(set(found[:, 0])) != 1 or found[:, 1].sum() != 1 or found[found[0, 0] - 3, 1] != 1:
+        raise Wrong(f"{found.tolist()}")
+
+
+def approximations():
+    """Bounds of the PTX ISA: ex2 2 units, lg2 2^-22 (relative 2 units), sin and cos 2^-20.5 inside [-pi, pi], tanh 2^-11, rcp and
+    sqrt 1 and 2 units, div.full 2 units."""
+    a = RANDOM.uniform(-3.1, 3.1, N).astype(np.float32)
+    x, unit = a.astype(np.float64), 2.0**-23
+    mine = launch("approximations", *blocks(), a, np.zeros((N, 8), np.float32), N)[1]
+    bounds = [
+        (2**x, 2 * unit, 0), (np.log2(np.abs(x)), 2 * unit, 2.0**-21.6), (np.sin(x), 0, 2.0**-20.5), (np.cos(x), 0, 2.0**-20.5),
+        (np.tanh(x), 2.0**-10.9, 0), (1 / x, unit, 0), (np.sqrt(np.abs(x)), 2 * unit, 0), (x / (a + np.float32(3)).astype(np.float64), 2 * unit, 0),
+    ]  # fmt: skip
+    for column, (theirs, relative, absolute) in enumerate(bounds):
+        near(mine[:, column], theirs, relative, absolute)
+
+
+def vector_registers():
+    a = ints((32, 4))
+    a %= 1000
+    same(launch("vector_registers", (1,), (32,), a, np.zeros(32, np.int32))[1], a[:, :3].sum(1) + 3 * a[:, 3])
+
+
+def load(name):
+    def run_one():
+        global MODULE
+        MODULE = Module(ptx(name))
+
+    return run_one
+
+
+def judge(name, works):
+    check(f"{name}.cu: compiled and loaded", load(name))
+    for work in works:
+        global RANDOM
+        RANDOM = np.random.default_rng(7)
+        check(work.__name__, work)
+
+
+OPTIONS, MODULE, RANDOM = options(), None, None
+judge("kernels", [
     saxpy, matmul, reduce_shuffle, scan_block, histogram, bitonic, transpose, mandelbrot, integers, wide, dots, rounding,
     doubles, functions, fast, functions_d, halves, halves2, bfloats, conversions, votes, diverge, recursion, pointers, atomics,
     local_arrays, nbody, vectors, heap, last_block,
-):  # fmt: skip
-    check(work.__name__, work)
+])  # fmt: skip
+judge("kernels_90", [
+    *PRODUCTS, volta("mma_volta_rc", False, False), volta("mma_volta_cr", True, True), *WHOLE, wmma_elements, matrices, fp8, fp8_all,
+    packs, signs, tf32, redux, wide_atomics, copies, mbarrier, elect, approximations, vector_registers,
+])  # fmt: skip

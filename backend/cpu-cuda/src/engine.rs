@@ -91,13 +91,15 @@ pub struct Options {
     pub compute_capability: u32,
     /// Bounds on the text.
     pub limits: Limits,
+    /// Registers of a thread that the API shall report at most (`CU_JIT_MAX_REGISTERS`); 0: as many as there are.
+    pub max_registers: u32,
     /// Compile every kernel in [`load`] instead of at its first launch.
     pub eager: bool,
 }
 
 impl Default for Options {
     fn default() -> Options {
-        Options { compute_capability: 75, limits: Limits::default(), eager: false }
+        Options { compute_capability: 75, limits: Limits::default(), max_registers: 0, eager: false }
     }
 }
 
@@ -166,6 +168,8 @@ pub struct FunctionInfo {
     pub required_cluster: Option<[u32; 3]>,
     /// 32-bit registers a thread holds at the most at once, as a GPU would count them (1–255).
     pub registers: u32,
+    /// The most of these that were asked for (`.maxnreg`, `CU_JIT_MAX_REGISTERS`), 0 if nobody did.
+    pub max_registers: u32,
     /// `.version`, major * 10 + minor.
     pub ptx_version: u32,
     /// `.target sm_NN`.

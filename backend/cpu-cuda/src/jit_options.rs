@@ -3,6 +3,7 @@
 use crate::foreign::{In, Out};
 use crate::status::{Answer, Status};
 
+const MAX_REGISTERS: u32 = 0;
 const INFO_BUFFER: u32 = 3;
 const INFO_SIZE: u32 = 4;
 const ERROR_BUFFER: u32 = 5;
@@ -26,6 +27,8 @@ pub struct JitOptions {
     info: Log,
     error: Log,
     wall_time: Option<u64>,
+    /// Registers of a thread at most; 0 if nothing is said of that.
+    pub max_registers: u32,
 }
 
 // The addresses are the program's; it keeps the buffers until the link ends, as the API asks.
@@ -39,6 +42,7 @@ impl JitOptions {
         for (index, (option, value)) in options.iter().zip(slots.read_all(count)?).enumerate() {
             let slot = Some(slots.0 as u64 + 8 * index as u64);
             match *option {
+                MAX_REGISTERS => read.max_registers = value as u32,
                 INFO_BUFFER => read.info.buffer = value,
                 ERROR_BUFFER => read.error.buffer = value,
                 INFO_SIZE => (read.info.size, read.info.slot) = (value as u32, slot),
@@ -67,6 +71,7 @@ impl JitOptions {
             info: pick(self.info, more.info),
             error: pick(self.error, more.error),
             wall_time: more.wall_time.or(self.wall_time),
+            max_registers: if more.max_registers > 0 { more.max_registers } else { self.max_registers },
         }
     }
 }

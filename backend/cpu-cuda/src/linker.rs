@@ -84,7 +84,8 @@ impl Linker {
         if state.parts.is_empty() || state.image.is_some() {
             return Err(Status::INVALID_VALUE);
         }
-        let options = driver::initialised()?.compile_options();
+        let mut options = driver::initialised()?.compile_options();
+        options.max_registers = self.options.max_registers;
         let parts: Vec<&[u8]> = state.parts.iter().map(Vec::as_slice).collect();
         match engine::link(&parts, &options) {
             Ok(mut image) => {

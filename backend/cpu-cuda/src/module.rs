@@ -117,10 +117,11 @@ pub struct Kernel {
 object!(Kernel, 7);
 
 /// Compiles a text; `report` gets what is wrong with it, for a log of the program.
-pub fn compile(texts: &[Vec<u8>], report: &mut String) -> Answer<(Vec<u8>, engine::Module)> {
-    let options = driver::initialised()?.compile_options();
+pub fn compile(texts: &[Vec<u8>], max_registers: u32, report: &mut String) -> Answer<(Vec<u8>, engine::Module)> {
+    let options = engine::Options { max_registers, ..driver::initialised()?.compile_options() };
     let answer = match texts {
-        [one] => engine::load(one, &options).map(|module| (one.clone(), module)),
+        // A limit becomes part of the image: what is linked keeps it.
+        [one] if max_registers == 0 => engine::load(one, &options).map(|module| (one.clone(), module)),
         many => {
             let parts: Vec<&[u8]> = many.iter().map(Vec::as_slice).collect();
             engine::link(&parts, &options).and_then(|text| engine::load(&text, &options).map(|module| (text, module)))
@@ -365,7 +366,7 @@ impl Library {
         }
         let code = match lock(&self.first).take() {
             Some(code) => code,
-            None => compile(std::slice::from_ref(&self.text), &mut String::new())?.1,
+            None => compile(std::slice::from_ref(&self.text), 0, &mut String::new())?.1,
         };
         let module = Module::create(context.clone(), code, Some(self))?;
         modules.insert(context.id, module.clone());

@@ -413,3 +413,63 @@ fn textures_and_surfaces_ask_the_context() {
         try_run("tex.1d.v4.f32.s32 {%f4, %f5, %f6, %f7}, [%rd1, {%r2}]; mov.u64 %rd0, 0;", [78, 0, 0]).unwrap_err();
     assert_eq!(fault.kind, FaultKind::IllegalAddress);
 }
+
+#[test]
+fn packed_conversions() {
+    assert_eq!(op32("cvt.pack.sat.s16.s32 %r0, %r1, %r2;", 70_000, -70_000i32 as u32, 0), 0x7fff_8000);
+    assert_eq!(op32("cvt.pack.sat.u16.s32 %r0, %r1, %r2;", 70_000, -1i32 as u32, 0), 0xffff_0000);
+    assert_eq!(op32("cvt.pack.sat.u8.s32.b32 %r0, %r1, %r2, %r3;", 300, 5, 0xabcd), 0xabcd_ff05);
+    assert_eq!(op32("cvt.pack.sat.s4.s32.b32 %r0, %r1, %r2, %r3;", 100, -100i32 as u32, 0xabc), 0xabc78);
+    // 448 is the greatest .e4m3, 57344 the greatest .e5m2.
+    let bits = |v: f32| v.to_bits();
+    let narrow =
+        |what: &str, a, b| op32(&format!("cvt.rn.satfinite.{what}.f32 %h0, %f1, %f2; cvt.u32.u16 %r0, %h0;"), a, b, 0);
+    assert_eq!(narrow("e4m3x2", bits(1e9), bits(-1.0)), 0x7eb8);
+    assert_eq!(narrow("e5m2x2", bits(1e9), bits(-1.0)), 0x7bbc);
+    assert_eq!(narrow("relu.e4m3x2", bits(2.0), bits(-1.0)), 0x4000);
+    assert_eq!(op32("cvt.rn.f16x2.e4m3x2 %r0, %h1;", 0x38b8, 0, 0), 0x3c00_bc00);
+    assert_eq!(op32("cvt.rn.f16x2.e5m2x2 %r0, %h1;", 0x3cbc, 0, 0), 0x3c00_bc00);
+    assert_eq!(op32("cvt.rn.satfinite.e5m2x2.f16x2 %h0, %r1; cvt.u32.u16 %r0, %h0;", 0x3c00_bc00, 0, 0), 0x3cbc);
+}
+
+#[test]
+fn extremes_of_magnitudes_take_the_product_of_the_signs() {
+    let half =
+        |what: &str, a, b| op32(&format!("{what}.xorsign.abs.f16 %h0, %h1, %h2; cvt.u32.u16 %r0, %h0;"), a, b, 0);
+    assert_eq!(half("min", 0xbc00, 0x4000), 0xbc00);
+    assert_eq!(half("max", 0xbc00, 0xc000), 0x4000);
+    assert_eq!(opf("max.xorsign.abs.f32 %f0, %f1, %f2;", -3.0, 2.0, 0.0), -3.0);
+}
+
+#[test]
+fn wide_and_vector_atomics() {
+    let cas = "{.reg .b128 %c, %n, %o; mov.b64 %rd5, 0; st.global.v2.u64 [%rd9+64], {%rd1, %rd2};\n\
+               mov.b128 %c, {%rd1, %rd3}; mov.b128 %n, {%rd5, %rd5}; atom.global.cas.b128 %o, [%rd9+64], %c, %n;\n\
+               atom.global.exch.b128 %o, [%rd9+64], %n; mov.b128 {%rd5, %rd0}, %o;}";
+    // Not what was expected: it stays, and the exchange finds it.
+    assert_eq!(run(cas, [1, 2, 3]), 2);
+    assert_eq!(run(cas, [1, 2, 2]), 0);
+    let add = "st.global.v2.f32 [%rd9+64], {%f1, %f2}; atom.global.v2.f32.add {%f4, %f5}, [%rd9+64], {%f3, %f3};\n\
+               red.global.v2.f32.add [%rd9+64], {%f3, %f3}; ld.global.f32 %f6, [%rd9+68]; add.f32 %f0, %f4, %f6;";
+    assert_eq!(opf(add, 1.0, 2.0, 10.0), 23.0);
+}
+
+#[test]
+fn registers_that_are_vectors() {
+    let code = "{.reg .v4 .u32 %v; st.global.v2.u32 [%rd9+64], {%r1, %r2}; st.global.v2.u32 [%rd9+72], {%r3, %r3};\n\
+                ld.global.v4.u32 %v, [%rd9+64]; sub.u32 %v.x, %v.x, %v.y; mad.lo.u32 %r0, %v.x, %v.z, %v.w;}";
+    assert_eq!(op32(code, 9, 4, 6), 36);
+}
+
+#[test]
+fn barrier_objects_count_arrivals() {
+    let code = "{.reg .b64 %s; mbarrier.init.shared.b64 [sh], 2; mbarrier.arrive.shared.b64 %s, [sh];\n\
+                mbarrier.test_wait.shared.b64 %p1, [sh], %s; selp.u32 %r4, 1, 0, %p1;\n\
+                mbarrier.pending_count.b64 %r5, %s; mad.lo.u32 %r4, %r5, 10, %r4;\n\
+                mbarrier.arrive.expect_tx.shared.b64 _, [sh], 8; mbarrier.try_wait.parity.shared.b64 %p1, [sh], 0;\n\
+                selp.u32 %r5, 100, 0, %p1; add.u32 %r4, %r4, %r5; mbarrier.complete_tx.shared.b64 [sh], 8;\n\
+                mbarrier.try_wait.parity.shared.b64 %p1, [sh], 0; selp.u32 %r5, 1000, 0, %p1; add.u32 %r0, %r4, %r5;}";
+    assert_eq!(op32(code, 0, 0, 0), 1020);
+    let fault = try_run("mbarrier.init.shared.b64 [sh+4], 1; mov.u64 %rd0, 0;", [0; 3]).unwrap_err();
+    assert_eq!(fault.kind, FaultKind::Misaligned);
+}

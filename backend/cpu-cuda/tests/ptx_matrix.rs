@@ -217,3 +217,54 @@ LOOP: shl.b32 %r5, %r4, 6; mad.lo.u32 %r5, %r1, 2, %r5; add.u32 %r6, %r5, 1; shl
         assert_eq!(host.download::<u32>(to, 128), wanted, "x{count} {transposed}");
     }
 }
+
+/// Fragments of `wmma` are read from one matrix and written to another.
+#[test]
+fn whole_matrices_when_multiplied_by_wmma_are_the_product() {
+    let (a, b): (Vec<i32>, Vec<i32>) =
+        ((0..256).map(|n| small(n + 1)).collect(), (0..256).map(|n| small(n + 5)).collect());
+    let halves = |v: &[i32]| v.iter().map(|&n| half(n) as u16).collect::<Vec<_>>();
+    let text = ".version 7.0 .target sm_70 .address_size 64
+.visible .entry k(.param .u64 a, .param .u64 b, .param .u64 d) {
+ .reg .b32 %a<8>, %b<8>; .reg .f32 %c<8>; .reg .b64 %rd<4>; .reg .b32 %s; .reg .f32 %z;
+ ld.param.u64 %rd1, [a]; ld.param.u64 %rd2, [b]; ld.param.u64 %rd3, [d]; mov.u32 %s, 16; mov.f32 %z, 0f3F800000;
+ wmma.load.a.sync.aligned.row.m16n16k16.global.f16 {%a0, %a1, %a2, %a3, %a4, %a5, %a6, %a7}, [%rd1], %s;
+ wmma.load.b.sync.aligned.col.m16n16k16.global.f16 {%b0, %b1, %b2, %b3, %b4, %b5, %b6, %b7}, [%rd2], %s;
+ wmma.mma.sync.aligned.row.col.m16n16k16.f32.f32 {%c0, %c1, %c2, %c3, %c4, %c5, %c6, %c7}, {%a0, %a1, %a2, %a3, %a4, %a5, %a6, %a7},
+  {%b0, %b1, %b2, %b3, %b4, %b5, %b6, %b7}, {%z, %z, %z, %z, %z, %z, %z, %z};
+ wmma.store.d.sync.aligned.col.m16n16k16.global.f32 [%rd3], {%c0, %c1, %c2, %c3, %c4, %c5, %c6, %c7}, %s;
+ ret; }";
+    let host = Host::new();
+    let module = host.load(text);
+    let (at_a, at_b, at_d) = (host.upload(&halves(&a)), host.upload(&halves(&b)), host.upload(&[0f32; 256]));
+    host.launch(&module, "k", [1; 3], [32, 1, 1], &[Arg::U64(at_a), Arg::U64(at_b), Arg::U64(at_d)]).unwrap();
+    // B and D are given by columns.
+    let wanted: Vec<f32> =
+        (0..256).map(|n| (1 + (0..16).map(|k| a[n % 16 * 16 + k] * b[n / 16 * 16 + k]).sum::<i32>()) as f32).collect();
+    assert_eq!(host.download::<f32>(at_d, 256), wanted);
+}
+
+#[test]
+fn matrices_when_stored_as_they_were_loaded_come_back_and_transposed_twice_stay() {
+    let text = ".version 7.8 .target sm_90 .address_size 64
+.visible .entry k(.param .u64 to) {
+ .reg .b32 %r<16>; .reg .b64 %rd<4>; .shared .align 16 .b8 tile[512]; .shared .align 16 .b8 copy[512];
+ ld.param.u64 %rd2, [to]; mov.u32 %r1, %tid.x; mov.u32 %r2, tile; mov.u32 %r3, copy;
+ mad.lo.u32 %r4, %r1, 16, %r2; mad.lo.u32 %r5, %r1, 16, %r3;
+ mul.lo.u32 %r6, %r1, 8; add.u32 %r7, %r6, 1; add.u32 %r8, %r6, 2; add.u32 %r9, %r6, 3;
+ st.shared.v4.u32 [%r4], {%r6, %r7, %r8, %r9};
+ bar.warp.sync -1;
+ ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%r6, %r7, %r8, %r9}, [%r4];
+ movmatrix.sync.aligned.m8n8.trans.b16 %r10, %r7; movmatrix.sync.aligned.m8n8.trans.b16 %r7, %r10;
+ stmatrix.sync.aligned.m8n8.x4.trans.shared.b16 [%r5], {%r6, %r7, %r8, %r9};
+ bar.warp.sync -1;
+ ld.shared.v4.u32 {%r6, %r7, %r8, %r9}, [%r5];
+ mad.wide.u32 %rd2, %r1, 16, %rd2; st.global.v4.u32 [%rd2], {%r6, %r7, %r8, %r9};
+ ret; }";
+    let host = Host::new();
+    let module = host.load(text);
+    let to = host.upload(&[0u32; 128]);
+    host.launch(&module, "k", [1; 3], [32, 1, 1], &[Arg::U64(to)]).unwrap();
+    let wanted: Vec<u32> = (0..128).map(|n| 8 * (n / 4) + n % 4).collect();
+    assert_eq!(host.download::<u32>(to, 128), wanted);
+}

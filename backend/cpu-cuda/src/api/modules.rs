@@ -25,7 +25,7 @@ const LAZY: u32 = 2;
 pub fn compile_image(texts: Answer<Vec<Vec<u8>>>, options: JitOptions) -> Answer<(Vec<u8>, crate::engine::Module)> {
     let begun = Instant::now();
     let mut errors = String::new();
-    let made = texts.and_then(|texts| module::compile(&texts, &mut errors));
+    let made = texts.and_then(|texts| module::compile(&texts, options.max_registers, &mut errors));
     options.report("", &errors, begun.elapsed().as_secs_f32() * 1e3);
     made
 }

@@ -1,8 +1,8 @@
 //! One block: its memory, its threads' states, and the rounds in which they run.
 
-use crate::engine::WARP_SIZE;
+use crate::engine::{MAX_BLOCK_THREADS, WARP_SIZE};
 use crate::exec::warp::Warp;
-use crate::jit::context::{Context, DONE, EXCHANGE_A, EXCHANGE_COUNT, EXCHANGE_MASK, EXCHANGE_WORDS, WAITING};
+use crate::jit::context::{Context, DONE, EXCHANGE_A, EXCHANGE_COUNT, EXCHANGE_MASK, WAITING};
 use crate::jit::runtime::Host;
 use crate::jit::unit::{Kernel, Site};
 use crate::ptx::ir::BarrierReduce;
@@ -73,7 +73,7 @@ impl Block {
             local: Aligned::new(local_bytes * copies),
             frames: Aligned::new(kernel.frame_bytes as usize * copies),
             states: vec![0; if waits { threads as usize } else { 0 }],
-            exchange: vec![0; if waits { EXCHANGE_WORDS } else { 0 }],
+            exchange: vec![0; if waits { kernel.exchange_arrays * MAX_BLOCK_THREADS as usize } else { 0 }],
             threads,
             arrived: [0; 16],
         }

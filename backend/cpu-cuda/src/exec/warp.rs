@@ -6,7 +6,7 @@
 
 use crate::exec::block::alike;
 use crate::exec::matrix;
-use crate::jit::context::{DONE, EXCHANGE_A, EXCHANGE_B, EXCHANGE_C, EXCHANGE_COUNT, EXCHANGE_MASK, WAITING};
+use crate::jit::context::{DONE, EXCHANGE_A, EXCHANGE_B, EXCHANGE_C, EXCHANGE_MASK, EXCHANGE_STEP, WAITING};
 use crate::jit::unit::{Gathering, Site};
 use crate::ptx::ir::{Collective, Redux, Shfl};
 
@@ -119,28 +119,29 @@ impl Warp<'_> {
         }
     }
 
-    /// A matrix product, or the distribution of rows; lanes that are missing hold zeros.
+    /// What is done with matrices; lanes that are missing hold zeros.
     fn matrix(&mut self, kind: Collective, members: u32) {
-        let words = [EXCHANGE_A, EXCHANGE_B, EXCHANGE_C, EXCHANGE_MASK, EXCHANGE_COUNT];
-        let mut operands = [[0u32; matrix::OPERANDS]; 32];
-        let mut rows = [[0u64; 2]; 32];
+        let arrays = match kind {
+            Collective::Mma(_) => matrix::WORDS,
+            _ => 2,
+        };
+        let mut held = [[0u64; matrix::WORDS]; 32];
         for lane in lanes(members) {
-            let held = words.map(|at| self.get(lane, at));
-            rows[lane] = [held[0], held[1]];
-            for (n, word) in held.into_iter().enumerate() {
-                operands[lane][2 * n] = word as u32;
-                operands[lane][2 * n + 1] = (word >> 32) as u32;
+            for (n, word) in held[lane].iter_mut().enumerate().take(arrays) {
+                *word = self.get(lane, n as i32 * EXCHANGE_STEP);
             }
         }
         let results = match kind {
-            Collective::Mma(mma) => matrix::multiply(mma, &operands),
-            Collective::LoadMatrix { count, transposed, .. } => matrix::distribute(count, transposed, &rows),
+            Collective::Mma(mma) => matrix::multiply(mma, &held),
+            Collective::LoadMatrix { count, transposed, .. } => matrix::distribute(count, transposed, &held),
+            Collective::StoreMatrix { count, transposed } => matrix::collect(count, transposed, &held),
+            Collective::TransposeMatrix => matrix::transpose(&held),
             _ => return,
         };
         for lane in lanes(members) {
-            let pair = |n: usize| u64::from(results[lane][n]) | u64::from(results[lane][n + 1]) << 32;
-            self.put(lane, EXCHANGE_A, pair(0));
-            self.put(lane, EXCHANGE_B, pair(2));
+            for (n, &word) in results[lane].iter().enumerate() {
+                self.put(lane, n as i32 * EXCHANGE_STEP, word);
+            }
             self.states[lane] &= !WAITING;
         }
     }
@@ -155,7 +156,7 @@ impl Warp<'_> {
             self.states.iter_mut().for_each(|s| *s &= !WAITING);
             return;
         }
-        if let Collective::Mma(_) | Collective::LoadMatrix { .. } = kind {
+        if kind.is_of_matrices() {
             return self.matrix(kind, members);
         }
         let mut a = [0u64; 32];
@@ -194,7 +195,10 @@ impl Warp<'_> {
                 Collective::Activemask => (u64::from(members), 0),
                 Collective::WarpSync => (0, 0),
                 Collective::Elect => (first as u64, u64::from(lane == first)),
-                Collective::Mma(_) | Collective::LoadMatrix { .. } => (0, 0),
+                Collective::Mma(_)
+                | Collective::LoadMatrix { .. }
+                | Collective::StoreMatrix { .. }
+                | Collective::TransposeMatrix => (0, 0),
             };
             self.put(lane, EXCHANGE_A, value);
             self.put(lane, EXCHANGE_B, second);

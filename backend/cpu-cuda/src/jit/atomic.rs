@@ -1,10 +1,13 @@
 //! Atomics: the host's, except on shared memory, whose threads all run on one host thread.
 
 use cranelift_codegen::ir::condcodes::IntCC;
+use cranelift_codegen::ir::types::{I8, I32, I64};
 use cranelift_codegen::ir::{self, AtomicRmwOp, BlockArg, InstBuilder, MemFlagsData};
 
 use crate::jit::emit::{Emit, int_kind};
-use crate::ptx::ir::{Access, Alu, Float, Inst, Value};
+use crate::jit::memory::Place;
+use crate::jit::{runtime_atomic, runtime_barrier};
+use crate::ptx::ir::{Access, Alu, Float, Inst, Mbarrier, Value};
 use crate::ptx::types::{AtomicOp, Space, Type};
 
 type V = ir::Value;
@@ -15,6 +18,9 @@ impl Emit<'_, '_, '_> {
         let ty = access.ty;
         let bits = ty.bits();
         let place = self.place(access, src[0], bits / 8, true);
+        if bits == 128 {
+            return self.atomic_wide(place, op, dst, src);
+        }
         let k = int_kind(bits);
         let operand = self.int(src[1], bits);
         if access.space == Space::Shared {
@@ -74,6 +80,53 @@ impl Emit<'_, '_, '_> {
         self.b.ins().brif(same, done, &[], again, &[BlockArg::Value(seen)]);
         self.b.switch_to_block(done);
         self.write(dst, old);
+    }
+
+    /// `atom.b128`, by a helper: the host's instruction is not one the code generator has.
+    fn atomic_wide(&mut self, place: Place, op: AtomicOp, dst: Option<u32>, src: &[Value]) {
+        let address = self.b.ins().iadd_imm_s(place.base, i64::from(place.offset));
+        let flags = MemFlagsData::trusted();
+        let record = self.scratch(2, 48);
+        for (n, &value) in src[1..].iter().enumerate() {
+            let value = self.int(value, 128);
+            self.b.ins().store(flags, value, record, 16 * n as i32);
+        }
+        let exchange = self.iconst(32, u64::from(op == AtomicOp::Exch));
+        self.helper(runtime_atomic::wide as *const (), &[address, record, exchange], None);
+        if dst.is_some() {
+            let old = self.b.ins().load(ir::types::I128, flags, record, 32);
+            self.write(dst, old);
+        }
+    }
+
+    /// `mbarrier`.
+    pub fn mbarrier(&mut self, what: Mbarrier, access: Access, dst: Option<u32>, src: &[Value]) {
+        if what == Mbarrier::Pending {
+            let state = self.int(src[0], 64);
+            let Some(count) = self.helper(runtime_barrier::pending as *const (), &[state], Some(I32)) else {
+                return self.illegal();
+            };
+            return self.write(dst, count);
+        }
+        let place = self.place(access, src[0], 8, true);
+        let object = self.b.ins().iadd_imm_s(place.base, i64::from(place.offset));
+        let operand = match what {
+            Mbarrier::Test => self.int(src[1], 64),
+            _ => {
+                let narrow = self.int(src[1], 32);
+                self.b.ins().uextend(I64, narrow)
+            }
+        };
+        let number = self.iconst(32, u64::from(runtime_barrier::number(what)));
+        let answer = self.helper(runtime_barrier::operate as *const (), &[object, number, operand], Some(I64));
+        let Some(answer) = answer else { return self.illegal() };
+        match what {
+            Mbarrier::Test | Mbarrier::TestParity => {
+                let truth = self.b.ins().ireduce(I8, answer);
+                self.write_truth(dst, truth);
+            }
+            _ => self.write(dst, answer),
+        }
     }
 
     /// What an atomic writes.

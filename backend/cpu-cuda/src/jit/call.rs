@@ -5,12 +5,13 @@ use cranelift_codegen::ir::types::{I8, I32, I64};
 use cranelift_codegen::ir::{self, InstBuilder, MemFlagsData, StackSlotData, StackSlotKind};
 
 use crate::engine::FUNCTION_WINDOW;
-use crate::exec::matrix;
-use crate::jit::context::{EXCHANGE_A, EXCHANGE_B, EXCHANGE_C, EXCHANGE_COUNT, EXCHANGE_MASK, FunctionSlot, fault};
+use crate::jit::context::{
+    EXCHANGE_A, EXCHANGE_B, EXCHANGE_C, EXCHANGE_COUNT, EXCHANGE_MASK, EXCHANGE_STEP, FunctionSlot, fault,
+};
 use crate::jit::emit::{Emit, field, fixed};
 use crate::jit::unit::{Gathering, Site};
 use crate::jit::{inline, runtime, runtime_host};
-use crate::ptx::ir::{Access, Builtin, CallPart, Callee, Collective, Inst, Mma, Op, Signature, Value};
+use crate::ptx::ir::{Access, Builtin, CallPart, Callee, Collective, Element, Inst, Mma, Op, Side, Signature, Value};
 use crate::ptx::types::{Space, Special, Type};
 
 type V = ir::Value;
@@ -192,10 +193,12 @@ impl Emit<'_, '_, '_> {
                 };
                 Site::Barrier(*barrier, number)
             }
-            Op::Collective(kind @ (Collective::Mma(_) | Collective::LoadMatrix { .. }), _) => {
-                match kind {
-                    Collective::Mma(mma) => self.leave_matrices(*mma, &inst.src, frame),
-                    _ => self.leave_row(*kind, inst.src[0], frame),
+            Op::Collective(kind, _) if kind.is_of_matrices() => {
+                match *kind {
+                    Collective::Mma(mma) => self.leave_matrices(mma, &inst.src, frame),
+                    Collective::LoadMatrix { .. } => self.leave_row(*kind, inst.src[0], frame),
+                    // The last source is the mask.
+                    _ => self.leave_registers(&inst.src[..inst.src.len() - 1], 0, frame),
                 }
                 Site::Collective(Gathering { kind: *kind, legacy: false, constants: [None; 2], mask: Some(u32::MAX) })
             }
@@ -230,28 +233,28 @@ impl Emit<'_, '_, '_> {
         }
     }
 
-    /// Leaves the registers of `mma` in pairs, each where `exec::matrix` looks for it.
+    /// Leaves the registers of A, B and C where `exec::matrix` looks for them.
     fn leave_matrices(&mut self, mma: Mma, src: &[Value], frame: V) {
-        let bits = usize::from(mma.k) * mma.a.bits() as usize;
-        let (a, b) = (usize::from(mma.m) * bits / 1024, 8 * bits / 1024);
-        let mut held = [Value::Int(0); matrix::OPERANDS];
-        // The last source is the mask.
-        for (n, &value) in src.iter().enumerate().take(src.len() - 1) {
-            let at = if n < a {
-                n
-            } else if n < a + b {
-                matrix::B_AT + n - a
-            } else {
-                matrix::C_AT + n - a - b
-            };
-            held[at] = value;
+        let (mut from, mut word) = (0, 0);
+        for side in [Side::A, Side::B, Side::C] {
+            let held = &src[from..from + mma.registers(side)];
+            // Of registers that say the same twice, the first are enough.
+            self.leave_registers(&held[..held.len().min(mma.used(side))], word, frame);
+            from += held.len();
+            word += mma.words(side);
         }
-        let words = [EXCHANGE_A, EXCHANGE_B, EXCHANGE_C, EXCHANGE_MASK, EXCHANGE_COUNT];
-        for (pair, at) in held.chunks_exact(2).zip(words) {
-            for (n, &value) in pair.iter().enumerate() {
-                let value = self.int(value, 32);
-                self.b.ins().store(MemFlagsData::trusted(), value, frame, at + 4 * n as i32);
-            }
+    }
+
+    /// Leaves registers from a word of the exchange on: those of 32 bits in pairs.
+    fn leave_registers(&mut self, registers: &[Value], word: usize, frame: V) {
+        let flags = MemFlagsData::trusted();
+        let mut at = 2 * word as i32;
+        for &value in registers {
+            let wide = matches!(value, Value::Reg(r) if self.body.regs[r as usize].bits() == 64);
+            let value = self.int(value, if wide { 64 } else { 32 });
+            let place = at / 2 * EXCHANGE_STEP + at % 2 * 4;
+            self.b.ins().store(flags, value, frame, place);
+            at += if wide { 2 } else { 1 };
         }
     }
 
@@ -278,10 +281,14 @@ impl Emit<'_, '_, '_> {
 
     /// Takes the results the executor left in the frame.
     pub fn take_results(&mut self, inst: &Inst, frame: V) {
-        if let Op::Collective(Collective::Mma(_) | Collective::LoadMatrix { .. }, _) = inst.op {
+        if let Op::Collective(kind, _) = inst.op
+            && kind.is_of_matrices()
+        {
             for (n, &dst) in inst.dst.iter().enumerate() {
-                let at = [EXCHANGE_A, EXCHANGE_B][(n / 2) & 1] + 4 * (n & 1) as i32;
-                let value = self.b.ins().load(I32, MemFlagsData::trusted(), frame, at);
+                let wide = matches!(kind, Collective::Mma(mma) if mma.d == Element::F64);
+                let (k, n) = if wide { (I64, 2 * n as i32) } else { (I32, n as i32) };
+                let place = n / 2 * EXCHANGE_STEP + n % 2 * 4;
+                let value = self.b.ins().load(k, MemFlagsData::trusted(), frame, place);
                 self.write(dst, value);
             }
             return;

@@ -35,7 +35,7 @@ pub struct Context {
     pub frames: *mut u8,
     pub frame_stride: u64,
     pub states: *mut u32,
-    // Where threads that wait leave operands and find results: `EXCHANGE_WORDS` arrays of words, one a thread.
+    // Where threads that wait leave operands and find results: arrays of words, one a thread.
     pub exchange: *mut u64,
     // Parameter block.
     pub params: *const u8,
@@ -98,9 +98,9 @@ pub const DONE: u32 = u32::MAX;
 pub const WAITING: u32 = 1 << 31;
 
 /// Bytes of one array of the exchange.
-const EXCHANGE_STEP: i32 = 8 * crate::engine::MAX_BLOCK_THREADS as i32;
-/// Words of the exchange in all.
-pub const EXCHANGE_WORDS: usize = 5 * crate::engine::MAX_BLOCK_THREADS as usize;
+pub const EXCHANGE_STEP: i32 = 8 * crate::engine::MAX_BLOCK_THREADS as i32;
+/// Arrays of the exchange of a kernel without matrices.
+pub const EXCHANGE_ARRAYS: usize = 5;
 /// First operand (64 bits), also the first result.
 pub const EXCHANGE_A: i32 = 0;
 /// Second operand; also the second result.

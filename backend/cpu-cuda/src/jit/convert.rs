@@ -1,12 +1,12 @@
 //! `cvt`.
 
 use cranelift_codegen::ir::condcodes::FloatCC;
-use cranelift_codegen::ir::types::{F32, F64, I32, I64};
+use cranelift_codegen::ir::types::{F32, F64, I16, I32, I64};
 use cranelift_codegen::ir::{self, InstBuilder};
 
 use crate::jit::emit::{Emit, int_kind, kind};
-use crate::jit::runtime;
-use crate::ptx::ir::{Cvt, Float, Value};
+use crate::jit::{runtime, runtime_float8};
+use crate::ptx::ir::{Cvt, Float, Float8, Value};
 use crate::ptx::types::{Rounding, Type};
 
 type V = ir::Value;
@@ -40,6 +40,41 @@ impl Emit<'_, '_, '_> {
         let (Some(high), Some(low)) = (high, low) else { return self.illegal() };
         let value = self.join(low, high);
         self.write(dst, value);
+    }
+
+    /// A pair of 8-bit floats, of two `.f32` or a pair of `.f16`.
+    pub fn pack_float8(&mut self, format: Float8, relu: bool, dst: Option<u32>, src: &[Value]) {
+        let [high, low] = match *src {
+            [high, low] => [high, low].map(|v| self.float(v, F32)),
+            _ => {
+                let pair = self.int(src[0], 32);
+                let high = self.b.ins().ushr_imm_u(pair, 16);
+                [high, pair].map(|v| {
+                    let half = self.b.ins().ireduce(I16, v);
+                    self.widen(half, Type::F16)
+                })
+            }
+        };
+        let what = self.iconst(32, u64::from(float8_number(format, relu)));
+        let bits = self.helper(runtime_float8::pack as *const (), &[what, high, low], Some(I32));
+        match bits {
+            Some(bits) => {
+                let value = self.b.ins().ireduce(I16, bits);
+                self.write(dst, value);
+            }
+            None => self.illegal(),
+        }
+    }
+
+    /// A pair of `.f16` of a pair of 8-bit floats.
+    pub fn unpack_float8(&mut self, format: Float8, relu: bool, dst: Option<u32>, src: Value) {
+        let pair = self.int(src, 16);
+        let pair = self.b.ins().uextend(I32, pair);
+        let what = self.iconst(32, u64::from(float8_number(format, relu)));
+        match self.helper(runtime_float8::unpack as *const (), &[what, pair], Some(I32)) {
+            Some(value) => self.write(dst, value),
+            None => self.illegal(),
+        }
     }
 
     fn integer_to_integer(&mut self, cvt: Cvt, src: Value) -> V {
@@ -183,6 +218,11 @@ impl Emit<'_, '_, '_> {
         let below = self.b.ins().fcmp(FloatCC::LessThan, value, one);
         self.b.ins().select(below, value, one)
     }
+}
+
+/// What the helpers for 8-bit floats are told.
+fn float8_number(format: Float8, relu: bool) -> u32 {
+    u32::from(format == Float8::E5m2) | u32::from(relu) << 1
 }
 
 /// Least and greatest value of an integer type.

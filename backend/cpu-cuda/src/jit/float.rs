@@ -136,6 +136,14 @@ impl Emit<'_, '_, '_> {
             Alu::Neg => self.b.ins().fneg(a[0]),
             Alu::Abs => self.b.ins().fabs(a[0]),
             Alu::Sqrt => self.b.ins().sqrt(a[0]),
+            Alu::Min | Alu::Max if mods.xorsign => {
+                let sizes = [a[0], a[1]].map(|v| self.b.ins().fabs(v));
+                let size = self.float_extreme(alu == Alu::Min, mods.nan, sizes[0], sizes[1]);
+                let (x, y) = (self.bits_of(a[0]), self.bits_of(a[1]));
+                let signs = self.b.ins().bxor(x, y);
+                let signs = self.float_of(signs);
+                self.b.ins().fcopysign(size, signs)
+            }
             Alu::Min | Alu::Max => self.float_extreme(alu == Alu::Min, mods.nan, a[0], a[1]),
             Alu::Min3 | Alu::Max3 => {
                 let first = self.float_extreme(alu == Alu::Min3, mods.nan, a[0], a[1]);

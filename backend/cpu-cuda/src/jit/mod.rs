@@ -21,6 +21,9 @@ mod memory;
 mod operation;
 mod rows;
 pub mod runtime;
+mod runtime_atomic;
+mod runtime_barrier;
+pub mod runtime_float8;
 mod runtime_host;
 mod runtime_texture;
 pub mod soft;
@@ -174,7 +177,7 @@ fn describe(program: &mut Program, index: usize, budget: &mut usize) -> Result<(
     let info = &mut program.functions[index];
     info.static_shared_bytes = bytes;
     info.local_bytes = local;
-    info.registers = registers;
+    info.registers = if info.max_registers == 0 { registers } else { registers.min(info.max_registers) };
     Ok(())
 }
 

@@ -28,6 +28,8 @@ impl Emit<'_, '_, '_> {
             Op::Testp(test, ty) => self.testp(*test, *ty, dst, src[0]),
             Op::Cvt(cvt) => self.convert(*cvt, dst, src[0]),
             Op::CvtPair(cvt) => self.convert_pair(*cvt, dst, src),
+            Op::ToFloat8(format, relu) => self.pack_float8(*format, *relu, dst, src),
+            Op::FromFloat8(format, relu) => self.unpack_float8(*format, *relu, dst, src[0]),
             Op::Setp(compare, logic, ty, _) if packed(*ty) => {
                 // Low half to the first predicate, high half to the second.
                 for (n, &dst) in inst.dst.iter().enumerate() {
@@ -110,6 +112,7 @@ impl Emit<'_, '_, '_> {
             Op::Query(query, surface) => self.texture_query(*query, *surface, dst, src[0]),
             Op::SurfLoad(surf) => self.surface(*surf, inst, true),
             Op::SurfStore(surf) => self.surface(*surf, inst, false),
+            Op::Mbarrier(what, access) => self.mbarrier(*what, *access, dst, src),
             Op::CopyAsync(bytes, to, from) => self.copy_async(*bytes, *to, *from, src),
             Op::Barrier(_) => self.arrive(inst),
             // Control flow is `emit`'s; calls with slots are gone by now.

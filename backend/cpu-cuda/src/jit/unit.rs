@@ -9,7 +9,8 @@ use cranelift_jit::{JITBuilder, JITModule};
 use cranelift_module::{FuncId, Linkage, Module};
 
 use crate::engine::{CompileError, CompileErrorKind, Limits};
-use crate::jit::context::FunctionSlot;
+use crate::exec::matrix;
+use crate::jit::context::{EXCHANGE_ARRAYS, FunctionSlot};
 use crate::jit::emit::{Emit, Emitted, Part, RowCode, field};
 use crate::jit::flow::Flow;
 use crate::jit::{Bindings, inline, rows, runtime, yields};
@@ -30,6 +31,14 @@ pub enum Site {
     Barrier(Barrier, Option<u32>),
     /// A warp collective.
     Collective(Gathering),
+}
+
+impl Site {
+    /// Lanes leave the registers of matrices here.
+    fn has_matrices(&self) -> bool {
+        let Site::Collective(gathering) = self else { return false };
+        matches!(gathering.kind, Collective::Mma(_) | Collective::StoreMatrix { .. })
+    }
 }
 
 /// A warp collective and those of its operands that are the same for every lane.
@@ -54,6 +63,8 @@ pub struct Kernel {
     pub sites: Vec<Site>,
     /// Bytes of a thread's frame; 0 if threads never wait.
     pub frame_bytes: u32,
+    /// Arrays of the exchange.
+    pub exchange_arrays: usize,
     /// Bytes of local memory of a thread without recursion.
     pub local_bytes: u32,
     /// It calls functions on the stack, so recursion may need more local memory.
@@ -183,6 +194,7 @@ pub fn compile(program: &Program, index: usize, bindings: &Bindings, limits: &Li
         code,
         large_stack: calls || body.regs.len() > SMALL_FRAME,
         has_collectives: emitted.sites.iter().any(|s| matches!(s, Site::Collective(..))),
+        exchange_arrays: if emitted.sites.iter().any(Site::has_matrices) { matrix::WORDS } else { EXCHANGE_ARRAYS },
         sites: emitted.sites,
         frame_bytes: emitted.frame_bytes,
         local_bytes: body.local_bytes.next_multiple_of(16) + if calls { deepest } else { 0 },

@@ -1,10 +1,10 @@
 //! Turns for others in loops that may wait for another thread.
 //!
 //! Threads of a block run one after the other on one host thread, so a loop that spins until another thread writes
-//! would spin for ever. A loop whose body reads memory strongly or uses the result of an atomic, and has no barrier,
+//! would spin for ever. A loop whose body reads memory strongly, asks an `mbarrier` or uses the result of an atomic, and has no barrier,
 //! gets a [`Op::Yield`] before its jump back.
 
-use crate::ptx::ir::{Body, Inst, Op};
+use crate::ptx::ir::{Body, Inst, Mbarrier, Op};
 
 /// Puts yields in.
 pub fn insert(body: &mut Body) {
@@ -18,6 +18,7 @@ pub fn insert(body: &mut Body) {
     for (n, inst) in body.insts.iter().enumerate() {
         let spin = match &inst.op {
             Op::Load(access) => access.strong,
+            Op::Mbarrier(Mbarrier::Test | Mbarrier::TestParity, _) => true,
             Op::Atomic(..) => inst.defs().any(|r| used[r as usize]),
             _ => false,
         };

@@ -50,6 +50,8 @@ pub enum Raw {
 #[derive(Clone)]
 pub(super) enum Local {
     Reg(Reg),
+    /// Of a register that is a vector: its elements.
+    Vector(Vec<Reg>),
     Slot(u32),
     Frame(u32),
     In(u32),
@@ -395,11 +397,13 @@ impl<'a> BodyParser<'a, '_, '_> {
                 self.scope().ranges.push(range);
             }
             ("reg", None) => {
-                if decl.size != Some(u64::from(decl.ty.bytes())) {
-                    return self.fail("registers that are vectors or arrays are not supported");
-                }
-                let reg = self.new_reg(decl.ty)?;
-                self.scope().names.insert(decl.name, Local::Reg(reg));
+                let count = decl.size.map_or(0, |size| size / u64::from(decl.ty.bytes()));
+                let local = match count {
+                    1 => Local::Reg(self.new_reg(decl.ty)?),
+                    2 | 4 => Local::Vector((0..count).map(|_| self.new_reg(decl.ty)).collect::<Result<_>>()?),
+                    _ => return self.fail("registers are no arrays"),
+                };
+                self.scope().names.insert(decl.name, local);
             }
             ("param", _) => {
                 let size = decl.size.unwrap_or(0);

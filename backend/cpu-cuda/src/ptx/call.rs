@@ -77,7 +77,7 @@ impl BodyParser<'_, '_, '_> {
             None => match self.builder.find(name) {
                 Some(symbol @ Symbol::Function(n)) => {
                     self.builder.note_use(symbol, self.line, false);
-                    (Callee::Function(n), self.builder.functions[n as usize].signature, vec![])
+                    (Callee::Function(n), self.builder.signature_of(n), vec![])
                 }
                 _ => return self.fail(format!("`{name}` is no function")),
             },

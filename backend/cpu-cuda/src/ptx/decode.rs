@@ -4,10 +4,10 @@
 //! is an error), an [`Op`], and its code in `jit/`.
 
 use crate::ptx::body::{BodyParser, Raw};
-use crate::ptx::ir::{Cvt, Op, Prmt, Reg, Testp, Value};
+use crate::ptx::ir::{Alu, Cvt, Float, Float8, Op, Prmt, Reg, Testp, Value};
 use crate::ptx::parser::Result;
 use crate::ptx::types::{Compare, Logic, Rounding, Space, Special, Type};
-use crate::ptx::{decode_alu, decode_matrix, decode_memory, decode_warp};
+use crate::ptx::{decode_alu, decode_barrier, decode_matrix, decode_memory, decode_warp, decode_wmma};
 
 /// The modifiers of an opcode; decoders take what they know.
 pub struct Mods<'a> {
@@ -182,6 +182,8 @@ pub fn decode(p: &mut BodyParser<'_, '_, '_>, base: &str, mods: Mods<'_>, ops: &
         _ if decode_memory::handles(base) => decode_memory::decode(p, mods, ops),
         _ if decode_warp::handles(base) => decode_warp::decode(p, mods, ops),
         _ if decode_matrix::handles(base) => decode_matrix::decode(p, mods, ops),
+        "wmma" => decode_wmma::decode(p, mods, ops),
+        "mbarrier" => decode_barrier::decode(p, mods, ops),
         _ => p.unsupported(&mods),
     }
 }
@@ -374,7 +376,12 @@ fn dot_product(p: &mut BodyParser<'_, '_, '_>, mut m: Mods<'_>, ops: &[Raw]) -> 
 }
 
 fn cvt(p: &mut BodyParser<'_, '_, '_>, mut m: Mods<'_>, ops: &[Raw]) -> Result<()> {
-    // `cvt.pack` and the 8-bit floats are instructions of their own; without them the types below do not parse.
+    if m.take("pack") {
+        return pack(p, m, ops);
+    }
+    if let Some(format) = m.find(float8) {
+        return cvt_float8(p, m, format, ops);
+    }
     let (Some(from), Some(to)) = (m.ty(), m.ty()) else { return p.unsupported(&m) };
     let round = m.round();
     let cvt = Cvt {
@@ -400,6 +407,82 @@ fn cvt(p: &mut BodyParser<'_, '_, '_>, mut m: Mods<'_>, ops: &[Raw]) -> Result<(
     let src = vec![p.src(&ops[1], from, true)?];
     let dst = vec![p.dst(&ops[0], to, true)?];
     p.emit(&m, Op::Cvt(cvt), dst, src)
+}
+
+fn float8(name: &str) -> Option<Float8> {
+    match name {
+        "e4m3x2" => Some(Float8::E4m3),
+        "e5m2x2" => Some(Float8::E5m2),
+        _ => None,
+    }
+}
+
+/// `cvt` between pairs of 8-bit floats and others: to nearest, and to them never infinite.
+fn cvt_float8(p: &mut BodyParser<'_, '_, '_>, mut m: Mods<'_>, format: Float8, ops: &[Raw]) -> Result<()> {
+    let relu = m.take("relu");
+    let clamped = m.take("satfinite");
+    if !m.take("rn") {
+        return p.unsupported(&m);
+    }
+    match (m.ty(), clamped, ops) {
+        (Some(Type::F32), true, [d, high, low]) => {
+            let src = vec![p.src(high, Type::F32, false)?, p.src(low, Type::F32, false)?];
+            let dst = vec![p.dst(d, Type::B16, false)?];
+            p.emit(&m, Op::ToFloat8(format, relu), dst, src)
+        }
+        // To 8 bits if the result's register has 16.
+        (Some(Type::F16x2), _, [d, a]) => {
+            if clamped {
+                let dst = vec![p.dst(d, Type::B16, false)?];
+                let src = vec![p.src(a, Type::F16x2, false)?];
+                return p.emit(&m, Op::ToFloat8(format, relu), dst, src);
+            }
+            let dst = vec![p.dst(d, Type::F16x2, false)?];
+            let src = vec![p.src(a, Type::B16, false)?];
+            p.emit(&m, Op::FromFloat8(format, relu), dst, src)
+        }
+        _ => p.unsupported(&m),
+    }
+}
+
+/// `cvt.pack`: two numbers, clamped, side by side; narrow ones below what the fourth operand holds.
+fn pack(p: &mut BodyParser<'_, '_, '_>, mut m: Mods<'_>, ops: &[Raw]) -> Result<()> {
+    let to = m.find(|n| {
+        Some(match n {
+            "u16" => (0, 0xffff, 16),
+            "s16" => (-0x8000, 0x7fff, 16),
+            "u8" => (0, 0xff, 8),
+            "s8" => (-0x80, 0x7f, 8),
+            "u4" => (0, 0xf, 4),
+            "s4" => (-8, 7, 4),
+            "u2" => (0, 3, 2),
+            "s2" => (-2, 1, 2),
+            _ => return None,
+        })
+    });
+    let below = m.take("b32");
+    let Some((least, most, bits)) = to.filter(|t| below == (t.2 < 16)) else { return p.unsupported(&m) };
+    if !m.take("sat") || !m.take("s32") {
+        return p.unsupported(&m);
+    }
+    p.need(&m, ops, 3 + usize::from(below))?;
+    let constant = |n: i32| Value::Int(u64::from(n as u32));
+    let step = |p: &mut BodyParser<'_, '_, '_>, alu, ty, a, b| -> Result<Value> {
+        let reg = p.new_reg(Type::B32)?;
+        p.emit(&m, Op::Alu(alu, ty, Float::default()), vec![Some(reg)], vec![a, b])?;
+        Ok(Value::Reg(reg))
+    };
+    let mut sum = if below { p.src(&ops[3], Type::B32, false)? } else { Value::Int(0) };
+    for raw in &ops[1..3] {
+        let value = p.src(raw, Type::S32, false)?;
+        let value = step(p, Alu::Max, Type::S32, value, constant(least))?;
+        let value = step(p, Alu::Min, Type::S32, value, constant(most))?;
+        let value = step(p, Alu::And, Type::B32, value, Value::Int((1 << bits) - 1))?;
+        sum = step(p, Alu::Shl, Type::B32, sum, Value::Int(bits))?;
+        sum = step(p, Alu::Or, Type::B32, sum, value)?;
+    }
+    let dst = vec![p.dst(&ops[0], Type::B32, false)?];
+    p.emit(&m, Op::Mov(Type::B32), dst, vec![sum])
 }
 
 /// The state space named by a modifier.

@@ -13,6 +13,7 @@ fn float_mods(m: &mut Mods<'_>) -> Float {
         sat: m.take("sat"),
         relu: m.take("relu"),
         nan: m.take("NaN"),
+        xorsign: m.take("xorsign") && m.take("abs"),
         round,
         approx: m.take("approx") | m.take("full"),
     }
@@ -90,6 +91,9 @@ pub fn alu(p: &mut BodyParser<'_, '_, '_>, mut m: Mods<'_>, ops: &[Raw]) -> Resu
         _ => return p.unsupported(&m),
     };
     if (wrap || clamp) && !matches!(base, "shf" | "bmsk" | "szext") {
+        return p.unsupported(&m);
+    }
+    if mods.xorsign && !matches!(op, Alu::Min | Alu::Max) {
         return p.unsupported(&m);
     }
     if !allowed(op, ty) {

@@ -3,6 +3,7 @@
 use crate::engine::{Boundary, Geometry, Texel, TextureQuery};
 use crate::ptx::body::{BodyParser, Raw};
 use crate::ptx::decode::{Mods, space};
+use crate::ptx::decode_barrier;
 use crate::ptx::ir::{Access, Op, Surf, Tex, Value};
 use crate::ptx::parser::Result;
 use crate::ptx::types::{AtomicOp, Space, Type};
@@ -219,7 +220,7 @@ fn atomic(p: &mut BodyParser<'_, '_, '_>, mut m: Mods<'_>, ops: &[Raw]) -> Resul
             _ => return None,
         })
     });
-    let Some((mut access, 1)) = access(&mut m) else { return p.unsupported(&m) };
+    let Some((mut access, count)) = access(&mut m) else { return p.unsupported(&m) };
     let Some(op) = op else { return p.unsupported(&m) };
     let ty = access.ty;
     let good = match op {
@@ -233,16 +234,19 @@ fn atomic(p: &mut BodyParser<'_, '_, '_>, mut m: Mods<'_>, ops: &[Raw]) -> Resul
         }
         AtomicOp::And | AtomicOp::Or | AtomicOp::Xor => matches!(ty.bits(), 32 | 64) && !ty.is_float(),
         AtomicOp::Exch => {
-            matches!(ty, Type::B32 | Type::B64 | Type::U32 | Type::U64 | Type::S32 | Type::S64 | Type::F32)
+            matches!(ty, Type::B32 | Type::B64 | Type::U32 | Type::U64 | Type::S32 | Type::S64 | Type::F32 | Type::B128)
         }
         AtomicOp::Cas => {
-            matches!(ty, Type::B16 | Type::B32 | Type::B64 | Type::U32 | Type::U64 | Type::S32 | Type::S64)
+            matches!(ty, Type::B16 | Type::B32 | Type::B64 | Type::U32 | Type::U64 | Type::S32 | Type::S64 | Type::B128)
         }
         AtomicOp::Inc | AtomicOp::Dec => ty == Type::U32,
     };
     let spaces = matches!(access.space, Space::Generic | Space::Global | Space::Shared | Space::SharedCluster);
     if !good || !spaces {
         return p.unsupported(&m);
+    }
+    if count > 1 {
+        return atomic_vector(p, &m, access, (op, count), ops);
     }
     let red = m.base == "red";
     let inputs = if op == AtomicOp::Cas { 2 } else { 1 };
@@ -255,6 +259,49 @@ fn atomic(p: &mut BodyParser<'_, '_, '_>, mut m: Mods<'_>, ops: &[Raw]) -> Resul
         src.push(p.src(raw, ty, false)?);
     }
     p.emit(&m, Op::Atomic(access, op), dst, src)
+}
+
+/// An atomic on a vector: one on each element, as the ISA promises no more.
+fn atomic_vector(
+    p: &mut BodyParser<'_, '_, '_>,
+    m: &Mods<'_>,
+    access: Access,
+    (op, count): (AtomicOp, usize),
+    ops: &[Raw],
+) -> Result<()> {
+    let ty = access.ty;
+    let known = match op {
+        AtomicOp::Add => ty.is_float() && ty != Type::F64,
+        AtomicOp::Min | AtomicOp::Max => ty.is_float() && ty.bits() <= 32 && ty != Type::F32,
+        _ => false,
+    };
+    let red = m.base == "red";
+    let (results, rest) = if red { (None, ops) } else { (ops.first(), ops.get(1..).unwrap_or_default()) };
+    let [place, Raw::Vector(values)] = rest else { return p.unsupported(m) };
+    if !known || access.space == Space::Shared || ty.bytes() as usize * count > 16 || values.len() != count {
+        return p.unsupported(m);
+    }
+    let results = match results {
+        Some(Raw::Vector(parts)) if parts.len() == count => {
+            parts.iter().map(|d| p.dst(d, ty, false)).collect::<Result<Vec<_>>>()?
+        }
+        None | Some(Raw::Sink) => vec![None; count],
+        _ => return p.fail("the number of registers does not match the vector"),
+    };
+    let (base, offset) = address(p, place)?;
+    // A result may be the address.
+    let old = results.iter().map(|r| r.map(|_| p.new_reg(ty)).transpose()).collect::<Result<Vec<_>>>()?;
+    for (n, value) in values.iter().enumerate() {
+        let access = Access { offset: offset + n as i64 * i64::from(ty.bytes()), ..access };
+        let src = vec![base, p.src(value, ty, false)?];
+        p.emit(m, Op::Atomic(access, op), vec![old[n]], src)?;
+    }
+    for (result, old) in results.into_iter().zip(old) {
+        if let (Some(_), Some(old)) = (result, old) {
+            p.emit(m, Op::Mov(ty), vec![result], vec![Value::Reg(old)])?;
+        }
+    }
+    Ok(())
 }
 
 fn geometry(m: &mut Mods<'_>) -> Option<(Geometry, usize, bool)> {
@@ -431,6 +478,9 @@ fn surface(p: &mut BodyParser<'_, '_, '_>, mut m: Mods<'_>, ops: &[Raw]) -> Resu
 fn copy_async(p: &mut BodyParser<'_, '_, '_>, mut m: Mods<'_>, ops: &[Raw]) -> Result<()> {
     if !m.take("async") {
         return p.unsupported(&m);
+    }
+    if m.take("mbarrier") {
+        return decode_barrier::after_copies(p, m, ops);
     }
     let hinted = m.take("L2::cache_hint");
     m.drop_prefixed("L2::");

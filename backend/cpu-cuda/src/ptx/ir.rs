@@ -55,6 +55,8 @@ pub struct Float {
     pub relu: bool,
     /// `.NaN` of min and max: NaN wins.
     pub nan: bool,
+    /// `.xorsign.abs` of min and max: of the magnitudes, with the product's sign.
+    pub xorsign: bool,
     /// Rounding.
     pub round: Rounding,
     /// `.approx` (or `.full`).
@@ -63,7 +65,15 @@ pub struct Float {
 
 impl Default for Float {
     fn default() -> Float {
-        Float { ftz: false, sat: false, relu: false, nan: false, round: Rounding::Nearest, approx: false }
+        Float {
+            ftz: false,
+            sat: false,
+            relu: false,
+            nan: false,
+            xorsign: false,
+            round: Rounding::Nearest,
+            approx: false,
+        }
     }
 }
 
@@ -262,23 +272,173 @@ pub enum Collective {
         generic: bool,
         offset: i64,
     },
+    /// fragments of this many matrices of 8 x 8 halves → the row that this lane stores, four registers
+    StoreMatrix {
+        count: u8,
+        transposed: bool,
+    },
+    /// fragment of a matrix of 8 x 8 halves → fragment of the transposed one
+    TransposeMatrix,
 }
 
-/// A matrix product of a warp: A of m rows and k columns times B of k rows and 8 columns, added to C; D has C's type.
+impl Collective {
+    /// Lanes exchange registers of matrices.
+    pub fn is_of_matrices(&self) -> bool {
+        use Collective::*;
+        matches!(self, Mma(_) | LoadMatrix { .. } | StoreMatrix { .. } | TransposeMatrix)
+    }
+}
+
+/// What a matrix is made of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs)] // the names are those of the PTX manual
+pub enum Element {
+    F16,
+    Bf16,
+    Tf32,
+    F32,
+    F64,
+    E4m3,
+    E5m2,
+    S4,
+    U4,
+    S8,
+    U8,
+    S32,
+}
+
+impl Element {
+    /// The element type called `name` (no dot).
+    pub fn from_name(name: &str) -> Option<Element> {
+        use Element::*;
+        Some(match name {
+            "f16" => F16,
+            "bf16" => Bf16,
+            "tf32" => Tf32,
+            "f32" => F32,
+            "f64" => F64,
+            "e4m3" => E4m3,
+            "e5m2" => E5m2,
+            "s4" => S4,
+            "u4" => U4,
+            "s8" => S8,
+            "u8" => U8,
+            "s32" => S32,
+            _ => return None,
+        })
+    }
+
+    /// Width in bits.
+    pub fn bits(self) -> usize {
+        use Element::*;
+        match self {
+            S4 | U4 => 4,
+            E4m3 | E5m2 | S8 | U8 => 8,
+            F16 | Bf16 => 16,
+            Tf32 | F32 | S32 => 32,
+            F64 => 64,
+        }
+    }
+
+    /// The PTX type of the registers that hold them.
+    pub fn register(self) -> Type {
+        match self {
+            Element::F64 => Type::F64,
+            Element::F32 => Type::F32,
+            _ => Type::B32,
+        }
+    }
+}
+
+/// Which lane holds which element.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fragments {
+    /// As the ISA says for `mma`.
+    Mma,
+    /// As it says for `mma.m8n8k4` of halves: four products, one for each quad pair. A lies in columns, B in rows.
+    Quads {
+        /// A lies in columns.
+        a_columns: bool,
+        /// B lies in rows.
+        b_rows: bool,
+    },
+    /// `wmma`, where it is ours to say: a lane holds consecutive elements of the matrix, row by row.
+    Wmma,
+}
+
+/// One of the matrices of a product.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub enum Side {
+    A,
+    B,
+    C,
+    D,
+}
+
+/// A matrix product of a warp: A of m rows and k columns times B of k rows and n columns, added to C, gives D.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Mma {
-    /// Rows: 8 or 16.
-    pub m: u8,
-    /// At most 32.
-    pub k: u8,
+    /// Rows of A, at most 32.
+    pub m: usize,
+    /// Columns of B, at most 32.
+    pub n: usize,
+    /// At most 64.
+    pub k: usize,
     /// Elements of A.
-    pub a: Type,
+    pub a: Element,
     /// Elements of B, of the size of A's.
-    pub b: Type,
-    /// Elements of C and D.
-    pub c: Type,
+    pub b: Element,
+    /// Elements of C.
+    pub c: Element,
+    /// Elements of D.
+    pub d: Element,
+    /// Where they lie.
+    pub fragments: Fragments,
     /// `.satfinite`.
     pub clamp: bool,
+}
+
+impl Mma {
+    /// Type of the elements of a matrix.
+    pub fn element(&self, side: Side) -> Element {
+        match side {
+            Side::A => self.a,
+            Side::B => self.b,
+            Side::C => self.c,
+            Side::D => self.d,
+        }
+    }
+
+    /// Elements of a matrix that a lane holds.
+    pub fn held(&self, side: Side) -> usize {
+        let products = if matches!(self.fragments, Fragments::Quads { .. }) { 4 } else { 1 };
+        products
+            * match side {
+                Side::A => self.m * self.k,
+                Side::B => self.k * self.n,
+                Side::C | Side::D => self.m * self.n,
+            }
+            / 32
+    }
+
+    /// Registers that these fill.
+    pub fn used(&self, side: Side) -> usize {
+        let bits = self.element(side).bits();
+        (self.held(side) * bits).div_ceil(bits.max(32))
+    }
+
+    /// Registers that the instruction names: `wmma` has eight for A and B of halves, and in some shapes they hold
+    /// everything twice.
+    pub fn registers(&self, side: Side) -> usize {
+        let halves = self.element(side) == Element::F16 && matches!(side, Side::A | Side::B);
+        if halves && self.fragments == Fragments::Wmma { 8 } else { self.used(side) }
+    }
+
+    /// Words of 64 bits that these fill; registers of 32 bits lie in pairs.
+    pub fn words(&self, side: Side) -> usize {
+        (self.held(side) * self.element(side).bits()).div_ceil(64)
+    }
 }
 
 /// Operation of `redux`.
@@ -315,6 +475,38 @@ pub enum BarrierReduce {
     Popc,
     And,
     Or,
+}
+
+/// Format of an 8-bit float.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs)] // the names are those of the PTX manual
+pub enum Float8 {
+    E4m3,
+    E5m2,
+}
+
+/// Operation on a barrier object in shared memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mbarrier {
+    /// count →
+    Init,
+    /// →
+    Invalidate,
+    /// count → state before
+    Arrive {
+        /// The phases to come expect so many fewer.
+        drop: bool,
+    },
+    /// bytes →; more are expected in this phase
+    Expect,
+    /// bytes →; so many of those expected are there
+    Complete,
+    /// state → has its phase ended?
+    Test,
+    /// parity → has the phase of that parity ended?
+    TestParity,
+    /// state → arrivals it still waited for; the object is not looked at
+    Pending,
 }
 
 /// Functions the engine itself provides.
@@ -411,6 +603,10 @@ pub enum Op {
     Cvt(Cvt),
     /// `cvt` of two `.f32` into a packed pair: high, low.
     CvtPair(Cvt),
+    /// `cvt` into a pair of 8-bit floats: of a pair of `.f16`, or of two `.f32`, high and low. The flag is `.relu`.
+    ToFloat8(Float8, bool),
+    /// `cvt` of a pair of 8-bit floats into one of `.f16`.
+    FromFloat8(Float8, bool),
     /// Comparison into one or two predicates; third source combined by `Logic`.
     Setp(Compare, Option<Logic>, Type, bool),
     /// Comparison into a register of the first type.
@@ -470,6 +666,8 @@ pub enum Op {
     SurfLoad(Surf),
     /// `sust`.
     SurfStore(Surf),
+    /// `mbarrier`: on the object at the first source; then what the operation takes.
+    Mbarrier(Mbarrier, Access),
     /// `cp.async` of this many bytes: shared address (with offset), global address (with offset), source size.
     CopyAsync(u32, i64, i64),
 }

@@ -193,6 +193,7 @@ fn function(
         required_block: None,
         required_cluster: None,
         registers: 0,
+        max_registers: 0,
         ptx_version: head.version,
         target: head.target,
     };
@@ -213,6 +214,7 @@ fn function(
         .collect();
     let signature = builder.signature(signature);
     let number = declare_function(cursor, builder, name, linkage, signature, line)?;
+    builder.note_signature(number, signature);
     if cursor.peek().kind != Kind::Punct(b'{') {
         return cursor.expect(b';');
     }
@@ -226,6 +228,7 @@ fn function(
     let body: Body = body::parse(cursor, builder, &params, &results)?;
     let entry = &mut builder.functions[number as usize];
     entry.weak = linkage == Linkage::Weak;
+    entry.signature = signature;
     entry.definition = Some((info, body));
     Ok(())
 }
@@ -240,7 +243,7 @@ fn declare_function(
 ) -> Result<u32> {
     match builder.existing(name, linkage) {
         Some(symbol @ Symbol::Function(n)) => {
-            if builder.functions[n as usize].signature != signature {
+            if !builder.fits(n, signature) {
                 return Err(invalid(line, format!("`{name}` is declared with other parameters")));
             }
             builder.declare(name, linkage, symbol);
@@ -311,9 +314,9 @@ fn attributes(cursor: &mut Cursor<'_>, info: &mut FunctionInfo) -> Result<()> {
                 }
             }
             "reqnctapercluster" => info.required_cluster = Some(triple(cursor)?),
+            "maxnreg" => info.max_registers = triple(cursor)?[0],
             "minnctapersm"
             | "maxnctapersm"
-            | "maxnreg"
             | "maxclusterrank"
             | "language"
             | "abi_preserve"

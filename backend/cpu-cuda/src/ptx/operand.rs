@@ -1,7 +1,7 @@
 //! Operands: names, constants, addresses, vectors, pairs.
 
 use crate::ptx::body::{BodyParser, Local, Raw};
-use crate::ptx::ir::{Value, offset_value};
+use crate::ptx::ir::{Reg, Value, offset_value};
 use crate::ptx::lexer::Kind;
 use crate::ptx::parser::{Number, Result};
 use crate::ptx::symbols::Symbol;
@@ -14,13 +14,18 @@ impl<'a> BodyParser<'a, '_, '_> {
             return Ok(Raw::Sink);
         }
         if let Some(local) = self.local(name)? {
+            if let Local::Vector(regs) = local {
+                return self.vector(name, &regs);
+            }
             return Ok(Raw::Value(match local {
                 Local::Reg(r) => Value::Reg(r),
                 Local::Slot(n) => Value::Slot(n, 0),
                 Local::Frame(at) => Value::Local(i64::from(at)),
                 Local::In(at) => Value::In(i64::from(at)),
                 Local::Out(at) => Value::Out(i64::from(at)),
-                Local::Prototype(_) | Local::Targets(_) => return self.fail(format!("`{name}` is no operand")),
+                Local::Vector(_) | Local::Prototype(_) | Local::Targets(_) => {
+                    return self.fail(format!("`{name}` is no operand"));
+                }
             }));
         }
         if name.starts_with('%') {
@@ -53,6 +58,18 @@ impl<'a> BodyParser<'a, '_, '_> {
             Symbol::Surface(n) => Value::Surface(n),
             Symbol::Sampler(_) => Value::Int(0),
         }))
+    }
+
+    /// A register that is a vector, or the element of it that a component names.
+    fn vector(&mut self, name: &str, regs: &[Reg]) -> Result<Raw> {
+        let Some(component) = self.cursor.dot() else {
+            return Ok(Raw::Vector(regs.iter().map(|&r| Raw::Value(Value::Reg(r))).collect()));
+        };
+        let names = [["x", "r"], ["y", "g"], ["z", "b"], ["w", "a"]];
+        match names.iter().position(|pair| pair.contains(&component)).and_then(|n| regs.get(n)) {
+            Some(&reg) => Ok(Raw::Value(Value::Reg(reg))),
+            None => self.fail(format!("`{name}` has no component `{component}`")),
+        }
     }
 
     pub(super) fn operand(&mut self, depth: usize) -> Result<Raw> {

@@ -7,7 +7,7 @@
 use std::collections::HashMap;
 
 use crate::engine::{CompileError, CompileErrorKind, FUNCTION_WINDOW, FunctionInfo, GlobalInfo, Target};
-use crate::ptx::ir::{Body, Builtin, Callee, Function, Op, Program, SharedVar, Signature, Value};
+use crate::ptx::ir::{Body, Builtin, Callee, Function, Op, Program, SharedVar, Signature, Slot, Value};
 use crate::ptx::parser::{Result, invalid};
 
 /// How a name is seen outside its part.
@@ -74,6 +74,8 @@ pub struct Builder {
     /// Bytes of what an index counts, of this part's variables.
     pub elements: HashMap<String, u32>,
     signature_numbers: HashMap<Signature, u32>,
+    /// Signatures that this part declared functions with.
+    declared: HashMap<u32, u32>,
     link: HashMap<String, Symbol>,
     part: HashMap<String, Symbol>,
 }
@@ -82,6 +84,7 @@ impl Builder {
     /// Forgets the names private to the part read so far.
     pub fn next_part(&mut self) {
         self.part.clear();
+        self.declared.clear();
         self.elements.clear();
     }
 
@@ -94,6 +97,27 @@ impl Builder {
         self.signatures.push(signature.clone());
         self.signature_numbers.insert(signature, number);
         number
+    }
+
+    /// Whether a function may be declared with this signature. Parts of a link may differ in whether it has results, as
+    /// GPUs pass them in registers: one that nobody sets is undefined, one that nobody asks for is dropped.
+    pub fn fits(&self, function: u32, signature: u32) -> bool {
+        let here = self.declared.get(&function).copied();
+        let known = here.unwrap_or(self.functions[function as usize].signature);
+        let [a, b] = [known, signature].map(|n| &self.signatures[n as usize]);
+        let silent = here.is_none() && (a.results.is_empty() || b.results.is_empty());
+        known == signature || (silent && a.params == b.params)
+    }
+
+    /// Notes with which signature this part knows a function.
+    pub fn note_signature(&mut self, function: u32, signature: u32) {
+        self.declared.insert(function, signature);
+    }
+
+    /// The signature that this part's calls of a function have.
+    pub fn signature_of(&self, function: u32) -> u32 {
+        let known = self.declared.get(&function).copied();
+        known.unwrap_or(self.functions[function as usize].signature)
     }
 
     /// What `name` is at module scope.
@@ -157,10 +181,13 @@ impl Builder {
             global_map.push(count);
             count += u32::from(entry.defined);
         }
+        let results: Vec<Vec<(u32, u32)>> =
+            self.functions.iter().map(|f| self.signatures[f.signature as usize].results.clone()).collect();
         let mut functions = Vec::new();
         let mut bodies = Vec::new();
         for entry in self.functions {
             let Some((info, mut body)) = entry.definition else { continue };
+            fit_results(&mut body, &results);
             renumber(&mut body, &function_map, &global_map)?;
             functions.push(info);
             bodies.push(Function { signature: entry.signature, body, address_taken: entry.address_taken });
@@ -199,6 +226,20 @@ fn unresolved(line: u32, name: &str) -> CompileError {
         kind: CompileErrorKind::UnresolvedSymbol,
         line,
         message: format!("`{name}` is declared but defined nowhere"),
+    }
+}
+
+/// Gives calls as many results as their callees have, where a part declared them otherwise.
+fn fit_results(body: &mut Body, results: &[Vec<(u32, u32)>]) {
+    for inst in &mut body.insts {
+        if let Op::Call(Callee::Function(n), _, slots) = &mut inst.op {
+            let wanted = &results[*n as usize];
+            slots.truncate(wanted.len());
+            for &(size, align) in &wanted[slots.len()..] {
+                body.slots.push(Slot { size, align });
+                slots.push(body.slots.len() as u32 - 1);
+            }
+        }
     }
 }
 
