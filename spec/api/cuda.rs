@@ -199,6 +199,79 @@ struct Launch {
     flags: u32,
 }
 
+/// A kernel of a graph; its packed parameters travel beside it.
+struct KernelNode {
+    launch: Launch,
+    /// Function or kernel.
+    f: u64,
+    /// Context, or null for the current one.
+    ctx: u64,
+}
+
+/// A copy of a graph. A host side is an address that the device knows.
+struct MemcpyNode {
+    copy: Copy3D,
+    srcArray: u64,
+    dstArray: u64,
+    ctx: u64,
+}
+
+/// A memset of a graph (`CUDA_MEMSET_NODE_PARAMS_v2`).
+struct MemsetNode {
+    dst: u64,
+    pitch: u64,
+    value: u32,
+    elementSize: u32,
+    width: u64,
+    height: u64,
+    ctx: u64,
+}
+
+/// A function of the guest's in a graph, by its number.
+struct HostNode {
+    id: u64,
+}
+
+/// A graph in a graph.
+struct ChildNode {
+    graph: u64,
+    ownership: u32,
+    padding: u32,
+}
+
+/// An event that a graph records or waits for.
+struct EventNode {
+    event: u64,
+}
+
+/// An allocation of a graph; who may access it travels beside it as `CUmemAccessDesc`s.
+struct AllocNode {
+    poolProps: CUmemPoolProps,
+    bytesize: u64,
+    /// Comes back.
+    dptr: u64,
+}
+
+/// The end of one.
+struct FreeNode {
+    dptr: u64,
+}
+
+/// Batched memory operations of a graph, which travel beside it.
+struct BatchNode {
+    ctx: u64,
+    flags: u32,
+    padding: u32,
+}
+
+/// A body of a graph that runs by a condition, or several.
+struct ConditionalNode {
+    handle: u64,
+    kind: u32,
+    size: u32,
+    ctx: u64,
+}
+
 /// What the driver knows of an address (`cuPointerGetAttribute`); an attribute that it refuses is 0.
 struct PointerFacts {
     /// Status of the memory type: what an unknown address answers.
@@ -244,11 +317,14 @@ trait Handles {
     type CUgraph;
     #[handle(13, error = CUDA_ERROR_INVALID_VALUE)]
     type CUgraphExec;
+    /// A node of a graph. The worker makes these numbers: nodes come to be by recording too.
     #[handle(14, error = CUDA_ERROR_INVALID_VALUE)]
     type CUgraphNode;
     /// A number in C, not a pointer.
     #[handle(15, error = CUDA_ERROR_INVALID_VALUE)]
     type CUmemGenericAllocationHandle;
+    #[handle(16, error = CUDA_ERROR_INVALID_VALUE)]
+    type CUuserObject;
 }
 
 trait Devices {
@@ -957,16 +1033,13 @@ trait Graphs {
     #[call(301, post)] #[no_context]
     fn cuGraphDestroy(#[free] hGraph: CUgraph);
     /// Copies a graph.
-    #[call(302, wait)] #[no_context]
+    #[call(302, wait)] #[no_context] #[by_hand(guest)]
     fn cuGraphClone(#[new] phGraphClone: CUgraph, originalGraph: CUgraph);
-    /// Number of a graph's nodes.
-    #[call(303, wait)] #[no_context] #[by_hand(both)]
-    fn gpuferryGraphNodeCount(hGraph: CUgraph, #[out] numNodes: u64);
     /// Makes a graph ready to launch.
-    #[call(304, wait)]
+    #[call(304, wait)] #[by_hand(guest)]
     fn cuGraphInstantiateWithFlags(#[new] phGraphExec: CUgraphExec, hGraph: CUgraph, flags: u64);
     /// Launches a graph.
-    #[call(305, post)] #[ptsz]
+    #[call(305, post)] #[by_hand(guest)]
     fn cuGraphLaunch(hGraphExec: CUgraphExec, hStream: CUstream);
     /// Brings a graph to the device.
     #[call(306, post)] #[ptsz]
@@ -977,6 +1050,120 @@ trait Graphs {
     /// Flags that a graph was made ready with.
     #[call(308, wait)] #[no_context]
     fn cuGraphExecGetFlags(hGraphExec: CUgraphExec, #[out] flags: u64);
+    /// Adds a node of a kind (`CUgraphNodeType`). Edges are a node and 8 bytes of `CUgraphEdgeData` each; `params` is the kind's
+    /// struct, `data` what travels beside it. `dptr` is an allocation's address.
+    #[call(309, wait)] #[by_hand(both)]
+    fn gpuferryGraphAddNode(
+        #[out] node: u64,
+        #[out] dptr: u64,
+        hGraph: CUgraph,
+        kind: u32,
+        #[run] edges: &[u8],
+        #[run] params: &[u8],
+        #[run(16)] data: &[u8],
+    );
+    /// Changes a node: in its graph, or in `exec` where that is not null.
+    #[call(310, wait)] #[by_hand(both)]
+    fn gpuferryGraphSetNode(exec: Handle, node: Handle, kind: u32, #[run] params: &[u8], #[run(16)] data: &[u8]);
+    /// What a node does: the kind's struct and what is beside it, as runs. `total` is how many bytes that is.
+    #[call(311, wait)] #[by_hand(both)]
+    fn gpuferryGraphGetNode(node: Handle, kind: u32, #[out] total: u32, #[out] #[len(bytes)] data: &mut [u8], bytes: usize);
+    /// Lists of a graph: its nodes (0), roots (1), edges (2); of a node: what it depends on (3), what depends on it (4). Each entry is
+    /// two nodes and 8 bytes of edge data; what is not there is zero. `total` is how many there are.
+    #[call(312, wait)] #[no_context] #[by_hand(both)]
+    fn gpuferryGraphList(of: Handle, what: u32, #[out] total: u64, #[out] #[len(bytes)] list: &mut [u8], bytes: usize);
+    /// Adds edges, or takes them away. Each is two nodes and 8 bytes of edge data.
+    #[call(313, wait)] #[no_context] #[by_hand(both)]
+    fn gpuferryGraphEdges(hGraph: CUgraph, add: u32, #[run] edges: &[u8]);
+    /// Ends a node.
+    #[call(314, wait)] #[no_context] #[by_hand(both)]
+    fn gpuferryGraphDestroyNode(node: Handle);
+    /// Kind of a node.
+    #[call(315, wait)] #[no_context] #[by_hand(both)]
+    fn gpuferryGraphNodeType(node: Handle, #[out] kind: u32);
+    /// The graph that a node is in.
+    #[call(338, wait)] #[no_context] #[by_hand(both)]
+    fn gpuferryGraphOf(node: Handle, #[out] graph: u64);
+    /// The graph in a node: its child, or a conditional node's body by number.
+    #[call(316, wait)] #[no_context] #[by_hand(both)]
+    fn gpuferryGraphInNode(#[new] graph: CUgraph, node: Handle, body: u32);
+    /// The node of a copied graph that is a node's copy.
+    #[call(317, wait)] #[no_context] #[by_hand(both)]
+    fn gpuferryGraphFindInClone(#[out] found: u64, node: Handle, hClonedGraph: CUgraph);
+    /// Switches a node on (1) or off (0), or asks (2).
+    #[call(318, wait)] #[no_context] #[by_hand(both)]
+    fn gpuferryGraphNodeEnabled(hGraphExec: CUgraphExec, node: Handle, what: u32, #[out] isEnabled: u32);
+    /// Makes a graph that is ready to launch equal to another one.
+    #[call(319, wait)] #[no_context] #[always] #[by_hand(both)]
+    fn gpuferryGraphExecUpdate(
+        hGraphExec: CUgraphExec,
+        hGraph: CUgraph,
+        #[out] result: u32,
+        #[out] errorNode: u64,
+        #[out] errorFromNode: u64,
+    );
+    /// Makes a graph ready to launch, says why not, and brings it to the device in a stream where the flags say so.
+    #[call(322, wait)] #[always] #[by_hand(both)]
+    fn gpuferryGraphInstantiate(
+        #[new] phGraphExec: CUgraphExec,
+        hGraph: CUgraph,
+        flags: u64,
+        hUploadStream: CUstream,
+        #[out] result: u32,
+        #[out] errorNode: u64,
+    );
+    /// An attribute of a kernel node; 64 bytes of value.
+    #[call(323, wait)] #[no_context] #[by_hand(both)]
+    fn gpuferryGraphGetAttribute(node: Handle, attr: u32, #[out] value: Vec<u8>);
+    /// Sets an attribute of a kernel node; 64 bytes of value.
+    #[call(324, wait)] #[no_context] #[by_hand(both)]
+    fn gpuferryGraphSetAttribute(node: Handle, attr: u32, #[run] value: &[u8]);
+    /// Copies the attributes of a kernel node.
+    #[call(325, wait)] #[no_context] #[by_hand(both)]
+    fn gpuferryGraphCopyAttributes(dst: Handle, src: Handle);
+    /// A condition that kernels set.
+    #[call(326, wait)] #[by_hand(both)]
+    fn gpuferryGraphConditionalHandle(#[out] handle: u64, hGraph: CUgraph, ctx: Handle, defaultLaunchValue: u32, flags: u32);
+    /// Bytes of memory that graphs hold.
+    #[call(327, wait)] #[no_context] #[by_hand(both)]
+    fn gpuferryGraphMemAttribute(device: CUdevice, attr: u32, set: u32, value: u64, #[out] now: u64);
+    /// Makes an object whose end calls the guest's function with that number.
+    #[call(328, wait)] #[no_context] #[by_hand(both)]
+    fn gpuferryUserObjectCreate(#[new] object: CUuserObject, id: u64, initialRefcount: u32, flags: u32);
+    /// Counts up.
+    #[call(329, wait)] #[no_context] #[by_hand(host)]
+    fn cuUserObjectRetain(object: CUuserObject, count: u32);
+    /// Counts down. The number ends with the program's last reference.
+    #[call(330, wait)] #[no_context] #[by_hand(host)]
+    fn cuUserObjectRelease(object: CUuserObject, count: u32);
+    /// Gives a graph references.
+    #[call(331, wait)] #[no_context] #[by_hand(host)]
+    fn cuGraphRetainUserObject(graph: CUgraph, object: CUuserObject, count: u32, flags: u32);
+    /// Takes references from a graph.
+    #[call(332, wait)] #[no_context]
+    fn cuGraphReleaseUserObject(graph: CUgraph, object: CUuserObject, count: u32);
+
+    /// The graph that a stream records.
+    #[call(333, wait)] #[by_hand(both)]
+    fn gpuferryCaptureGraph(#[new] graph: CUgraph, hStream: CUstream);
+    /// The nodes that the next one of a recording stream depends on: 16 bytes each, a node and its edge data.
+    #[call(334, wait)] #[by_hand(both)]
+    fn gpuferryCaptureDependencies(
+        hStream: CUstream,
+        graph: CUgraph,
+        #[out] total: u64,
+        #[out] #[len(bytes)] list: &mut [u8],
+        bytes: usize,
+    );
+    /// Ends a recording whose graph has a number already.
+    #[call(335, wait)] #[by_hand(both)]
+    fn gpuferryEndCaptureOf(hStream: CUstream, graph: CUgraph);
+    /// Begins to record into a graph, after nodes: 16 bytes each, a node and its edge data.
+    #[call(336, wait)] #[by_hand(both)]
+    fn gpuferryBeginCaptureToGraph(hStream: CUstream, hGraph: CUgraph, #[run] dependencies: &[u8]);
+    /// Adds nodes that the next one of a recording stream depends on, or sets them (`flags`).
+    #[call(337, wait)] #[by_hand(both)]
+    fn gpuferryUpdateCaptureDependencies(hStream: CUstream, #[run] dependencies: &[u8], flags: u32);
 }
 
 trait Profiler {
@@ -1175,8 +1362,175 @@ trait Driver {
         dependencies_out: *mut *const CUgraphNode,
         numDependencies_out: *mut usize,
     );
+    #[driver] #[since(12030)]
+    fn cuStreamGetCaptureInfo_v3(
+        hStream: CUstream,
+        captureStatus_out: *mut u32,
+        id_out: *mut u64,
+        graph_out: *mut CUgraph,
+        dependencies_out: *mut *const CUgraphNode,
+        edgeData_out: *mut *const u64,
+        numDependencies_out: *mut usize,
+    );
+    #[driver] #[since(12030)]
+    fn cuStreamBeginCaptureToGraph(
+        hStream: CUstream,
+        hGraph: CUgraph,
+        dependencies: *const CUgraphNode,
+        dependencyData: *const u64,
+        numDependencies: usize,
+        mode: u32,
+    );
+    #[driver]
+    fn cuStreamUpdateCaptureDependencies(hStream: CUstream, dependencies: *mut CUgraphNode, numDependencies: usize, flags: u32);
+    #[driver] #[since(12030)]
+    fn cuStreamUpdateCaptureDependencies_v2(
+        hStream: CUstream,
+        dependencies: *mut CUgraphNode,
+        dependencyData: *const u64,
+        numDependencies: usize,
+        flags: u32,
+    );
+
+    #[driver] #[since(12020)]
+    fn cuGraphAddNode(
+        phGraphNode: *mut CUgraphNode,
+        hGraph: CUgraph,
+        dependencies: *const CUgraphNode,
+        numDependencies: usize,
+        nodeParams: *mut c_void,
+    );
+    #[driver] #[since(12030)]
+    fn cuGraphAddNode_v2(
+        phGraphNode: *mut CUgraphNode,
+        hGraph: CUgraph,
+        dependencies: *const CUgraphNode,
+        dependencyData: *const u64,
+        numDependencies: usize,
+        nodeParams: *mut c_void,
+    );
+    #[driver] #[since(12020)]
+    fn cuGraphNodeSetParams(hNode: CUgraphNode, nodeParams: *mut c_void);
+    #[driver] #[since(12020)]
+    fn cuGraphExecNodeSetParams(hGraphExec: CUgraphExec, hNode: CUgraphNode, nodeParams: *mut c_void);
+    #[driver]
+    fn cuGraphKernelNodeGetParams_v2(hNode: CUgraphNode, nodeParams: *mut c_void);
+    #[driver]
+    fn cuGraphMemcpyNodeGetParams(hNode: CUgraphNode, nodeParams: *mut c_void);
+    #[driver]
+    fn cuGraphMemsetNodeGetParams(hNode: CUgraphNode, nodeParams: *mut c_void);
+    #[driver]
+    fn cuGraphHostNodeGetParams(hNode: CUgraphNode, nodeParams: *mut c_void);
+    #[driver]
+    fn cuGraphEventRecordNodeGetEvent(hNode: CUgraphNode, event_out: *mut CUevent);
+    #[driver]
+    fn cuGraphEventWaitNodeGetEvent(hNode: CUgraphNode, event_out: *mut CUevent);
+    #[driver]
+    fn cuGraphMemAllocNodeGetParams(hNode: CUgraphNode, params_out: *mut c_void);
+    #[driver]
+    fn cuGraphMemFreeNodeGetParams(hNode: CUgraphNode, dptr_out: *mut CUdeviceptr);
+    #[driver]
+    fn cuGraphBatchMemOpNodeGetParams(hNode: CUgraphNode, nodeParams_out: *mut c_void);
+    #[driver]
+    fn cuGraphChildGraphNodeGetGraph(hNode: CUgraphNode, phGraph: *mut CUgraph);
+    #[driver]
+    fn cuGraphNodeGetType(hNode: CUgraphNode, kind: *mut u32);
+    #[driver]
+    fn cuGraphNodeFindInClone(phNode: *mut CUgraphNode, hOriginalNode: CUgraphNode, hClonedGraph: CUgraph);
     #[driver]
     fn cuGraphGetNodes(hGraph: CUgraph, nodes: *mut CUgraphNode, numNodes: *mut usize);
+    #[driver]
+    fn cuGraphGetRootNodes(hGraph: CUgraph, rootNodes: *mut CUgraphNode, numRootNodes: *mut usize);
+    #[driver]
+    fn cuGraphGetEdges(hGraph: CUgraph, sources: *mut CUgraphNode, to: *mut CUgraphNode, numEdges: *mut usize);
+    #[driver] #[since(12030)]
+    fn cuGraphGetEdges_v2(
+        hGraph: CUgraph,
+        sources: *mut CUgraphNode,
+        to: *mut CUgraphNode,
+        edgeData: *mut u64,
+        numEdges: *mut usize,
+    );
+    #[driver]
+    fn cuGraphNodeGetDependencies(hNode: CUgraphNode, dependencies: *mut CUgraphNode, numDependencies: *mut usize);
+    #[driver] #[since(12030)]
+    fn cuGraphNodeGetDependencies_v2(
+        hNode: CUgraphNode,
+        dependencies: *mut CUgraphNode,
+        edgeData: *mut u64,
+        numDependencies: *mut usize,
+    );
+    #[driver]
+    fn cuGraphNodeGetDependentNodes(hNode: CUgraphNode, dependentNodes: *mut CUgraphNode, numDependentNodes: *mut usize);
+    #[driver] #[since(12030)]
+    fn cuGraphNodeGetDependentNodes_v2(
+        hNode: CUgraphNode,
+        dependentNodes: *mut CUgraphNode,
+        edgeData: *mut u64,
+        numDependentNodes: *mut usize,
+    );
+    #[driver]
+    fn cuGraphAddDependencies(hGraph: CUgraph, sources: *const CUgraphNode, to: *const CUgraphNode, numDependencies: usize);
+    #[driver] #[since(12030)]
+    fn cuGraphAddDependencies_v2(
+        hGraph: CUgraph,
+        sources: *const CUgraphNode,
+        to: *const CUgraphNode,
+        edgeData: *const u64,
+        numDependencies: usize,
+    );
+    #[driver]
+    fn cuGraphRemoveDependencies(hGraph: CUgraph, sources: *const CUgraphNode, to: *const CUgraphNode, numDependencies: usize);
+    #[driver] #[since(12030)]
+    fn cuGraphRemoveDependencies_v2(
+        hGraph: CUgraph,
+        sources: *const CUgraphNode,
+        to: *const CUgraphNode,
+        edgeData: *const u64,
+        numDependencies: usize,
+    );
+    #[driver]
+    fn cuGraphDestroyNode(hNode: CUgraphNode);
+    #[driver]
+    fn cuGraphNodeSetEnabled(hGraphExec: CUgraphExec, hNode: CUgraphNode, isEnabled: u32);
+    #[driver]
+    fn cuGraphNodeGetEnabled(hGraphExec: CUgraphExec, hNode: CUgraphNode, isEnabled: *mut u32);
+    #[driver] #[since(12000)]
+    fn cuGraphExecUpdate_v2(hGraphExec: CUgraphExec, hGraph: CUgraph, resultInfo: *mut c_void);
+    #[driver] #[since(12000)]
+    fn cuGraphInstantiateWithParams(phGraphExec: *mut CUgraphExec, hGraph: CUgraph, instantiateParams: *mut c_void);
+    #[driver]
+    fn cuGraphKernelNodeCopyAttributes(dst: CUgraphNode, src: CUgraphNode);
+    #[driver]
+    fn cuGraphKernelNodeGetAttribute(hNode: CUgraphNode, attr: u32, value_out: *mut c_void);
+    #[driver]
+    fn cuGraphKernelNodeSetAttribute(hNode: CUgraphNode, attr: u32, value: *const c_void);
+    #[driver] #[since(12030)]
+    fn cuGraphConditionalHandleCreate(
+        pHandle_out: *mut u64,
+        hGraph: CUgraph,
+        ctx: CUcontext,
+        defaultLaunchValue: u32,
+        flags: u32,
+    );
+    #[driver]
+    fn cuDeviceGetGraphMemAttribute(device: CUdevice, attr: u32, value: *mut c_void);
+    #[driver]
+    fn cuDeviceSetGraphMemAttribute(device: CUdevice, attr: u32, value: *mut c_void);
+    #[driver]
+    fn cuUserObjectCreate(
+        object_out: *mut CUuserObject,
+        ptr: *mut c_void,
+        destroy: *const c_void,
+        initialRefcount: u32,
+        flags: u32,
+    );
+    #[driver]
+    fn cuUserObjectRetain(object: CUuserObject, count: u32);
+    #[driver]
+    fn cuUserObjectRelease(object: CUuserObject, count: u32);
+    #[driver]
+    fn cuGraphRetainUserObject(graph: CUgraph, object: CUuserObject, count: u32, flags: u32);
 
     #[driver]
     fn cuTexObjectCreate(

@@ -7,15 +7,17 @@
 use crate::CUresult;
 use crate::caller;
 use crate::generated::{kind, send};
+use crate::graph;
+use crate::graph_memory;
 use crate::handles::{self, Handle};
 use crate::program::{In, Out};
 use crate::status::{
-    CUDA_ERROR_INVALID_VALUE, CUDA_ERROR_STREAM_CAPTURE_INVALIDATED, CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED,
-    CUDA_ERROR_STREAM_CAPTURE_WRONG_THREAD,
+    CUDA_ERROR_INVALID_VALUE, CUDA_ERROR_LOSSY_QUERY, CUDA_ERROR_STREAM_CAPTURE_INVALIDATED,
+    CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED, CUDA_ERROR_STREAM_CAPTURE_WRONG_THREAD,
 };
 use crate::stream;
-use core::ffi::c_void;
 use core::sync::atomic::{AtomicU32, Ordering};
+use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// Recordings that were begun and not ended.
@@ -41,6 +43,8 @@ fn recordings() -> MutexGuard<'static, Vec<Recording>> {
 
 /// `CU_STREAM_CAPTURE_STATUS_NONE`.
 const NONE: u32 = 0;
+/// `CU_STREAM_CAPTURE_STATUS_ACTIVE`.
+const ACTIVE: u32 = 1;
 /// `CU_STREAM_CAPTURE_STATUS_INVALIDATED`.
 const INVALIDATED: u32 = 2;
 /// Modes of recording: global, thread-local, relaxed.
@@ -127,11 +131,23 @@ fn end(stream: Result<Handle, CUresult>, graph: Out<u64>) -> Result<(), CUresult
     let caller = caller::enter_context()?;
     let stream = stream?;
     graph.check()?;
+    let id = recording_of(&caller, stream);
+    let known = id.and_then(known_graph);
     let is_broken = take(stream, caller.origin.thread)?;
-    let made = handles::new(kind::CUgraph)?;
-    let status = send::cuStreamEndCapture(&caller, stream, made);
+    let made = match known {
+        Some(graph) => graph,
+        None => handles::new(kind::CUgraph)?,
+    };
+    let status = match known {
+        Some(_) => send::gpuferryEndCaptureOf(&caller, stream, made),
+        None => send::cuStreamEndCapture(&caller, stream, made),
+    };
     if status != 0 {
-        handles::discard(made);
+        if known.is_some() {
+            handles::abandon(made);
+        } else {
+            handles::discard(made);
+        }
         graph.set(0)?;
         return Err(status);
     }
@@ -142,7 +158,15 @@ fn end(stream: Result<Handle, CUresult>, graph: Out<u64>) -> Result<(), CUresult
         graph.set(0)?;
         return Err(CUDA_ERROR_STREAM_CAPTURE_INVALIDATED);
     }
+    if let Some(id) = id {
+        graph_memory::recorded(id, made);
+    }
     graph.set(made.0)
+}
+
+/// The graph of a recording, where it has a handle already; it is forgotten here.
+fn known_graph(id: u64) -> Option<Handle> {
+    GRAPHS.lock().unwrap_or_else(PoisonError::into_inner).as_mut()?.remove(&id)
 }
 
 /// State and number of what a stream records.
@@ -170,6 +194,13 @@ fn state_of(caller: &caller::Caller, stream: Handle) -> Result<u32, CUresult> {
     Ok(now)
 }
 
+/// The number of what a stream records; `None` where it does not record.
+pub fn recording_of(caller: &caller::Caller, stream: Handle) -> Option<u64> {
+    let (mut state, mut id) = (NONE, 0);
+    let status = send::gpuferryStreamCaptureInfo(caller, stream, &mut state, &mut id);
+    (status == 0 && state == ACTIVE).then_some(id)
+}
+
 /// Whether a stream records.
 ///
 /// # Errors
@@ -184,24 +215,129 @@ fn is_capturing(stream: Result<Handle, CUresult>, state: Out<u32>) -> Result<(),
     state.set(state_of(&caller, stream?)?)
 }
 
-/// Capture information, without the graph and its nodes, which are not carried.
+/// Graphs of recordings that have a handle before they are ended, by the recording's number.
+static GRAPHS: Mutex<Option<HashMap<u64, Handle>>> = Mutex::new(None);
+
+/// Lists given to the program, by stream: they stay until the next question (CUDA Driver API, cuStreamGetCaptureInfo).
+static LISTS: Mutex<Option<Lists>> = Mutex::new(None);
+
+/// Nodes and the data of their edges, by stream.
+type Lists = HashMap<Handle, [Box<[u64]>; 2]>;
+
+/// Where the program wants more than the state: the graph, the nodes, the data of their edges, how many.
+struct More {
+    graph: Out<u64>,
+    nodes: Out<*const u64>,
+    /// Not in the form of 11.3.
+    data: Option<Out<*const u64>>,
+    count: Out<usize>,
+}
+
+const NO_DATA: In<u64> = In(core::ptr::null());
+
+/// The graph that a recording with a number makes, as a handle.
+fn graph_of(caller: &caller::Caller, stream: Handle, id: u64) -> Result<Handle, CUresult> {
+    let mut graphs = GRAPHS.lock().unwrap_or_else(PoisonError::into_inner);
+    let graphs = graphs.get_or_insert_default();
+    if let Some(graph) = graphs.get(&id) {
+        return Ok(*graph);
+    }
+    let graph = handles::new(kind::CUgraph)?;
+    if let Err(status) = caller::answer(send::gpuferryCaptureGraph(caller, graph, stream)) {
+        handles::discard(graph);
+        return Err(status);
+    }
+    graphs.insert(id, graph);
+    Ok(graph)
+}
+
+/// What the next node of a stream depends on: nodes and the data of their edges.
+fn dependencies_of(caller: &caller::Caller, stream: Handle, graph: Handle) -> Result<[Vec<u64>; 2], CUresult> {
+    let mut room = 16;
+    loop {
+        let (mut total, mut list) = (0, vec![0u8; room * 16]);
+        let send = |buffer: rt::Buffer<'_>, reply: &mut [u8]| {
+            send::gpuferryCaptureDependencies(caller, stream, graph, &mut total, buffer, reply)
+        };
+        // SAFETY: the vector's own memory.
+        caller::answer(unsafe { caller::output(caller, list.as_mut_ptr(), list.len(), send) })?;
+        if total as usize <= room {
+            let words: Vec<u64> = list.as_chunks().0.iter().map(|word| u64::from_le_bytes(*word)).collect();
+            let pairs = words.as_chunks::<2>().0.iter().take(total as usize);
+            return Ok([pairs.clone().map(|pair| pair[0]).collect(), pairs.map(|pair| pair[1]).collect()]);
+        }
+        room = total as usize;
+    }
+}
+
+/// Capture information.
 fn describe(
     stream: Result<Handle, CUresult>,
     state: Out<u32>,
     id: Out<u64>,
-    more: [*mut c_void; 4],
+    more: Option<More>,
 ) -> Result<(), CUresult> {
     state.check()?;
-    let (now, number) = info(stream)?;
+    let caller = caller::enter_context()?;
+    let stream = stream?;
+    let (now, number) = info(Ok(stream))?;
     state.set(now)?;
-    if now == NONE {
+    if now != ACTIVE {
         return Ok(());
     }
-    if more.iter().any(|wanted| !wanted.is_null()) {
-        return Err(crate::counts::unsupported("cuStreamGetCaptureInfo with a graph or dependencies"));
-    }
     id.set_if_wanted(number);
+    let Some(more) = more else { return Ok(()) };
+    let wants_nodes = !more.nodes.0.is_null() || !more.count.0.is_null();
+    if more.graph.0.is_null() && !wants_nodes {
+        return Ok(());
+    }
+    let graph = graph_of(&caller, stream, number)?;
+    more.graph.set_if_wanted(graph.0);
+    if !wants_nodes {
+        return Ok(());
+    }
+    let [nodes, data] = dependencies_of(&caller, stream, graph)?;
+    let wants_data = more.data.filter(|data| !data.0.is_null());
+    if wants_data.is_none() && data.iter().any(|data| *data != 0) {
+        return Err(CUDA_ERROR_LOSSY_QUERY);
+    }
+    more.count.set_if_wanted(nodes.len());
+    let mut lists = LISTS.lock().unwrap_or_else(PoisonError::into_inner);
+    let lists = lists.get_or_insert_default();
+    lists.insert(stream, [nodes.into(), data.into()]);
+    if let Some([nodes, data]) = lists.get(&stream) {
+        more.nodes.set_if_wanted(nodes.as_ptr());
+        if let Some(place) = wants_data {
+            place.set(data.as_ptr())?;
+        }
+    }
     Ok(())
+}
+
+/// Nodes with the data of their edges, as the program gives them, and how many.
+type After = (In<u64>, In<u64>, usize);
+
+fn begin_to_graph(stream: Result<Handle, CUresult>, raw: u64, after: After, mode: u32) -> Result<(), CUresult> {
+    let caller = caller::enter_context()?;
+    let stream = stream?;
+    let graph = graph::graph(raw)?;
+    if mode >= MODES {
+        return Err(CUDA_ERROR_INVALID_VALUE);
+    }
+    let run = graph::dependencies(after.0, after.1, after.2)?;
+    caller::answer(send::gpuferryBeginCaptureToGraph(&caller, stream, graph, &run))?;
+    begun(stream, &caller, mode);
+    let (mut state, mut id) = (NONE, 0);
+    caller::answer(send::gpuferryStreamCaptureInfo(&caller, stream, &mut state, &mut id))?;
+    GRAPHS.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert_default().insert(id, graph);
+    Ok(())
+}
+
+fn update(stream: Result<Handle, CUresult>, after: After, flags: u32) -> Result<(), CUresult> {
+    let caller = caller::enter_context()?;
+    let stream = stream?;
+    let run = graph::dependencies(after.0, after.1, after.2)?;
+    caller::answer(send::gpuferryUpdateCaptureDependencies(&caller, stream, &run, flags))
 }
 
 fn set_attribute(stream: Result<Handle, CUresult>, attribute: u32, value: In<[u8; 64]>) -> Result<(), CUresult> {
@@ -274,45 +410,48 @@ crate::export! {
 
     /// CUDA Driver API, cuStreamGetCaptureInfo as of 10.1.
     extern "C" fn cuStreamGetCaptureInfo(hStream: u64, captureStatus: Out<u32>, id: Out<u64>) {
-        describe(stream::resolve(hStream), captureStatus, id, [core::ptr::null_mut(); 4])
+        describe(stream::resolve(hStream), captureStatus, id, None)
     }
 
     /// CUDA Driver API, cuStreamGetCaptureInfo as of 10.1, with the per-thread default stream.
     extern "C" fn cuStreamGetCaptureInfo_ptsz(hStream: u64, captureStatus: Out<u32>, id: Out<u64>) {
-        describe(stream::resolve_per_thread(hStream), captureStatus, id, [core::ptr::null_mut(); 4])
+        describe(stream::resolve_per_thread(hStream), captureStatus, id, None)
     }
 
     /// CUDA Driver API, cuStreamGetCaptureInfo as of 11.3.
     extern "C" fn cuStreamGetCaptureInfo_v2(
-        hStream: u64, captureStatus: Out<u32>, id: Out<u64>, graph: *mut c_void, dependencies: *mut c_void,
-        count: *mut c_void,
+        hStream: u64, captureStatus: Out<u32>, id: Out<u64>, graph: Out<u64>, dependencies: Out<*const u64>,
+        count: Out<usize>,
     ) {
-        describe(stream::resolve(hStream), captureStatus, id, [graph, dependencies, count, core::ptr::null_mut()])
+        let more = More { graph, nodes: dependencies, data: None, count };
+        describe(stream::resolve(hStream), captureStatus, id, Some(more))
     }
 
     /// CUDA Driver API, cuStreamGetCaptureInfo as of 11.3, with the per-thread default stream.
     extern "C" fn cuStreamGetCaptureInfo_v2_ptsz(
-        hStream: u64, captureStatus: Out<u32>, id: Out<u64>, graph: *mut c_void, dependencies: *mut c_void,
-        count: *mut c_void,
+        hStream: u64, captureStatus: Out<u32>, id: Out<u64>, graph: Out<u64>, dependencies: Out<*const u64>,
+        count: Out<usize>,
     ) {
-        let more = [graph, dependencies, count, core::ptr::null_mut()];
-        describe(stream::resolve_per_thread(hStream), captureStatus, id, more)
+        let more = More { graph, nodes: dependencies, data: None, count };
+        describe(stream::resolve_per_thread(hStream), captureStatus, id, Some(more))
     }
 
     /// CUDA Driver API, cuStreamGetCaptureInfo as of 12.3.
     extern "C" fn cuStreamGetCaptureInfo_v3(
-        hStream: u64, captureStatus: Out<u32>, id: Out<u64>, graph: *mut c_void, dependencies: *mut c_void,
-        edges: *mut c_void, count: *mut c_void,
+        hStream: u64, captureStatus: Out<u32>, id: Out<u64>, graph: Out<u64>, dependencies: Out<*const u64>,
+        edges: Out<*const u64>, count: Out<usize>,
     ) {
-        describe(stream::resolve(hStream), captureStatus, id, [graph, dependencies, edges, count])
+        let more = More { graph, nodes: dependencies, data: Some(edges), count };
+        describe(stream::resolve(hStream), captureStatus, id, Some(more))
     }
 
     /// CUDA Driver API, cuStreamGetCaptureInfo as of 12.3, with the per-thread default stream.
     extern "C" fn cuStreamGetCaptureInfo_v3_ptsz(
-        hStream: u64, captureStatus: Out<u32>, id: Out<u64>, graph: *mut c_void, dependencies: *mut c_void,
-        edges: *mut c_void, count: *mut c_void,
+        hStream: u64, captureStatus: Out<u32>, id: Out<u64>, graph: Out<u64>, dependencies: Out<*const u64>,
+        edges: Out<*const u64>, count: Out<usize>,
     ) {
-        describe(stream::resolve_per_thread(hStream), captureStatus, id, [graph, dependencies, edges, count])
+        let more = More { graph, nodes: dependencies, data: Some(edges), count };
+        describe(stream::resolve_per_thread(hStream), captureStatus, id, Some(more))
     }
 
     /// CUDA Driver API, cuStreamSetAttribute.
@@ -335,17 +474,47 @@ crate::export! {
         get_attribute(stream::resolve_per_thread(hStream), attr, value_out)
     }
 
-    /// CUDA Driver API, cuGraphGetNodes: the number of nodes; the nodes themselves have no handles here.
-    extern "C" fn cuGraphGetNodes(hGraph: u64, nodes: *mut c_void, numNodes: Out<usize>) {
-        let caller = caller::enter()?;
-        numNodes.check()?;
-        let graph = handles::of_kind(kind::CUgraph, hGraph)?;
-        if !nodes.is_null() {
-            return Err(crate::counts::unsupported("cuGraphGetNodes of the nodes themselves"));
-        }
-        let mut count = 0;
-        caller::answer(send::gpuferryGraphNodeCount(&caller, graph, &mut count))?;
-        numNodes.set(count as usize)
+    /// CUDA Driver API, cuStreamBeginCaptureToGraph.
+    extern "C" fn cuStreamBeginCaptureToGraph(
+        hStream: u64, hGraph: u64, dependencies: In<u64>, dependencyData: In<u64>, numDependencies: usize, mode: u32,
+    ) {
+        begin_to_graph(stream::resolve(hStream), hGraph, (dependencies, dependencyData, numDependencies), mode)
+    }
+
+    /// CUDA Driver API, cuStreamBeginCaptureToGraph with the per-thread default stream.
+    extern "C" fn cuStreamBeginCaptureToGraph_ptsz(
+        hStream: u64, hGraph: u64, dependencies: In<u64>, dependencyData: In<u64>, numDependencies: usize, mode: u32,
+    ) {
+        let after = (dependencies, dependencyData, numDependencies);
+        begin_to_graph(stream::resolve_per_thread(hStream), hGraph, after, mode)
+    }
+
+    /// CUDA Driver API, cuStreamUpdateCaptureDependencies.
+    extern "C" fn cuStreamUpdateCaptureDependencies(
+        hStream: u64, dependencies: In<u64>, numDependencies: usize, flags: u32,
+    ) {
+        update(stream::resolve(hStream), (dependencies, NO_DATA, numDependencies), flags)
+    }
+
+    /// CUDA Driver API, cuStreamUpdateCaptureDependencies with the per-thread default stream.
+    extern "C" fn cuStreamUpdateCaptureDependencies_ptsz(
+        hStream: u64, dependencies: In<u64>, numDependencies: usize, flags: u32,
+    ) {
+        update(stream::resolve_per_thread(hStream), (dependencies, NO_DATA, numDependencies), flags)
+    }
+
+    /// CUDA Driver API, cuStreamUpdateCaptureDependencies as of 12.3.
+    extern "C" fn cuStreamUpdateCaptureDependencies_v2(
+        hStream: u64, dependencies: In<u64>, dependencyData: In<u64>, numDependencies: usize, flags: u32,
+    ) {
+        update(stream::resolve(hStream), (dependencies, dependencyData, numDependencies), flags)
+    }
+
+    /// CUDA Driver API, cuStreamUpdateCaptureDependencies as of 12.3, with the per-thread default stream.
+    extern "C" fn cuStreamUpdateCaptureDependencies_v2_ptsz(
+        hStream: u64, dependencies: In<u64>, dependencyData: In<u64>, numDependencies: usize, flags: u32,
+    ) {
+        update(stream::resolve_per_thread(hStream), (dependencies, dependencyData, numDependencies), flags)
     }
 }
 

@@ -8,10 +8,13 @@
 
 use crate::CUresult;
 use crate::caller::{self, Caller, trouble};
+use crate::capture;
 use crate::generated::send;
+use crate::graph_memory::{self, Owner, Waited, Way};
 use crate::handles::Handle;
 use crate::managed;
 use crate::ranges::{self, Kind};
+use crate::rows::{Extent, Rows};
 use crate::status::CUDA_ERROR_INVALID_VALUE;
 use crate::stream;
 use core::ffi::c_void;
@@ -138,6 +141,11 @@ impl Copy {
         }
         let sides = (side(to, bytes as u64, said_to)?, side(from, bytes as u64, said_from)?);
         managed::before_work(&caller)?;
+        if (sides.0 == Side::Pageable || sides.1 == Side::Pageable)
+            && let Some(status) = self.recorded(&caller, sides)
+        {
+            return caller::answer(status);
+        }
         caller::answer(match (sides, stream) {
             ((Side::Pageable, Side::Pageable | Side::Shared) | (Side::Shared, Side::Pageable), _) => {
                 self.in_program(&caller)
@@ -149,7 +157,29 @@ impl Copy {
             (_, None) => send::cuMemcpy(&caller, to, from, bytes),
         })?;
         // A copy in a stream is waited for there.
-        if stream.is_none() { managed::after_wait(&caller, false) } else { Ok(()) }
+        if stream.is_none() {
+            graph_memory::after_wait(&caller, Waited::Event);
+            return managed::after_wait(&caller, false);
+        }
+        Ok(())
+    }
+
+    /// A copy in a stream that records, with a pageable side: the memory that stands in for that side is copied, now and whenever
+    /// the recording runs. `None` where the stream does not record.
+    fn recorded(&self, caller: &Caller, sides: (Side, Side)) -> Option<CUresult> {
+        let stream = self.stream.filter(|_| capture::is_any())?;
+        let id = capture::recording_of(caller, stream)?;
+        let stand_in = |first: u64, way| {
+            let rows = Rows { first, pitch: self.bytes, slice_rows: 1 };
+            let extent = Extent { width: self.bytes, height: 1, depth: 1 };
+            graph_memory::stand_in(caller, Owner::Recording(id), rows, extent, way)
+        };
+        let to = if sides.0 == Side::Pageable { stand_in(self.to, Way::Out) } else { Ok(self.to) };
+        let from = if sides.1 == Side::Pageable { stand_in(self.from, Way::In) } else { Ok(self.from) };
+        Some(match (to, from) {
+            (Ok(to), Ok(from)) => send::cuMemcpyAsync(caller, to, from, self.bytes, stream),
+            (Err(status), _) | (_, Err(status)) => status,
+        })
     }
 }
 

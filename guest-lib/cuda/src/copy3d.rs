@@ -5,6 +5,7 @@ use crate::CUresult;
 use crate::caller::{self, Caller};
 use crate::copy::{self, Said, Side};
 use crate::generated::{Copy3D, kind, send};
+use crate::graph_memory::{self, Way};
 use crate::handles::{self, Handle};
 use crate::program::In;
 use crate::rows::{Extent, Rows, memory};
@@ -276,6 +277,104 @@ fn run(copy: &Memcpy3D, stream: Option<Handle>) -> Result<(), CUresult> {
             at.0,
             at.1,
         )),
+    }
+}
+
+/// A copy of a graph as messages have it, and its arrays; `owner` is the graph or the one that is ready. Pageable memory has memory
+/// that the device knows in its stead.
+///
+/// # Errors
+/// `CUDA_ERROR_INVALID_VALUE`, `CUDA_ERROR_OUT_OF_MEMORY`.
+pub fn for_graph(caller: &Caller, owner: Handle, copy: &Memcpy3D) -> Result<(Copy3D, [u64; 2]), CUresult> {
+    let extent = Extent { width: copy.width, height: copy.height, depth: copy.depth };
+    extent.bytes()?;
+    let (mut addresses, mut arrays) = ([0; 2], [0; 2]);
+    let sides = [(&copy.source, Way::In), (&copy.target, Way::Out)];
+    for ((side, way), (address, array)) in sides.into_iter().zip(addresses.iter_mut().zip(&mut arrays)) {
+        let given = if side.memory_type == HOST { side.host } else { side.device };
+        *address = match side.place(extent)? {
+            Place::Array(handle) => {
+                *array = handle.0;
+                0
+            }
+            Place::Address(_) => given,
+            Place::Program(rows) => {
+                let first = graph_memory::stand_in(caller, owner, rows, extent, way)?;
+                given.wrapping_add(first.wrapping_sub(rows.first))
+            }
+        };
+    }
+    let (source, target) = (&copy.source, &copy.target);
+    let described = Copy3D {
+        srcXInBytes: source.x as u64,
+        srcY: source.y as u64,
+        srcZ: source.z as u64,
+        srcLOD: source.lod as u64,
+        srcAddress: addresses[0],
+        srcPitch: source.pitch as u64,
+        srcHeight: source.height as u64,
+        dstXInBytes: target.x as u64,
+        dstY: target.y as u64,
+        dstZ: target.z as u64,
+        dstLOD: target.lod as u64,
+        dstAddress: addresses[1],
+        dstPitch: target.pitch as u64,
+        dstHeight: target.height as u64,
+        WidthInBytes: extent.width as u64,
+        Height: extent.height as u64,
+        Depth: extent.depth as u64,
+        srcMemoryType: source.memory_type,
+        dstMemoryType: target.memory_type,
+    };
+    Ok((described, arrays))
+}
+
+/// The other way.
+#[must_use]
+pub fn of_graph(copy: &Copy3D, arrays: [u64; 2]) -> Memcpy3D {
+    let side =
+        |x: u64, y: u64, z: u64, lod: u64, memory_type: u32, address: u64, array: u64, pitch: u64, height: u64| {
+            Side3D {
+                x: x as usize,
+                y: y as usize,
+                z: z as usize,
+                lod: lod as usize,
+                memory_type,
+                host: if memory_type == HOST { address } else { 0 },
+                device: if memory_type == HOST { 0 } else { address },
+                array,
+                reserved: 0,
+                pitch: pitch as usize,
+                height: height as usize,
+            }
+        };
+    let c = copy;
+    Memcpy3D {
+        source: side(
+            c.srcXInBytes,
+            c.srcY,
+            c.srcZ,
+            c.srcLOD,
+            c.srcMemoryType,
+            c.srcAddress,
+            arrays[0],
+            c.srcPitch,
+            c.srcHeight,
+        ),
+        target: side(
+            c.dstXInBytes,
+            c.dstY,
+            c.dstZ,
+            c.dstLOD,
+            c.dstMemoryType,
+            c.dstAddress,
+            arrays[1],
+            c.dstPitch,
+            c.dstHeight,
+        ),
+        width: c.WidthInBytes as usize,
+        height: c.Height as usize,
+        depth: c.Depth as usize,
     }
 }
 

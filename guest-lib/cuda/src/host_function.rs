@@ -5,6 +5,7 @@ use crate::CUresult;
 use crate::caller::{self, Caller};
 use crate::capture;
 use crate::generated::{number, send};
+use crate::graph_memory::{self, Waited};
 use crate::handles::Handle;
 use crate::status::{CUDA_ERROR_INVALID_VALUE, CUDA_ERROR_OPERATING_SYSTEM};
 use crate::stream;
@@ -15,7 +16,7 @@ use std::collections::HashMap;
 use std::sync::{Mutex, OnceLock, PoisonError};
 
 /// `CUhostFn`.
-type HostFunction = unsafe extern "C" fn(*mut c_void);
+pub type HostFunction = unsafe extern "C" fn(*mut c_void);
 /// `CUstreamCallback`.
 type Callback = unsafe extern "C" fn(u64, CUresult, *mut c_void);
 
@@ -70,7 +71,10 @@ fn serve(session: &'static Session) {
         session.wait(number::gpuferryNextHostFunction, caller.origin, 0, |_| Ok(()), take)
     };
     while let Ok((0, id, status)) = next() {
+        // A function in a graph sees what the graph has copied so far, and what it writes is copied after it.
+        graph_memory::after_wait(&caller, Waited::InGraph);
         run(id, status);
+        graph_memory::refresh();
         if send::gpuferryHostFunctionDone(&caller, id) != 0 {
             break;
         }
@@ -96,18 +100,53 @@ fn start(session: &'static Session) -> Result<(), CUresult> {
     if started { Ok(()) } else { Err(CUDA_ERROR_OPERATING_SYSTEM) }
 }
 
-fn enqueue(stream: Result<Handle, CUresult>, what: Option<What>, data: *mut c_void) -> Result<(), CUresult> {
+/// A number for a new entry of [`DUE`].
+fn number(due: Due) -> u64 {
     static IDS: AtomicU64 = AtomicU64::new(1);
+    let id = IDS.fetch_add(1, Ordering::Relaxed);
+    DUE.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert_default().insert(id, due);
+    id
+}
+
+/// Keeps a function that the host will name by the number: each time that a graph comes to it (`again`), or once.
+///
+/// # Errors
+/// `CUDA_ERROR_OPERATING_SYSTEM` where there is no thread to run it.
+pub fn keep(
+    session: &'static Session,
+    function: HostFunction,
+    data: *mut c_void,
+    again: bool,
+) -> Result<u64, CUresult> {
+    start(session)?;
+    Ok(number(Due { what: What::Function(function), data, again }))
+}
+
+/// The function behind a number, with its data.
+#[must_use]
+pub fn kept(id: u64) -> Option<(HostFunction, *mut c_void)> {
+    let all = DUE.lock().unwrap_or_else(PoisonError::into_inner);
+    match all.as_ref()?.get(&id)? {
+        Due { what: What::Function(function), data, .. } => Some((*function, *data)),
+        Due { what: What::Callback(..), .. } => None,
+    }
+}
+
+/// The host has refused the number.
+pub fn forget(id: u64) {
+    DUE.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert_default().remove(&id);
+}
+
+fn enqueue(stream: Result<Handle, CUresult>, what: Option<What>, data: *mut c_void) -> Result<(), CUresult> {
     let caller = caller::enter_context()?;
     let (stream, what) = (stream?, what.ok_or(CUDA_ERROR_INVALID_VALUE)?);
     start(caller.session)?;
     let again = capture::is_recording(&caller, stream)?;
-    let id = IDS.fetch_add(1, Ordering::Relaxed);
-    DUE.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert_default().insert(id, Due { what, data, again });
+    let id = number(Due { what, data, again });
     let kind = u32::from(matches!(what, What::Callback(..)));
     let status = send::gpuferryHostFunction(&caller, stream, id, kind);
     if status != 0 {
-        DUE.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert_default().remove(&id);
+        forget(id);
     }
     caller::answer(status)
 }

@@ -132,6 +132,15 @@ fn register(address: *mut u8, bytes: usize, flags: u32) -> Result<(), CUresult> 
     add(&caller, memory, Kind::Registered, flags).map(|_| ())
 }
 
+/// Page-locked memory of the library's own.
+///
+/// # Errors
+/// `CUDA_ERROR_OUT_OF_MEMORY`.
+pub fn for_library(caller: &Caller, bytes: usize) -> Result<u64, CUresult> {
+    let memory = caller.session.page_locked(bytes).map_err(caller::trouble)?;
+    add(caller, memory, Kind::PageLocked, 0)
+}
+
 /// What a hint about managed memory answers: nothing is moved, since program and device share the memory.
 fn hint(address: u64, bytes: usize) -> Result<(), CUresult> {
     caller::enter_context()?;

@@ -173,6 +173,30 @@ fn encode(
     Ok(())
 }
 
+/// The parameters of a launch, packed.
+///
+/// # Errors
+/// As for a launch.
+pub(crate) fn pack(each: *const *const c_void, extra: *const usize, layout: &Layout) -> Result<Vec<u8>, CUresult> {
+    let mut packed = vec![0; layout.parameter_bytes];
+    match parameters(each, extra, layout)? {
+        Parameters::Packed(data, bytes) => {
+            let space = packed.get_mut(..bytes).ok_or(CUDA_ERROR_INVALID_VALUE)?;
+            // SAFETY: the program's packed buffer is as long as it says (CUDA Driver API, cuLaunchKernel).
+            unsafe { program::read_into(data, space) };
+        }
+        Parameters::Each(each) => {
+            for (index, parameter) in layout.parameters.iter().enumerate() {
+                let range = parameter.offset as usize..(parameter.offset + parameter.bytes) as usize;
+                let space = packed.get_mut(range).ok_or(CUDA_ERROR_INVALID_VALUE)?;
+                // SAFETY: each pointer leads to the parameter that the function declares (CUDA Driver API, cuLaunchKernel).
+                unsafe { program::read_into(In(each).at(index)?, space) };
+            }
+        }
+    }
+    Ok(packed)
+}
+
 /// Checks a launch, and posts it.
 ///
 /// # Errors

@@ -20,6 +20,9 @@ pub mod function;
 #[cfg(fuzzing)]
 pub mod fuzz;
 pub mod generated;
+pub mod graph;
+pub mod graph_memory;
+pub mod graph_node;
 pub mod handles;
 pub mod host_function;
 pub mod host_memory;

@@ -35,8 +35,16 @@ fn free(address: u64) -> Result<(), CUresult> {
     if ranges::find(address).is_some_and(|range| range.kind == Kind::Managed) {
         return crate::host_memory::free_managed(&caller, address);
     }
-    ranges::remove(address, FREEABLE).ok_or(CUDA_ERROR_INVALID_VALUE)?;
+    take(address)?;
     caller::answer(send::cuMemFree_v2(&caller, address))
+}
+
+/// Takes an allocation out of the ranges. Where a graph allocates, it will do so again.
+fn take(address: u64) -> Result<(), CUresult> {
+    if ranges::find(address).is_some_and(|range| range.kind == Kind::Graph && range.start == address) {
+        return Ok(());
+    }
+    ranges::remove(address, FREEABLE).map(|_| ()).ok_or(CUDA_ERROR_INVALID_VALUE)
 }
 
 fn alloc_async(
@@ -60,7 +68,7 @@ fn free_async(address: u64, stream: Result<handles::Handle, CUresult>) -> Result
     if address == 0 {
         return Ok(());
     }
-    ranges::remove(address, FREEABLE).ok_or(CUDA_ERROR_INVALID_VALUE)?;
+    take(address)?;
     caller::answer(send::cuMemFreeAsync(&caller, address, stream))
 }
 

@@ -23,6 +23,8 @@ pub enum Kind {
     ManagedVariable,
     /// Allocated from a pool, in stream order.
     Pool,
+    /// Where a graph allocates, each time it runs.
+    Graph,
     /// Managed memory.
     Managed,
     /// Page-locked memory that CUDA allocated.

@@ -5,13 +5,16 @@ use crate::CUresult;
 use crate::caller::{self, Caller};
 use crate::capture;
 use crate::generated::{kind, send};
+use crate::graph_memory::{self, Waited};
 use crate::handles::{self, Handle};
 use crate::managed;
 use crate::progress;
 use crate::stream;
 
-fn waited(caller: &Caller, status: CUresult) -> Result<(), CUresult> {
+/// Ends a call that waited for a stream, or for an event of one.
+fn waited(caller: &Caller, status: CUresult, stream: Waited) -> Result<(), CUresult> {
     caller::answer(status)?;
+    graph_memory::after_wait(caller, stream);
     managed::after_wait(caller, false)
 }
 
@@ -22,6 +25,7 @@ fn waited(caller: &Caller, status: CUresult) -> Result<(), CUresult> {
 pub fn context(caller: &Caller) -> Result<(), CUresult> {
     capture::check_unsafe()?;
     caller::answer(send::cuCtxSynchronize(caller))?;
+    graph_memory::after_wait(caller, Waited::All);
     managed::after_wait(caller, true)
 }
 
@@ -30,7 +34,9 @@ pub fn context(caller: &Caller) -> Result<(), CUresult> {
 /// # Errors
 /// The device's trouble.
 pub fn stream(caller: &Caller, stream: Handle) -> Result<(), CUresult> {
-    progress::stream(caller, stream, || waited(caller, send::cuStreamSynchronize(caller, stream)))
+    progress::stream(caller, stream, || {
+        waited(caller, send::cuStreamSynchronize(caller, stream), Waited::Stream(stream))
+    })
 }
 
 fn synchronize(stream: Result<Handle, CUresult>) -> Result<(), CUresult> {
@@ -40,7 +46,7 @@ fn synchronize(stream: Result<Handle, CUresult>) -> Result<(), CUresult> {
 fn query(stream: Result<Handle, CUresult>) -> Result<(), CUresult> {
     let caller = caller::enter_context()?;
     let stream = stream?;
-    progress::stream(&caller, stream, || waited(&caller, send::cuStreamQuery(&caller, stream)))
+    progress::stream(&caller, stream, || waited(&caller, send::cuStreamQuery(&caller, stream), Waited::Stream(stream)))
 }
 
 crate::export! {
@@ -73,7 +79,7 @@ crate::export! {
     extern "C" fn cuEventSynchronize(hEvent: u64) {
         let caller = caller::enter_context()?;
         let event = handles::of_kind(kind::CUevent, hEvent)?;
-        progress::event(&caller, event, || waited(&caller, send::cuEventSynchronize(&caller, event)))
+        progress::event(&caller, event, || waited(&caller, send::cuEventSynchronize(&caller, event), Waited::Event))
     }
 
     /// CUDA Driver API, cuEventQuery.
@@ -81,6 +87,6 @@ crate::export! {
         let caller = caller::enter_context()?;
         capture::check_unsafe()?;
         let event = handles::of_kind(kind::CUevent, hEvent)?;
-        progress::event(&caller, event, || waited(&caller, send::cuEventQuery(&caller, event)))
+        progress::event(&caller, event, || waited(&caller, send::cuEventQuery(&caller, event), Waited::Event))
     }
 }

@@ -34,8 +34,8 @@ fn cuda_when_read_then_exports_only_what_the_library_exports() {
     assert_eq!(driver.collect::<Vec<_>>(), [""; 0]);
 }
 
-/// Names that Rust has for itself: the spec has others for these parameters.
-const KEYWORDS: [&str; 3] = ["type", "fn", "mod"];
+/// Names that Rust or the printed text has for itself: the spec has others for these parameters.
+const KEYWORDS: [&str; 4] = ["type", "fn", "mod", "from"];
 
 /// Functions that another header declares.
 const ELSEWHERE: [&str; 2] = ["cuProfilerStart", "cuProfilerStop"];

@@ -21,7 +21,7 @@ const IN_STREAM: u32 = 1;
 
 /// `CUDA_MEMCPY3D`.
 #[repr(C)]
-struct DriverCopy {
+pub(super) struct DriverCopy {
     source: Side,
     target: Side,
     width: usize,
@@ -31,6 +31,7 @@ struct DriverCopy {
 
 /// One side of it.
 #[repr(C)]
+#[derive(Clone, Copy)]
 struct Side {
     x: usize,
     y: usize,
@@ -212,6 +213,63 @@ impl Cuda {
             _ => return Err(Failure::Status(CUDA_ERROR_INVALID_VALUE)),
         }
         place.side(array, std::ptr::null_mut())
+    }
+
+    /// A copy of a graph as the library has it. Host sides are addresses that the device knows.
+    pub(super) fn node_copy(
+        &self,
+        copy: &Copy3D,
+        source: *mut c_void,
+        target: *mut c_void,
+    ) -> Result<DriverCopy, Failure> {
+        let narrow = |value: u64| usize::try_from(value).map_err(|_| Failure::Status(CUDA_ERROR_INVALID_VALUE));
+        let side = |mut place: Place, array| -> Result<Side, Failure> {
+            let said = place.memory;
+            if said == HOST {
+                place.memory = UNIFIED;
+            }
+            let mut side = self.place(place, copy, array)?;
+            side.memory = said;
+            if said == HOST {
+                side.host = std::ptr::with_exposed_provenance_mut(narrow(place.address)?);
+            }
+            Ok(side)
+        };
+        Ok(DriverCopy {
+            source: side(Place::source(copy), source)?,
+            target: side(Place::target(copy), target)?,
+            width: narrow(copy.WidthInBytes)?,
+            height: narrow(copy.Height)?,
+            depth: narrow(copy.Depth)?,
+        })
+    }
+
+    /// The other way; the arrays come beside.
+    pub(super) fn described(copy: &DriverCopy) -> (Copy3D, [*mut c_void; 2]) {
+        let address = |side: &Side| if side.memory == HOST { side.host.addr() as u64 } else { side.device };
+        let (source, target) = (&copy.source, &copy.target);
+        let described = Copy3D {
+            srcXInBytes: source.x as u64,
+            srcY: source.y as u64,
+            srcZ: source.z as u64,
+            srcLOD: source.lod as u64,
+            srcAddress: address(source),
+            srcPitch: source.pitch as u64,
+            srcHeight: source.height as u64,
+            dstXInBytes: target.x as u64,
+            dstY: target.y as u64,
+            dstZ: target.z as u64,
+            dstLOD: target.lod as u64,
+            dstAddress: address(target),
+            dstPitch: target.pitch as u64,
+            dstHeight: target.height as u64,
+            WidthInBytes: copy.width as u64,
+            Height: copy.height as u64,
+            Depth: copy.depth as u64,
+            srcMemoryType: source.memory,
+            dstMemoryType: target.memory,
+        };
+        (described, [source.array, target.array])
     }
 
     fn copy(&self, source: Side, target: Side, copy: &Copy3D, stream: *mut c_void, flags: u32) -> Result<(), Failure> {

@@ -52,6 +52,15 @@ impl HostFunctions {
         drop(self.changed.wait_while(state, still).unwrap_or_else(PoisonError::into_inner));
     }
 
+    /// A function is due for which nobody waits. Called by a thread of the driver's, or in a call of the guest's.
+    pub(super) fn add(&self, id: u64) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        if state.due.len() + state.running.len() < MAX_WAITING {
+            state.due.push_back((id, 0));
+            self.changed.notify_all();
+        }
+    }
+
     /// Sleeps until a function is due.
     fn next(&self) -> (u64, i32) {
         let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
@@ -90,6 +99,20 @@ fn run(data: *mut c_void, status: i32) {
         // SAFETY: made by `Box::into_raw`; the stream calls it no more.
         drop(unsafe { Box::from_raw(call) });
     }
+}
+
+/// What a graph is given to call a function of the guest's: the function of the library's kind, and its data. Like the guest's own
+/// table of them, it lasts as long as the session: graphs that were made ready keep it.
+pub(super) fn for_graph(functions: &Arc<HostFunctions>, id: u64) -> (*const c_void, *mut c_void) {
+    let call = Box::into_raw(Box::new(Call { functions: Arc::clone(functions), id, once: false }));
+    (host_function as *const c_void, call.cast())
+}
+
+/// The number that [`for_graph`] was given; `None` for a function of another kind.
+pub(super) fn number_of(function: *const c_void, data: *mut c_void) -> Option<u64> {
+    let is_ours = std::ptr::eq(function, host_function as *const c_void) && !data.is_null();
+    // SAFETY: with this function goes a `Call`, which lasts where a graph has it.
+    is_ours.then(|| unsafe { (*data.cast::<Call>()).id })
 }
 
 impl Cuda {

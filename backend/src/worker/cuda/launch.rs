@@ -56,6 +56,12 @@ const PARAM_END: *mut c_void = std::ptr::null_mut();
 const PARAM_BUFFER_POINTER: *mut c_void = std::ptr::without_provenance_mut(1);
 const PARAM_BUFFER_SIZE: *mut c_void = std::ptr::without_provenance_mut(2);
 
+/// Whether an attribute's value is numbers alone, which go to the library as they are.
+pub(super) fn is_number(id: u32) -> bool {
+    id <= LAST_ATTRIBUTE
+        && ![ATTRIBUTE_PROGRAMMATIC_EVENT, ATTRIBUTE_COMPLETION_EVENT, ATTRIBUTE_UPDATABLE_NODE].contains(&id)
+}
+
 impl Cuda {
     /// `cuLaunchKernel` and all its relatives.
     pub(super) fn cuLaunchKernel(
@@ -235,7 +241,7 @@ fn config(stream: *mut c_void, launch: &Launch, attributes: &mut Vec<Attribute>)
 }
 
 /// Makes the pointers lead to the parameters in the block, which is long enough.
-fn point(pointers: &mut [*mut c_void], layout: &Layout, block: &[u8]) -> Result<(), Failure> {
+pub(super) fn point(pointers: &mut [*mut c_void], layout: &Layout, block: &[u8]) -> Result<(), Failure> {
     let places = layout.parameters.as_deref().unwrap_or(&[]);
     for (pointer, (offset, bytes)) in pointers.iter_mut().zip(places) {
         let end = offset.checked_add(*bytes).ok_or(Failure::Status(CUDA_ERROR_INVALID_VALUE))?;

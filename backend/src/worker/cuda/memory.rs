@@ -1,5 +1,7 @@
 //! Device memory: allocating and freeing, which also changes what the guest may name; and what is known of an address.
 
+use std::sync::PoisonError;
+
 use wire::frame::FrameHeader;
 
 use super::Cuda;
@@ -47,6 +49,10 @@ impl Cuda {
         if dptr == 0 {
             return Ok(());
         }
+        if self.is_of_graph(dptr) {
+            // SAFETY: a graph allocated the memory. The next launch will do so again, at this address.
+            return ok(unsafe { call(dptr) });
+        }
         // Out of the table first: when the driver has freed it, another thread may be given the same address.
         let range = self.range_ended(dptr, Sort::Allocated).ok_or(Failure::Status(CUDA_ERROR_INVALID_VALUE))?;
         // SAFETY: the guest allocated it and has not freed it.
@@ -55,6 +61,11 @@ impl Cuda {
             self.range_made(dptr, range);
         }
         ok(status)
+    }
+
+    /// Whether an address is where a graph allocates.
+    pub(super) fn is_of_graph(&self, address: u64) -> bool {
+        self.ranges.read().unwrap_or_else(PoisonError::into_inner).contains_of(address, 1, Sort::Graph)
     }
 
     /// `gpuferryPointerFacts`.

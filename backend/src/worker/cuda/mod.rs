@@ -22,6 +22,8 @@ mod functions;
 #[cfg(fuzzing)]
 pub mod fuzz;
 mod generated;
+mod graph_nodes;
+mod graphs;
 mod host_functions;
 mod host_memory;
 #[cfg(test)]
@@ -32,6 +34,7 @@ mod link;
 mod load;
 mod memory;
 mod modules;
+mod nodes;
 mod options;
 mod pools;
 mod ranges;
@@ -39,6 +42,7 @@ mod stage;
 mod sticky;
 mod streams;
 mod thread;
+mod user_objects;
 #[cfg(test)]
 mod values;
 
@@ -65,6 +69,7 @@ use generated::{CUDA_ERROR_INVALID_VALUE, CUDA_ERROR_NOT_SUPPORTED, CUDA_ERROR_O
 #[cfg(test)]
 pub(super) use generated::{MAX_KIND, kind};
 use host_functions::HostFunctions;
+use nodes::Nodes;
 use ranges::{Range, Ranges, Sort};
 use sticky::is_sticky;
 
@@ -92,6 +97,11 @@ pub struct Cuda {
     bytes: Bytes,
     /// The window's staging area is registered with the driver, or cannot be.
     has_registered_staging: AtomicBool,
+    nodes: Mutex<Nodes>,
+    /// Conditions of graphs: numbers that kernels know too.
+    conditions: Mutex<HashSet<u64>>,
+    /// References of the guest's to its user objects, by the library's object.
+    user_objects: Mutex<HashMap<usize, u64>>,
     textures: Mutex<HashSet<u64>>,
     surfaces: Mutex<HashSet<u64>>,
     missing: Mutex<BTreeSet<&'static str>>,
@@ -138,6 +148,9 @@ impl Cuda {
             stages: stage::Stages::default(),
             bytes: Bytes::new(Arc::clone(&session), CUDA_ERROR_OUT_OF_MEMORY),
             has_registered_staging: AtomicBool::new(false),
+            nodes: Mutex::default(),
+            conditions: Mutex::default(),
+            user_objects: Mutex::default(),
             textures: Mutex::default(),
             surfaces: Mutex::default(),
             missing: Mutex::default(),
@@ -236,6 +249,7 @@ impl Cuda {
         if ended.is_empty() {
             return;
         }
+        self.graphs_ended(&ended);
         self.ranges.write().unwrap_or_else(PoisonError::into_inner).remove_owned(&ended);
         let mut layouts = self.layouts.write().unwrap_or_else(PoisonError::into_inner);
         if !layouts.is_empty() {

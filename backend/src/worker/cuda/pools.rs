@@ -17,7 +17,7 @@ use crate::worker::answer::{Failure, ok};
 /// its NUMA nodes, is not lent.
 const LOCATION_DEVICE: u32 = 1;
 
-fn on_device(location: &CUmemLocation, handle_types: u32) -> Result<(), Failure> {
+pub(super) fn on_device(location: &CUmemLocation, handle_types: u32) -> Result<(), Failure> {
     // Shareable handles are file descriptors of this process: they lead nowhere in the guest.
     if location.kind != LOCATION_DEVICE || handle_types != 0 {
         return Err(Failure::Status(CUDA_ERROR_NOT_SUPPORTED));
@@ -62,6 +62,10 @@ impl Cuda {
         let call = self.library.cuMemFreeAsync.ok_or_else(|| self.missing("cuMemFreeAsync"))?;
         if dptr == 0 {
             return Ok(());
+        }
+        if self.is_of_graph(dptr) {
+            // SAFETY: the stream lives; a graph allocated the memory. The next launch will do so again, at this address.
+            return ok(unsafe { call(dptr, stream) });
         }
         let range = self.range_ended(dptr, Sort::Allocated).ok_or(Failure::Status(CUDA_ERROR_INVALID_VALUE))?;
         // SAFETY: the stream lives; the guest allocated the memory and has not freed it.

@@ -10,6 +10,8 @@ use wire::handle::Handle;
 pub enum Sort {
     /// Allocated by `cuMemAlloc` and its relatives.
     Allocated,
+    /// Allocated by a graph each time it runs, at the same address.
+    Graph,
     /// Addresses by `cuMemAddressReserve`.
     Reserved,
     /// Page-locked memory of the guest.

@@ -14,7 +14,7 @@ use crate::worker::answer::{Failure, ok};
 const VALUE: usize = 64;
 
 /// `CU_STREAM_CAPTURE_MODE_RELAXED`.
-const RELAXED: u32 = 2;
+pub(super) const RELAXED: u32 = 2;
 
 /// Attributes of streams whose values are numbers: access policy window, synchronization policy, priority, domain map, domain.
 fn is_number(attribute: u32) -> bool {
@@ -72,7 +72,7 @@ impl Cuda {
         _mode: u32,
     ) -> Result<(), Failure> {
         let call = self.library.cuStreamBeginCapture_v2.ok_or_else(|| self.missing("cuStreamBeginCapture_v2"))?;
-        self.has_captured.store(true, Ordering::Relaxed);
+        self.recording_begins();
         // SAFETY: the stream lives.
         ok(unsafe { call(stream, RELAXED) })
     }
@@ -92,18 +92,8 @@ impl Cuda {
         ok(unsafe { call(stream, state, id, none().cast(), none().cast(), none().cast()) })
     }
 
-    /// `gpuferryGraphNodeCount`.
-    pub(super) fn gpuferryGraphNodeCount(
-        &self,
-        _from: &FrameHeader,
-        graph: *mut c_void,
-        count: &mut u64,
-    ) -> Result<(), Failure> {
-        let call = self.library.cuGraphGetNodes.ok_or_else(|| self.missing("cuGraphGetNodes"))?;
-        let mut nodes = 0usize;
-        // SAFETY: the graph lives; without an array the call only counts.
-        ok(unsafe { call(graph, std::ptr::null_mut(), &raw mut nodes) })?;
-        *count = nodes as u64;
-        Ok(())
+    /// Copies must ask from now on whether their stream records.
+    pub(super) fn recording_begins(&self) {
+        self.has_captured.store(true, Ordering::Relaxed);
     }
 }

@@ -1,0 +1,97 @@
+//! Calls what `battery` does not: each area of the driver API, one line a call: `wide [GROUP]`.
+//!
+//! As there, lines hold answers and values, no addresses and no times. What a real GPU answered is in `expected/wide.txt`.
+
+mod any;
+mod graph_copies;
+mod graphs;
+mod recordings;
+
+use std::process::ExitCode;
+
+use any::Any;
+use programs::fail;
+
+/// PTX text of `battery.cu`, with the zero that ends it.
+const KERNELS: &str = concat!(include_str!("../../../kernels/battery.ptx"), "\0");
+
+/// What the groups work with.
+pub struct Bench {
+    /// The library.
+    pub cuda: Any,
+    /// The primary context of device 0.
+    pub context: u64,
+    /// The module of `battery.cu`.
+    pub module: u64,
+}
+
+impl Bench {
+    fn open() -> Result<Bench, String> {
+        let mut bench = Bench { cuda: Any::load()?, context: 0, module: 0 };
+        let cuda = &bench.cuda;
+        let begun = [
+            cu!(cuda, cuInit(0)),
+            cu!(cuda, cuDevicePrimaryCtxRetain(&mut bench.context, 0)),
+            cu!(cuda, cuCtxSetCurrent(bench.context)),
+            cu!(cuda, cuModuleLoadData(&mut bench.module, KERNELS.as_ptr())),
+        ];
+        if begun == [0; 4] { Ok(bench) } else { Err(format!("the device does not begin: {begun:?}")) }
+    }
+
+    /// A function of the module.
+    pub fn function(&self, name: &str) -> u64 {
+        let mut function = 0u64;
+        let text = std::ffi::CString::new(name).expect("a name");
+        let status = cu!(self.cuda, cuModuleGetFunction(&mut function, self.module, text.as_ptr()));
+        assert_eq!(status, 0, "{name}");
+        function
+    }
+
+    /// Words of device memory, all with a value.
+    pub fn words(&self, count: usize, value: u32) -> u64 {
+        let mut memory = 0u64;
+        let status = cu!(self.cuda, cuMemAlloc_v2(&mut memory, count * 4));
+        assert_eq!(status, 0, "memory");
+        assert_eq!(cu!(self.cuda, cuMemsetD32_v2(memory, value, count)), 0, "memset");
+        memory
+    }
+
+    /// Words from the device.
+    pub fn read(&self, from: u64, count: usize) -> Vec<u32> {
+        let mut words = vec![0u32; count];
+        let status = cu!(self.cuda, cuMemcpyDtoH_v2(words.as_mut_ptr(), from, count * 4));
+        if status != 0 {
+            self.cuda.told("reading", status);
+        }
+        words
+    }
+
+    /// Prints a sum of words on the device.
+    pub fn sum(&self, what: &str, from: u64, count: usize) {
+        let sum = self.read(from, count).iter().fold(0u64, |sum, word| sum + u64::from(*word));
+        self.cuda.say(what, sum);
+    }
+}
+
+type Group = (&'static str, fn(&Bench));
+
+const GROUPS: [Group; 3] =
+    [("graphs", graphs::run), ("graph copies", graph_copies::run), ("recordings", recordings::run)];
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let wanted = arguments.first().map(String::as_str);
+    let bench = match Bench::open() {
+        Ok(bench) => bench,
+        Err(message) => fail("wide", 3, &message),
+    };
+    let chosen: Vec<&Group> = GROUPS.iter().filter(|(name, _)| wanted.is_none_or(|wanted| wanted == *name)).collect();
+    if chosen.is_empty() {
+        fail("wide", 2, &format!("usage: wide [GROUP]; groups are {}", GROUPS.map(|(name, _)| name).join(", ")));
+    }
+    for (name, group) in chosen {
+        bench.cuda.group(name);
+        group(&bench);
+    }
+    ExitCode::SUCCESS
+}
