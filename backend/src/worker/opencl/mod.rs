@@ -29,6 +29,8 @@ mod shared;
 mod svm;
 mod transfers;
 mod turn;
+#[cfg(test)]
+mod values;
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::ffi::c_void;
