@@ -9,6 +9,8 @@
 pub mod chain;
 pub mod device;
 mod events;
+#[cfg(test)]
+mod flip;
 #[cfg(fuzzing)]
 pub mod fuzz;
 pub mod local;

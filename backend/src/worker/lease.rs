@@ -1,5 +1,6 @@
 //! Lent memory: where its pages are, and who still uses them.
 
+use std::fs::File;
 use std::ops::Deref;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -213,13 +214,19 @@ fn located(pieces: &[WirePiece], regions: &Regions) -> Result<Vec<Run>, PinError
 
 /// Runs of pages in a file that came with the request.
 fn attached(pieces: &[WirePiece], file: OwnedFd) -> Result<Vec<Run>, PinError> {
+    // A touch past the file's end ends the process. A guest can still cut a file that it has lent: that ends its own worker.
+    let file = File::from(file);
+    let length = file.metadata()?.len();
     let mut runs = Vec::new();
     let mut before = 0;
     for piece in pieces {
         if piece.region != REGION_ATTACHED {
             return Err(PinError::Invalid("it mixes attached memory with regions"));
         }
-        let region = Arc::new(Region::new(file.try_clone()?, piece.offset, piece.bytes)?);
+        if piece.offset.checked_add(piece.bytes).is_none_or(|end| end > length) {
+            return Err(PinError::Invalid("a piece is past the end of its file"));
+        }
+        let region = Arc::new(Region::new(file.try_clone()?.into(), piece.offset, piece.bytes)?);
         let start = region.locate(piece.offset, piece.bytes).ok_or(PinError::Invalid("a piece is in no region"))?;
         runs.push(Run { before, start, bytes: piece.bytes, region, offset: piece.offset });
         before += piece.bytes;
@@ -292,6 +299,21 @@ mod tests {
         assert!(matches!(lend(), Err(PinError::Limit)));
         leases.pop();
         assert!(lend().is_ok(), "given back");
+    }
+
+    #[test]
+    fn lease_when_a_piece_is_past_the_end_of_its_file_then_is_refused() {
+        let answers = Arc::new(Answers::new().expect("eventfd"));
+        let lend = |offset, bytes| {
+            let file = os::sealed_memory(4 * PAGE).expect("memory");
+            let piece = WirePiece { region: REGION_ATTACHED, offset, bytes };
+            let lent = Lent { lease: 0, flags: PIN_READ, address: 0, bytes };
+            Lease::new(lent, &[piece], Some(file), &Regions::default(), Arc::clone(&answers))
+        };
+        assert!(lend(3 * PAGE, PAGE).is_ok());
+        for (offset, bytes) in [(4 * PAGE, PAGE), (3 * PAGE, 2 * PAGE), (0, 5 * PAGE), (u64::MAX & !(PAGE - 1), PAGE)] {
+            assert!(matches!(lend(offset, bytes), Err(PinError::Invalid(_))), "{offset:#x} {bytes:#x}");
+        }
     }
 
     #[test]

@@ -219,14 +219,18 @@ struct Outcome {
     calls: u64,
 }
 
-fn send(spec: &Spec, call: &Call, api: &dyn Api, payload: &[u8]) -> Outcome {
-    let from = FrameHeader {
+fn header(spec: &Spec, call: &Call) -> FrameHeader {
+    FrameHeader {
         call: call.number,
         slot: if call.waits { 0 } else { NO_SLOT },
         context: if spec.no_context { 0 } else { LIVE.1 + 1 },
         context_generation: if spec.no_context { 0 } else { LIVE.0 },
         ..FrameHeader::default()
-    };
+    }
+}
+
+fn send(spec: &Spec, call: &Call, api: &dyn Api, payload: &[u8]) -> Outcome {
+    let from = header(spec, call);
     let mut memory = [0xee; MAX_REPLY_BYTES];
     let mut reply = Reply::new(&mut memory);
     let before = CALLS.load(Ordering::Relaxed);
@@ -301,6 +305,43 @@ pub(super) fn handles<T: Tried>(
 
 fn is_optional(role: &Role, number: u64) -> bool {
     number == 0 && matches!(role, Role::New { optional: true, .. })
+}
+
+/// Sends a sound message of every call twice, with other bytes in the reply's memory before: the same bytes come back, so each of them
+/// was written, padding too. Returns how many calls were answered, and how many bytes came back.
+pub(super) fn replies<T: Tried>(spec: &Spec, fresh: impl Fn() -> T, left_out: &[&str]) -> (usize, usize) {
+    let (mut answered, mut bytes) = (0, 0);
+    for call in spec.calls.iter().filter(|call| call.waits && !left_out.contains(&call.name.as_str())) {
+        let payload = sound(spec, call);
+        let once = |poison: u8| {
+            let api = fresh();
+            furnish(spec, api.objects());
+            let mut memory = [poison; MAX_REPLY_BYTES];
+            let mut reply = Reply::new(&mut memory);
+            let answer = api.call(&header(spec, call), &payload, &mut reply);
+            let (status, bytes) = reply.finish();
+            (answer.map(|()| status), memory[..bytes].to_vec())
+        };
+        let (first, second) = (once(0xa5), once(0x5a));
+        assert_eq!(first, second, "{}: bytes that nobody wrote", call.name);
+        answered += usize::from(first.0 == Ok(0));
+        bytes += first.1.len();
+    }
+    (answered, bytes)
+}
+
+/// A payload whose outputs come back in the reply, 64 bytes each.
+fn sound(spec: &Spec, call: &Call) -> Vec<u8> {
+    let mut memory = vec![0; 65536];
+    let mut writer = Writer::new(&mut memory);
+    for place in 0..call.arguments.len() {
+        let is_output = matches!(call.arguments[place].role, Role::Output { .. });
+        let odd = is_output.then_some(Odd::Buffer(Buffer::Reply { bytes: 64 }));
+        argument(spec, call, place, odd, &mut writer).expect("room");
+    }
+    let bytes = writer.len();
+    memory.truncate(bytes);
+    memory
 }
 
 /// A length that is tried: the buffer that says so, and whether so many bytes are there.

@@ -18,6 +18,8 @@ mod arrays;
 mod contexts;
 mod copies;
 mod copies_3d;
+#[cfg(test)]
+mod flip;
 mod functions;
 #[cfg(fuzzing)]
 pub mod fuzz;

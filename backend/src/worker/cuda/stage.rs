@@ -45,6 +45,18 @@ impl Stage {
 #[derive(Default)]
 pub struct Stages(Mutex<Vec<Stage>>);
 
+/// The fuzz targets make a session for each input, and their library remembers nothing.
+#[cfg(fuzzing)]
+impl Drop for Stages {
+    fn drop(&mut self) {
+        for stage in lock(&self.0).drain(..) {
+            let layout = Layout::from_size_align(STAGE, 4096).expect("a constant layout");
+            // SAFETY: allocated with this layout, and used by nobody any more.
+            unsafe { std::alloc::dealloc(stage.pointer(), layout) };
+        }
+    }
+}
+
 impl Cuda {
     /// Runs `copy` with a stage.
     pub(super) fn with_stage<T>(&self, copy: impl FnOnce(&Stage) -> T) -> T {
