@@ -91,6 +91,7 @@ class Front:
     def __init__(self, folder, device, level="info"):
         self.socket, self.local, self.log = (pathlib.Path(folder) / name for name in ("vmm.sock", "local.sock", "front.log"))
         command = [program("gpuferryd"), "--socket-path", self.socket, "--local-path", self.local, "--device", device]
+        command += os.environ.get("GPUFERRY_FRONT_OPTIONS", "").split()
         with self.log.open("ab") as log:
             self.process = subprocess.Popen([*map(str, command), "--log-level", level], stderr=log, stdin=subprocess.DEVNULL)
         end = time.monotonic() + 60

@@ -28,6 +28,7 @@ usage: gpuferryd (--socket-path PATH | --fd NUMBER) [--local-path PATH] [OPTION]
   --user USER          what to become where started as root: name, UID or UID:GID (default 65534:65534)
   --require-sandbox    do not start where a layer of the sandbox is missing
   --no-sandbox         run without, for debuggers and sanitizers
+  --without LAYER      leave a layer out: namespaces, network, root, user, landlock or calls; may be repeated
   --sandbox-debug      a forbidden system call says its number before its process ends
   --allow-call NUMBER  allow workers one more system call; may be repeated
   --log-level LEVEL    off, error, warn, info, debug or trace (default info)
@@ -140,6 +141,7 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, l
             Long("user") => options.sandbox.user = Some(parser.value()?.parse()?),
             Long("require-sandbox") => set_mode(&mut options, Mode::Require)?,
             Long("no-sandbox") => set_mode(&mut options, Mode::Off)?,
+            Long("without") => options.sandbox.without.push(parser.value()?.parse()?),
             Long("sandbox-debug") => options.sandbox.says_calls = true,
             Long("allow-call") => options.sandbox.more_calls.push(parser.value()?.parse()?),
             Long("log-level") => options.level = parser.value()?.parse()?,

@@ -75,8 +75,8 @@ const OPENCL: [i64; 33] = [
 
 /// Tried by libraries, which do without when they are refused: EACCES.
 #[rustfmt::skip]
-const REFUSED: [i64; 30] = [
-    libc::SYS_socket, libc::SYS_connect, libc::SYS_bind, libc::SYS_listen, libc::SYS_unlink, libc::SYS_unlinkat,
+const REFUSED: [i64; 29] = [
+    libc::SYS_socket, libc::SYS_bind, libc::SYS_listen, libc::SYS_unlink, libc::SYS_unlinkat,
     libc::SYS_symlink, libc::SYS_symlinkat, libc::SYS_mkdir, libc::SYS_mkdirat, libc::SYS_rename, libc::SYS_chmod,
     libc::SYS_open, libc::SYS_openat, libc::SYS_stat, libc::SYS_access, libc::SYS_readlink, libc::SYS_readlinkat,
     libc::SYS_fork, libc::SYS_vfork, libc::SYS_setpriority, libc::SYS_sched_setaffinity,
@@ -155,13 +155,18 @@ fn programs(profile: Profile, settings: &Settings) -> Result<Vec<BpfProgram>, Fa
     known.extend(refused.clone());
     // Not only for threads: a library that wants a child is told that there can be none.
     known.insert(libc::SYS_clone3, vec![]);
+    known.insert(libc::SYS_connect, vec![]);
     let ends = if settings.says_calls { SeccompAction::Trap } else { SeccompAction::KillProcess };
     let filter = |rules, other, matching| SeccompFilter::new(rules, other, matching, machine);
     let refuse = SeccompAction::Errno(libc::EACCES as u32);
     // The C library falls back to clone, whose arguments can be seen.
     let unknown = BTreeMap::from([(libc::SYS_clone3, vec![])]);
-    let mut programs: Vec<BpfProgram> =
-        vec![filter(unknown, SeccompAction::Allow, SeccompAction::Errno(libc::ENOSYS as u32))?.try_into()?];
+    // CUDA's driver asks whether there is a daemon for several processes; any other answer than this is an error to it.
+    let absent = BTreeMap::from([(libc::SYS_connect, vec![])]);
+    let mut programs: Vec<BpfProgram> = vec![
+        filter(unknown, SeccompAction::Allow, SeccompAction::Errno(libc::ENOSYS as u32))?.try_into()?,
+        filter(absent, SeccompAction::Allow, SeccompAction::Errno(libc::ENOENT as u32))?.try_into()?,
+    ];
     if !refused.is_empty() {
         programs.push(filter(refused, SeccompAction::Allow, refuse)?.try_into()?);
     }

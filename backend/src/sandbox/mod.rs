@@ -55,6 +55,41 @@ pub struct Settings {
     pub says_calls: bool,
     /// Numbers of system calls to allow besides the usual ones.
     pub more_calls: Vec<u32>,
+    /// Layers to leave out.
+    pub without: Vec<Layer>,
+}
+
+/// A layer by name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Layer {
+    /// All namespaces, and with them the root folder.
+    Namespaces,
+    /// The network namespace.
+    Network,
+    /// The root folder.
+    Root,
+    /// Another user.
+    User,
+    /// Landlock.
+    Landlock,
+    /// The filter of system calls.
+    Calls,
+}
+
+impl std::str::FromStr for Layer {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Layer, String> {
+        Ok(match text {
+            "namespaces" => Layer::Namespaces,
+            "network" => Layer::Network,
+            "root" => Layer::Root,
+            "user" => Layer::User,
+            "landlock" => Layer::Landlock,
+            "calls" => Layer::Calls,
+            _ => return Err("a layer is namespaces, network, root, user, landlock or calls".into()),
+        })
+    }
 }
 
 /// A layer that is not there, and what to do.
@@ -132,7 +167,37 @@ pub fn survey(settings: &Settings) -> (Layers, Vec<Missing>) {
     let user = identity::survey(settings.user, &mut missing);
     let files = files::survey(&mut missing);
     let calls = calls::survey(&mut missing);
-    (Layers { namespaces, root, user, files, calls }, missing)
+    let mut layers = Layers { namespaces, root, user, files, calls };
+    for layer in &settings.without {
+        let name = match layer {
+            Layer::Namespaces => {
+                (layers.namespaces, layers.root) = (0, false);
+                "namespaces"
+            }
+            Layer::Network => {
+                layers.namespaces &= !libc::CLONE_NEWNET;
+                "network namespace"
+            }
+            Layer::Root => {
+                layers.root = false;
+                "root folder of its own"
+            }
+            Layer::User => {
+                layers.user = false;
+                "other user"
+            }
+            Layer::Landlock => {
+                layers.files = false;
+                "Landlock"
+            }
+            Layer::Calls => {
+                layers.calls = false;
+                "system call filter"
+            }
+        };
+        missing.push(Missing { layer: name, why: "--without leaves it out".into() });
+    }
+    (layers, missing)
 }
 
 /// Puts the calling process into its sandbox. It has one thread, and the namespaces already.

@@ -151,7 +151,9 @@ fn files(settings: &Settings) -> Vec<PathBuf> {
         (None, Device::Cpu) => cuda::cpu_device().ok(),
         (None, _) => None,
     };
-    device.into_iter().chain(settings.opencl_library.clone()).collect()
+    // Of its own program a library only asks where it is.
+    let program = std::env::current_exe().ok();
+    device.into_iter().chain(settings.opencl_library.clone()).chain(program).collect()
 }
 
 /// Lets signals through that the front's threads block, and takes over the control socket.

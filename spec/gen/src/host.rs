@@ -82,6 +82,7 @@ fn is_returned(call: &Call) -> bool {
 fn library(spec: &Spec, text: &mut Text) {
     let symbols = symbols(spec);
     text.line("/// The functions of the host's library, as far as it has them.");
+    text.line("#[derive(Clone, Copy)]");
     text.line("pub struct Library {");
     for symbol in &symbols {
         text.line(format!("/// `{}`.", symbol.names.join("` or `")));
