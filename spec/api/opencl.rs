@@ -589,6 +589,271 @@ trait Events {
     fn gpuferryEventCallback(event: cl_event, kind: i32, id: u64);
 }
 
+/// Functions that have no message of their own name: what becomes of them.
+trait Guest {
+    /// Opens the session.
+    #[local]
+    fn clGetPlatformIDs();
+    /// Asked once, by `gpuferryInfo`; extensions are those that are carried.
+    #[local]
+    fn clGetPlatformInfo();
+    /// From what was asked when the session opened.
+    #[local]
+    fn clGetDeviceIDs();
+    /// Asked once, by `gpuferryInfo`; extensions and capabilities are those that are carried.
+    #[local]
+    fn clGetDeviceInfo();
+    /// By `gpuferrySubDeviceCount` and `gpuferrySubDevices`.
+    #[local]
+    fn clCreateSubDevices();
+    /// Counted in the guest.
+    #[local]
+    fn clRetainDevice();
+    /// A hint that no host needs.
+    #[local]
+    fn clUnloadPlatformCompiler();
+    /// A hint that no host needs.
+    #[local]
+    fn clUnloadCompiler();
+    /// By `gpuferryContext`.
+    #[local]
+    fn clCreateContext();
+    /// By `gpuferryContext`.
+    #[local]
+    fn clCreateContextFromType();
+    /// Counted in the guest.
+    #[local]
+    fn clRetainContext();
+    /// Known in the guest.
+    #[local]
+    fn clGetContextInfo();
+    /// Called in the guest.
+    #[local]
+    fn clSetContextDestructorCallback();
+    /// By `gpuferryInfo`.
+    #[local]
+    fn clGetSupportedImageFormats();
+    /// By `gpuferryQueue`.
+    #[local]
+    fn clCreateCommandQueue();
+    /// By `gpuferryQueue`.
+    #[local]
+    fn clCreateCommandQueueWithProperties();
+    /// Counted in the guest.
+    #[local]
+    fn clRetainCommandQueue();
+    /// Known in the guest.
+    #[local]
+    fn clGetCommandQueueInfo();
+    /// Taken away by OpenCL 1.1: `CL_INVALID_OPERATION`.
+    #[local]
+    fn clSetCommandQueueProperty();
+    /// By `gpuferryBuffer` or `gpuferrySvmBuffer`.
+    #[local]
+    fn clCreateBuffer();
+    /// By `gpuferryBuffer` or `gpuferrySvmBuffer`; no property is known.
+    #[local]
+    fn clCreateBufferWithProperties();
+    /// By `gpuferrySubBuffer`.
+    #[local]
+    fn clCreateSubBuffer();
+    /// By `gpuferryImage`.
+    #[local]
+    fn clCreateImage();
+    /// By `gpuferryImage`; no property is known.
+    #[local]
+    fn clCreateImageWithProperties();
+    /// By `gpuferryImage`.
+    #[local]
+    fn clCreateImage2D();
+    /// By `gpuferryImage`.
+    #[local]
+    fn clCreateImage3D();
+    /// By `gpuferryPipe`.
+    #[local]
+    fn clCreatePipe();
+    /// Counted in the guest.
+    #[local]
+    fn clRetainMemObject();
+    /// Known in the guest; an image's size is asked once.
+    #[local]
+    fn clGetMemObjectInfo();
+    /// Asked once, by `gpuferryInfo`.
+    #[local]
+    fn clGetImageInfo();
+    /// Asked once, by `gpuferryInfo`.
+    #[local]
+    fn clGetPipeInfo();
+    /// Called in the guest.
+    #[local]
+    fn clSetMemObjectDestructorCallback();
+    /// By `gpuferrySampler`.
+    #[local]
+    fn clCreateSampler();
+    /// By `gpuferrySampler`.
+    #[local]
+    fn clCreateSamplerWithProperties();
+    /// Counted in the guest.
+    #[local]
+    fn clRetainSampler();
+    /// Known in the guest.
+    #[local]
+    fn clGetSamplerInfo();
+    /// By `gpuferryProgramSource`.
+    #[local]
+    fn clCreateProgramWithSource();
+    /// By `gpuferryProgramBinary`.
+    #[local]
+    fn clCreateProgramWithBinary();
+    /// By `gpuferryProgramIL`.
+    #[local]
+    fn clCreateProgramWithIL();
+    /// By `gpuferryBuild`; with a function of the program's on a thread of its own.
+    #[local]
+    fn clBuildProgram();
+    /// By `gpuferryCompile`; with a function of the program's on a thread of its own.
+    #[local]
+    fn clCompileProgram();
+    /// By `gpuferryLink`.
+    #[local]
+    fn clLinkProgram();
+    /// By `gpuferrySpecialize`.
+    #[local]
+    fn clSetProgramSpecializationConstant();
+    /// Not in OpenCL 3.0: `CL_INVALID_OPERATION`.
+    #[local]
+    fn clSetProgramReleaseCallback();
+    /// Counted in the guest.
+    #[local]
+    fn clRetainProgram();
+    /// Source and devices are known in the guest; the rest by `gpuferryInfo`.
+    #[local]
+    fn clGetProgramInfo();
+    /// Options are known in the guest; the rest by `gpuferryInfo`.
+    #[local]
+    fn clGetProgramBuildInfo();
+    /// By names, and `clCreateKernel`.
+    #[local]
+    fn clCreateKernelsInProgram();
+    /// By `gpuferryCloneKernel`.
+    #[local]
+    fn clCloneKernel();
+    /// Counted in the guest.
+    #[local]
+    fn clRetainKernel();
+    /// Kept in the guest and sent with the launch; by `gpuferrySetArg` where its class is new.
+    #[local]
+    fn clSetKernelArg();
+    /// The same.
+    #[local]
+    fn clSetKernelArgSVMPointer();
+    /// By `gpuferryKernelExecInfo`.
+    #[local]
+    fn clSetKernelExecInfo();
+    /// Asked once, by `gpuferryInfo`.
+    #[local]
+    fn clGetKernelInfo();
+    /// Asked once, by `gpuferryInfo`.
+    #[local]
+    fn clGetKernelArgInfo();
+    /// By `gpuferryInfo`.
+    #[local]
+    fn clGetKernelWorkGroupInfo();
+    /// By `gpuferryInfo`.
+    #[local]
+    fn clGetKernelSubGroupInfo();
+    /// By `gpuferrySuggestedLocalSize`.
+    #[local]
+    fn clGetKernelSuggestedLocalWorkSize();
+    /// By `gpuferryLaunch`: posted where its sizes are within known limits.
+    #[local]
+    fn clEnqueueNDRangeKernel();
+    /// By `gpuferryLaunch`.
+    #[local]
+    fn clEnqueueTask();
+    /// Not offered: `CL_INVALID_OPERATION`, as the devices say.
+    #[local]
+    fn clEnqueueNativeKernel();
+    /// By `gpuferryRead`, or posted as `gpuferryReadTo`.
+    #[local]
+    fn clEnqueueReadBuffer();
+    /// Posted as `gpuferryWrite` or `gpuferryWriteFrom`.
+    #[local]
+    fn clEnqueueWriteBuffer();
+    /// By `gpuferryRead`, or posted as `gpuferryReadTo`.
+    #[local]
+    fn clEnqueueReadBufferRect();
+    /// Posted as `gpuferryWrite` or `gpuferryWriteFrom`.
+    #[local]
+    fn clEnqueueWriteBufferRect();
+    /// By `gpuferryRead`, or posted as `gpuferryReadTo`.
+    #[local]
+    fn clEnqueueReadImage();
+    /// Posted as `gpuferryWrite` or `gpuferryWriteFrom`.
+    #[local]
+    fn clEnqueueWriteImage();
+    /// Posted as `gpuferryReadTo`.
+    #[local]
+    fn clEnqueueMapBuffer();
+    /// Posted as `gpuferryReadTo`.
+    #[local]
+    fn clEnqueueMapImage();
+    /// Posted as `gpuferryWriteFrom`, or a marker where nothing was mapped for writing.
+    #[local]
+    fn clEnqueueUnmapMemObject();
+    /// Posted as `clEnqueueMarkerWithWaitList`.
+    #[local]
+    fn clEnqueueMarker();
+    /// Posted as `clEnqueueBarrierWithWaitList`.
+    #[local]
+    fn clEnqueueBarrier();
+    /// Posted as `clEnqueueBarrierWithWaitList`.
+    #[local]
+    fn clEnqueueWaitForEvents();
+    /// Known in the guest; the state of what has not ended by `gpuferryEventStates`.
+    #[local]
+    fn clGetEventInfo();
+    /// By `gpuferryInfo`.
+    #[local]
+    fn clGetEventProfilingInfo();
+    /// By `gpuferryEventCallback`; called on the guest's thread.
+    #[local]
+    fn clSetEventCallback();
+    /// Counted in the guest.
+    #[local]
+    fn clRetainEvent();
+    /// By `gpuferrySvmAlloc`, with memory of the guest's at the same address.
+    #[local]
+    fn clSVMAlloc();
+    /// Posted as `gpuferrySvmFree`.
+    #[local]
+    fn clSVMFree();
+    /// A marker, and what follows from its end.
+    #[local]
+    fn clEnqueueSVMFree();
+    /// Posted as `gpuferrySvmCopy`.
+    #[local]
+    fn clEnqueueSVMMemcpy();
+    /// Posted as `gpuferrySvmFill`.
+    #[local]
+    fn clEnqueueSVMMemFill();
+    /// Posted as `gpuferrySvmCopy`.
+    #[local]
+    fn clEnqueueSVMMap();
+    /// Posted as `gpuferrySvmCopy`.
+    #[local]
+    fn clEnqueueSVMUnmap();
+    /// By `gpuferrySvmMigrate`.
+    #[local]
+    fn clEnqueueSVMMigrateMem();
+    /// The one symbol that is exported.
+    #[local]
+    fn clGetExtensionFunctionAddress();
+    /// The same.
+    #[local]
+    fn clGetExtensionFunctionAddressForPlatform();
+}
+
 /// Shared virtual memory of the coarse kind. The host's library allocates it; the guest has memory of its own at the same addresses,
 /// and bytes move between both when the program maps and unmaps.
 trait SharedVirtualMemory {

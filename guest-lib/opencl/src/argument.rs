@@ -8,7 +8,8 @@ use crate::caller::{self, Caller};
 use crate::cl_int;
 use crate::context::Context;
 use crate::generated::{
-    ARG_BYTES, ARG_HANDLE, ARG_NULL, INFO_KERNEL_ARG, SHAPE_LOCAL, SHAPE_MEMORY, SHAPE_OBJECT, SHAPE_VALUE, send,
+    ARG_BYTES, ARG_HANDLE, ARG_NULL, ARG_SVM, INFO_KERNEL_ARG, SHAPE_LOCAL, SHAPE_MEMORY, SHAPE_OBJECT, SHAPE_UNKNOWN,
+    SHAPE_VALUE, send,
 };
 use crate::kernel::Kernel;
 use crate::memory::Mem;
@@ -66,6 +67,7 @@ enum Class {
     Bytes(usize),
     Local,
     Null(usize),
+    Svm,
     Object { kind: u32, flags: u64 },
 }
 
@@ -74,6 +76,7 @@ enum Value {
     Unset,
     Bytes(Vec<u8>),
     Null,
+    Svm(usize),
     Object(Given),
 }
 
@@ -102,6 +105,7 @@ impl Argument {
             Value::Unset => Err(CL_INVALID_KERNEL_ARGS),
             Value::Null => Ok((ARG_NULL, Vec::new())),
             Value::Bytes(bytes) => Ok((ARG_BYTES, bytes.clone())),
+            Value::Svm(address) => Ok((ARG_SVM, (*address as u64).to_le_bytes().to_vec())),
             Value::Object(given) => {
                 let handle = given.handle().ok_or(CL_INVALID_KERNEL_ARGS)?;
                 Ok((ARG_HANDLE, handle.0.to_le_bytes().to_vec()))
@@ -168,10 +172,35 @@ pub fn set(kernel: &Live<Kernel>, setting: Setting) -> Result<(), cl_int> {
     let mut arguments = kernel.arguments();
     let argument = arguments.get_mut(setting.index as usize).ok_or(CL_INVALID_ARG_INDEX)?;
     let (value, class) = read(kernel, &caller, setting, argument.shape)?;
+    put(kernel, &caller, argument, setting, (value, class))
+}
+
+/// Sets an argument to an address of shared virtual memory.
+///
+/// # Errors
+/// The API's, or the host's answer.
+pub fn set_svm(kernel: &Live<Kernel>, index: u32, address: usize) -> Result<(), cl_int> {
+    let mut arguments = kernel.arguments();
+    let argument = arguments.get_mut(index as usize).ok_or(CL_INVALID_ARG_INDEX)?;
+    if argument.shape != SHAPE_MEMORY && argument.shape != SHAPE_UNKNOWN {
+        return Err(CL_INVALID_ARG_VALUE);
+    }
+    let setting = Setting { index, size: POINTER_BYTES, value: core::ptr::null() };
+    put(kernel, &caller::enter()?, argument, setting, (Value::Svm(address), Class::Svm))
+}
+
+/// Keeps a value, which the host is asked about where it has accepted none of its class before.
+fn put(
+    kernel: &Live<Kernel>,
+    caller: &Caller,
+    argument: &mut Argument,
+    setting: Setting,
+    (value, class): (Value, Class),
+) -> Result<(), cl_int> {
     let mut next = Argument { value, size: setting.size, is_new: true, ..argument.clone() };
     if next.accepted.as_ref() != Some(&class) {
         let (sort, bytes) = next.encoded()?;
-        let sent = send::gpuferrySetArg(&caller, kernel.handle, setting.index, sort, setting.size, &bytes);
+        let sent = send::gpuferrySetArg(caller, kernel.handle, setting.index, sort, setting.size, &bytes);
         caller::answer(sent)?;
         next.accepted = Some(class);
         next.is_new = false;

@@ -13,6 +13,7 @@ use crate::properties;
 use crate::status::{
     CL_INVALID_BUFFER_SIZE, CL_INVALID_HOST_PTR, CL_INVALID_MEM_OBJECT, CL_INVALID_PROPERTY, CL_INVALID_VALUE,
 };
+use crate::svm;
 use crate::user::{self, In, Raw};
 use core::ffi::c_void;
 
@@ -60,10 +61,19 @@ fn create(
     // SAFETY: not null, so as large as the buffer by the promise of the function's caller.
     let data = has_data.then(|| unsafe { user::bytes(host_ptr, size) });
     let vacant = arena::vacant::<Mem>()?;
-    with_data(&caller, data, |data| send::gpuferryBuffer(&caller, vacant.handle, context.handle, flags, size, data))?;
+    let in_svm = flags & USE_HOST_PTR != 0 && svm::contains(context.handle, host_ptr as usize, size);
+    if in_svm {
+        let address = host_ptr as u64;
+        caller::answer(send::gpuferrySvmBuffer(&caller, vacant.handle, context.handle, flags, size, address))?;
+    } else {
+        let send =
+            |data: rt::Buffer<'_>| send::gpuferryBuffer(&caller, vacant.handle, context.handle, flags, size, data);
+        with_data(&caller, data, send)?;
+    }
     let own = if flags & USE_HOST_PTR != 0 { host_ptr as usize } else { 0 };
     let mut made = Mem::new(context, flags, size, own, Sort::Buffer);
     made.properties = properties::as_given(list.as_deref());
+    made.in_svm = in_svm;
     Ok(vacant.fill(made).raw())
 }
 

@@ -15,6 +15,7 @@ use rt::{Malformed, Reader, Session};
 use std::collections::HashMap;
 use std::ffi::CString;
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use wire::handle::Handle;
 
 /// `clCreateContext`'s function: text, binary data with its size, the program's pointer.
 pub type ContextNotify = unsafe extern "C" fn(*const c_char, *const c_void, usize, *mut c_void);
@@ -26,6 +27,8 @@ enum What {
     Event { event: Ref<Event>, kind: i32, function: EventFunction },
     /// Runs with each error.
     Context(ContextNotify),
+    /// Runs once: this library's own.
+    Own(Ref<Event>, Box<dyn FnOnce() + Send>),
 }
 
 struct Due {
@@ -69,10 +72,22 @@ pub fn forget_context(notify: u64) {
 /// # Errors
 /// The host's answer.
 pub fn add_event(event: Ref<Event>, kind: i32, function: EventFunction, data: *mut c_void) -> Result<(), cl_int> {
+    let handle = event.handle;
+    register(handle, kind, Due { what: What::Event { event, kind, function }, data: data as usize })
+}
+
+/// Has `function` run on the library's thread when an event has ended, well or not.
+///
+/// # Errors
+/// The host's answer.
+pub fn when_ended(event: Ref<Event>, function: impl FnOnce() + Send + 'static) -> Result<(), cl_int> {
+    register(event.handle, 0, Due { what: What::Own(event, Box::new(function)), data: 0 })
+}
+
+fn register(handle: Handle, kind: i32, due_one: Due) -> Result<(), cl_int> {
     let caller = caller::enter()?;
     start(caller.session)?;
-    let handle = event.handle;
-    let id = add(Due { what: What::Event { event, kind, function }, data: data as usize });
+    let id = add(due_one);
     let status = send::gpuferryEventCallback(&caller, true, handle, kind, id);
     if status != 0 {
         drop(forget(id));
@@ -92,7 +107,15 @@ fn run(caller: &Caller, id: u64, state: i32, message: &[u8]) {
         unsafe { function(text.as_ptr(), core::ptr::null(), 0, data as *mut c_void) };
         return;
     }
-    let Some(Due { what: What::Event { event, kind, function }, data }) = forget(id) else { return };
+    let (event, kind, function, data) = match forget(id) {
+        Some(Due { what: What::Event { event, kind, function }, data }) => (event, kind, function, data),
+        Some(Due { what: What::Own(event, function), .. }) => {
+            event.learn(state);
+            pending::settle(caller);
+            return function();
+        }
+        _ => return,
+    };
     event.learn(state.min(kind));
     if state <= 0 {
         pending::settle(caller);

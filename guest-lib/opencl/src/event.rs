@@ -42,6 +42,8 @@ pub struct Event {
     command: u32,
     /// Its execution status, as far as that is known here; it only goes down.
     state: AtomicI32,
+    /// It has ended, whatever its status is.
+    ended: AtomicBool,
     /// The program has ended it.
     is_set: AtomicBool,
 }
@@ -65,13 +67,25 @@ impl Event {
     #[must_use]
     pub fn of_command(queue: &Ref<Queue>, command: u32) -> Event {
         let (context, queue) = (queue.context.clone(), Some(queue.clone()));
-        Event { context, queue, command, state: AtomicI32::new(QUEUED), is_set: AtomicBool::new(false) }
+        let (ended, is_set) = (AtomicBool::new(false), AtomicBool::new(false));
+        Event { context, queue, command, state: AtomicI32::new(QUEUED), ended, is_set }
+    }
+
+    /// Whether it is of a command of that queue.
+    #[must_use]
+    pub fn is_of(&self, queue: &Ref<Queue>) -> bool {
+        self.queue.as_ref().is_some_and(|own| Arc::ptr_eq(own, queue))
     }
 
     /// Whether it is known to have ended, well or not.
     #[must_use]
     pub fn has_ended(&self) -> bool {
-        self.state.load(Ordering::Acquire) <= COMPLETE
+        self.ended.load(Ordering::Acquire) || self.state.load(Ordering::Acquire) <= COMPLETE
+    }
+
+    /// It has ended, and how is not known.
+    pub fn end(&self) {
+        self.ended.store(true, Ordering::Release);
     }
 
     /// Keeps what the host said.
@@ -114,7 +128,7 @@ pub fn wait(caller: &Caller, events: &[Ref<Event>]) -> Result<(), cl_int> {
 
 impl Live<Event> {
     fn status(&self, caller: &Caller) -> Result<i32, cl_int> {
-        if !self.has_ended() {
+        if self.state.load(Ordering::Acquire) > COMPLETE {
             let this = arena::get::<Event>(self.raw())?;
             ask(caller, &[this])?;
             if self.has_ended() {
@@ -160,8 +174,8 @@ crate::makers! {
         let context = arena::get::<Context>(context)?;
         let vacant = arena::vacant::<Event>()?;
         caller::answer(send::clCreateUserEvent(&caller::enter()?, vacant.handle, context.handle))?;
-        let (state, is_set) = (AtomicI32::new(SUBMITTED), AtomicBool::new(false));
-        Ok(vacant.fill(Event { context, queue: None, command: COMMAND_USER, state, is_set }).raw())
+        let (state, ended, is_set) = (AtomicI32::new(SUBMITTED), AtomicBool::new(false), AtomicBool::new(false));
+        Ok(vacant.fill(Event { context, queue: None, command: COMMAND_USER, state, ended, is_set }).raw())
     }
 }
 

@@ -175,14 +175,22 @@ fn create(
     let has_data = image.of.is_none() && begins_with_data(flags, host_ptr)?;
     let caller = caller::enter()?;
     let most = context.most(&caller, CL_DEVICE_MAX_MEM_ALLOC_SIZE)?;
-    let bytes = data_bytes(&image).filter(|bytes| *bytes as u64 <= most).ok_or(CL_INVALID_IMAGE_SIZE)?;
-    // SAFETY: not null, so as large as the image by the promise of the function's caller.
-    let data = has_data.then(|| unsafe { user::bytes(host_ptr, bytes) });
+    let bytes = data_bytes(&image).filter(|bytes| *bytes as u64 <= most);
+    let data = match (has_data, bytes) {
+        // SAFETY: not null, so as large as the image by the promise of the function's caller.
+        (true, Some(bytes)) => Some(unsafe { user::bytes(host_ptr, bytes) }),
+        _ => None,
+    };
     let vacant = arena::vacant::<Mem>()?;
     let under = image.of.as_ref().map_or(Handle::NULL, |of| of.handle);
     with_data(&caller, data, |data| {
         send::gpuferryImage(&caller, vacant.handle, context.handle, own, &image.shape, under, data)
     })?;
+    if has_data && data.is_none() {
+        // Larger than any device's memory: the host judges, and its data cannot be meant.
+        let _ = send::clReleaseMemObject(&caller, vacant.handle);
+        return Err(CL_INVALID_IMAGE_SIZE);
+    }
     let host_ptr =
         if flags & USE_HOST_PTR != 0 { host_ptr as usize } else { image.of.as_ref().map_or(0, |of| of.host_ptr) };
     let mut made = Mem::new(context, own, 0, host_ptr, Sort::Image(image));

@@ -11,10 +11,11 @@ use crate::generated::{
     INFO_KERNEL, INFO_KERNEL_ARG, INFO_KERNEL_SUB_GROUP, INFO_KERNEL_WORK_GROUP, INFO_PROGRAM, Kind, kind, send,
 };
 use crate::program::Program;
-use crate::status::{CL_INVALID_DEVICE, CL_INVALID_OPERATION, CL_INVALID_VALUE};
+use crate::status::{
+    CL_INVALID_ARG_INDEX, CL_INVALID_DEVICE, CL_INVALID_OPERATION, CL_INVALID_VALUE, CL_KERNEL_ARG_INFO_NOT_AVAILABLE,
+};
 use crate::user::{self, In, Out, Raw, Text};
 use core::ffi::c_void;
-use std::collections::HashSet;
 use std::ffi::CString;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use wire::handle::Handle;
@@ -27,6 +28,9 @@ const CL_PROGRAM_KERNEL_NAMES: u32 = 0x1168;
 const CL_KERNEL_EXEC_INFO_SVM_PTRS: u32 = 0x11b6;
 const CL_KERNEL_EXEC_INFO_SVM_FINE_GRAIN_SYSTEM: u32 = 0x11b7;
 
+/// Longest value of clSetKernelExecInfo.
+const MOST_EXEC_INFO: usize = 32 << 10;
+
 /// A kernel.
 pub struct Kernel {
     /// Its context.
@@ -34,8 +38,17 @@ pub struct Kernel {
     program: Ref<Program>,
     arguments: Mutex<Vec<Argument>>,
     facts: Facts,
-    /// Devices on which the host has launched it.
-    launched_on: Mutex<HashSet<Handle>>,
+    /// Devices on which the host has launched it, and its own limits there.
+    launched_on: Mutex<Vec<(Handle, Arc<OwnLimits>)>>,
+}
+
+/// What a kernel's launches on a device are checked against.
+#[derive(Debug)]
+pub struct OwnLimits {
+    /// Most work items of a group (`CL_KERNEL_WORK_GROUP_SIZE`).
+    pub group: u64,
+    /// The sizes that the source asks for (`CL_KERNEL_COMPILE_WORK_GROUP_SIZE`); zeros for none.
+    pub required: Vec<u64>,
 }
 
 static KERNELS: Arena<Kernel> = Arena::new();
@@ -58,14 +71,18 @@ impl Kernel {
         self.arguments.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether the host has launched it on a device before.
-    pub fn has_run_on(&self, device: Handle) -> bool {
-        self.launched_on.lock().unwrap_or_else(PoisonError::into_inner).contains(&device)
+    /// Its limits on a device where the host has launched it before.
+    pub fn limits_on(&self, device: Handle) -> Option<Arc<OwnLimits>> {
+        let all = self.launched_on.lock().unwrap_or_else(PoisonError::into_inner);
+        all.iter().find(|(own, _)| *own == device).map(|(_, limits)| Arc::clone(limits))
     }
 
     /// The host has launched it on a device.
-    pub fn ran_on(&self, device: Handle) {
-        self.launched_on.lock().unwrap_or_else(PoisonError::into_inner).insert(device);
+    pub fn ran_on(&self, device: Handle, limits: OwnLimits) {
+        let mut all = self.launched_on.lock().unwrap_or_else(PoisonError::into_inner);
+        if all.iter().all(|(own, _)| *own != device) {
+            all.push((device, Arc::new(limits)));
+        }
     }
 }
 
@@ -200,13 +217,28 @@ crate::calls! {
         kernel: Raw, param_name: u32, param_value_size: usize, param_value: *const c_void,
     ) {
         let kernel = arena::get::<Kernel>(kernel)?;
-        if [CL_KERNEL_EXEC_INFO_SVM_PTRS, CL_KERNEL_EXEC_INFO_SVM_FINE_GRAIN_SYSTEM].contains(&param_name) {
-            return Err(CL_INVALID_OPERATION);
+        let is_svm = [CL_KERNEL_EXEC_INFO_SVM_PTRS, CL_KERNEL_EXEC_INFO_SVM_FINE_GRAIN_SYSTEM].contains(&param_name);
+        if is_svm {
+            crate::svm::check_offered(&kernel)?;
         }
         // SAFETY: as long as it says by the promise of the function's caller.
         let value = unsafe { user::bytes(param_value, param_value_size) };
-        if value.is_empty() || value.len() > 4096 {
+        if value.is_empty() || value.len() > MOST_EXEC_INFO {
             return Err(CL_INVALID_VALUE);
+        }
+        match param_name {
+            // Not offered: it may only be said that it is not used.
+            CL_KERNEL_EXEC_INFO_SVM_FINE_GRAIN_SYSTEM if value.len() != 4 => return Err(CL_INVALID_VALUE),
+            CL_KERNEL_EXEC_INFO_SVM_FINE_GRAIN_SYSTEM => {
+                return if answer::number(value) == 0 { Ok(()) } else { Err(CL_INVALID_OPERATION) };
+            }
+            CL_KERNEL_EXEC_INFO_SVM_PTRS => {
+                let is_ours = |pointer| crate::svm::contains(kernel.context.handle, pointer as usize, 0);
+                if !value.len().is_multiple_of(8) || !answer::longs(value).all(is_ours) {
+                    return Err(CL_INVALID_VALUE);
+                }
+            }
+            _ => {}
         }
         caller::answer(send::gpuferryKernelExecInfo(&caller::enter()?, kernel.handle, param_name, value))
     }
@@ -225,6 +257,13 @@ crate::calls! {
         param_value_size_ret: Out<usize>,
     ) {
         let kernel = arena::get::<Kernel>(kernel)?;
+        if arg_index as usize >= kernel.arguments().len() {
+            return Err(CL_INVALID_ARG_INDEX);
+        }
+        if !kernel.program.has_argument_info() {
+            // The host always asks its compiler for them, to know what is a handle.
+            return Err(CL_KERNEL_ARG_INFO_NOT_AVAILABLE);
+        }
         let index = arg_index.to_ne_bytes();
         let known = kernel.fact(&caller::enter()?, INFO_KERNEL_ARG, Handle::NULL, param_name, &index)?;
         Answer::new(param_value_size, param_value, param_value_size_ret).bytes(&known)

@@ -6,10 +6,10 @@ use crate::arena::{self, Live};
 use crate::argument;
 use crate::caller::{self, Caller};
 use crate::cl_int;
-use crate::device::Device;
+use crate::device::{Device, Limits};
 use crate::enqueue::{Command, Sending};
 use crate::generated::{INFO_KERNEL_WORK_GROUP, Triple, WORK_LOCAL, WORK_OFFSET, Work, send};
-use crate::kernel::Kernel;
+use crate::kernel::{Kernel, OwnLimits};
 use crate::queue::Queue;
 use crate::status::{CL_INVALID_CONTEXT, CL_INVALID_OPERATION, CL_INVALID_VALUE, CL_INVALID_WORK_DIMENSION};
 use crate::user::{In, Out, Raw};
@@ -39,35 +39,32 @@ fn work(
 }
 
 /// Whether the host accepts the sizes for sure.
-fn is_within_limits(
-    caller: &Caller,
-    kernel: &Live<Kernel>,
-    device: &Live<Device>,
-    work: &Work,
-) -> Result<bool, cl_int> {
-    let limits = device.limits(caller)?;
-    let fact = |param| kernel.fact(caller, INFO_KERNEL_WORK_GROUP, device.handle, param, &[]);
-    let required: Vec<u64> = longs(&fact(CL_KERNEL_COMPILE_WORK_GROUP_SIZE)?).collect();
-    let is_required = required.iter().any(|size| *size != 0);
+fn is_within_limits(own: &OwnLimits, limits: &Limits, work: &Work) -> bool {
     if work.global.contains(&0) || work.dimensions as usize > limits.sizes.len() {
-        return Ok(false);
+        return false;
     }
     if (0..3).any(|at| work.offset[at].checked_add(work.global[at]).is_none()) {
-        return Ok(false);
+        return false;
     }
+    let is_required = own.required.iter().any(|size| *size != 0);
     if work.flags & WORK_LOCAL == 0 {
-        return Ok(!is_required);
+        return !is_required;
     }
-    let most = number(&fact(CL_KERNEL_WORK_GROUP_SIZE)?).min(limits.group);
     let items = work.local.iter().try_fold(1u64, |product, size| product.checked_mul(*size as u64));
-    let is_small = items.is_some_and(|items| items != 0 && items <= most);
+    let is_small = items.is_some_and(|items| items != 0 && items <= own.group.min(limits.group));
     let fits = |at: usize| {
         let local = work.local[at] as u64;
         limits.sizes.get(at).is_none_or(|most| local <= *most)
             && (work.global[at] as u64).is_multiple_of(local)
-            && (!is_required || required.get(at) == Some(&local))
+            && (!is_required || own.required.get(at) == Some(&local))
     };
-    Ok(is_small && (0..3).all(fits))
+    is_small && (0..3).all(fits)
+}
+
+fn own_limits(caller: &Caller, kernel: &Live<Kernel>, device: &Live<Device>) -> Result<OwnLimits, cl_int> {
+    let fact = |param| kernel.fact(caller, INFO_KERNEL_WORK_GROUP, device.handle, param, &[]);
+    let required = longs(&fact(CL_KERNEL_COMPILE_WORK_GROUP_SIZE)?).collect();
+    Ok(OwnLimits { group: number(&fact(CL_KERNEL_WORK_GROUP_SIZE)?), required })
 }
 
 fn launch(command: &Command, kernel: &Live<Kernel>, work: &Work) -> Result<(), cl_int> {
@@ -75,18 +72,21 @@ fn launch(command: &Command, kernel: &Live<Kernel>, work: &Work) -> Result<(), c
         return Err(CL_INVALID_CONTEXT);
     }
     let device = &command.queue.device;
+    let limits = device.limits(&command.caller)?;
     // Held while it is sent: the values and the launch that they are for belong together.
     let mut arguments = kernel.arguments();
     let changed = argument::changed(&arguments)?;
-    let certain = kernel.has_run_on(device.handle)
-        && argument::local_bytes(&arguments) < device.limits(&command.caller)?.local_memory / 2
-        && is_within_limits(&command.caller, kernel, device, work)?;
+    let own = kernel.limits_on(device.handle);
+    let certain = own.as_ref().is_some_and(|own| is_within_limits(own, limits, work))
+        && argument::local_bytes(&arguments) < limits.local_memory / 2;
     command.send(certain, |Sending { caller, waits, queue, waits_for, event }| {
         send::gpuferryLaunch(caller, waits, queue, kernel.handle, &changed, work, waits_for, event)
     })?;
     argument::mark(&mut arguments);
-    if !certain {
-        kernel.ran_on(device.handle);
+    if own.is_none()
+        && let Ok(limits) = own_limits(&command.caller, kernel, device)
+    {
+        kernel.ran_on(device.handle, limits);
     }
     Ok(())
 }
@@ -161,6 +161,32 @@ static ONE: [usize; 3] = [1; 3];
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn limits_when_sizes_are_beyond_them_then_the_host_judges() {
+        let limits = Limits { group: 256, sizes: vec![256, 256, 64], local_memory: 1 << 15 };
+        let free = OwnLimits { group: 128, required: vec![0; 3] };
+        let fixed = OwnLimits { group: 128, required: vec![8, 4, 1] };
+        let of = |global, local, flags| Work { dimensions: 3, flags, global, local, ..Work::default() };
+        let with = |global, local| of(global, local, WORK_LOCAL);
+        assert!(is_within_limits(&free, &limits, &with([64, 4, 2], [16, 4, 2])));
+        assert!(is_within_limits(&free, &limits, &of([7, 5, 3], [0; 3], 0)));
+        assert!(is_within_limits(&fixed, &limits, &with([64, 4, 2], [8, 4, 1])));
+        let beyond = [
+            with([64, 4, 2], [0; 3]),
+            with([0, 4, 2], [1; 3]),
+            with([65, 4, 2], [16, 4, 2]),
+            with([64, 4, 4], [16, 4, 4]),
+            with([1, 1, 128], [1, 1, 128]),
+            with([usize::MAX, 1, 1], [usize::MAX, 1, 1]),
+            Work { offset: [usize::MAX, 0, 0], ..with([64, 4, 2], [16, 4, 2]) },
+        ];
+        for work in beyond {
+            assert!(!is_within_limits(&free, &limits, &work), "{work:?}");
+        }
+        assert!(!is_within_limits(&fixed, &limits, &with([64, 4, 2], [4, 4, 1])));
+        assert!(!is_within_limits(&fixed, &limits, &of([64, 4, 2], [0; 3], 0)));
+    }
 
     #[test]
     fn work_when_dimensions_are_fewer_then_is_filled_up() {

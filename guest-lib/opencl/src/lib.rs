@@ -33,6 +33,7 @@ pub mod kernel;
 pub mod launch;
 pub mod map;
 pub mod memory;
+pub mod pages;
 pub mod pending;
 pub mod platform;
 pub mod pool;

@@ -84,6 +84,8 @@ pub struct Mem {
     pub host_ptr: usize,
     /// What it is.
     pub sort: Sort,
+    /// The program's memory is shared virtual memory.
+    pub in_svm: bool,
     /// The list of properties as the program gave it.
     pub properties: Vec<u8>,
     /// Where it is mapped.
@@ -118,7 +120,7 @@ impl Mem {
     #[must_use]
     pub fn new(context: Ref<Context>, flags: u64, size: usize, host_ptr: usize, sort: Sort) -> Mem {
         let (maps, facts, destructors) = (Maps::default(), Facts::default(), Mutex::default());
-        Mem { context, flags, size, host_ptr, sort, properties: Vec::new(), maps, facts, destructors }
+        Mem { context, flags, size, host_ptr, sort, in_svm: false, properties: Vec::new(), maps, facts, destructors }
     }
 
     /// Whether it is a buffer or a part of one.
@@ -202,6 +204,13 @@ impl Live<Mem> {
         Ok(number(&self.facts.get(caller, Question::new(INFO_MEM, self.handle, CL_MEM_SIZE))?) as usize)
     }
 
+    fn uses_svm(&self) -> bool {
+        match &self.sort {
+            Sort::SubBuffer(of, _) => of.in_svm,
+            _ => self.in_svm,
+        }
+    }
+
     fn info(&self, param: u32, to: &Answer) -> Result<(), cl_int> {
         match param {
             CL_MEM_TYPE => to.number(self.kind()),
@@ -218,7 +227,7 @@ impl Live<Mem> {
                 _ => core::ptr::null_mut(),
             }),
             CL_MEM_OFFSET => to.size(if let Sort::SubBuffer(_, origin) = self.sort { origin } else { 0 }),
-            CL_MEM_USES_SVM_POINTER => to.number(0),
+            CL_MEM_USES_SVM_POINTER => to.number(u32::from(self.uses_svm())),
             CL_MEM_PROPERTIES => to.bytes(&self.properties),
             _ => Err(CL_INVALID_VALUE),
         }

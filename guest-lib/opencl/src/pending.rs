@@ -5,6 +5,7 @@ use crate::arena::Ref;
 use crate::caller::Caller;
 use crate::event::{self, Event};
 use crate::pool::Chunk;
+use crate::queue::Queue;
 use crate::transfer::Layout;
 use core::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -30,6 +31,14 @@ pub fn add(event: Ref<Event>, chunk: Chunk, to: Option<Layout>) {
     COUNT.store(all.len(), Ordering::Release);
 }
 
+/// The events of a queue that something is waiting for here.
+pub fn of_queue(queue: &Ref<Queue>) -> Vec<Ref<Event>> {
+    if COUNT.load(Ordering::Acquire) == 0 {
+        return Vec::new();
+    }
+    pending().iter().filter(|one| one.event.is_of(queue)).map(|one| one.event.clone()).collect()
+}
+
 /// Does what is due. Whoever comes second waits until the first has moved everything.
 pub fn settle(caller: &Caller) {
     if COUNT.load(Ordering::Acquire) == 0 {
@@ -38,8 +47,10 @@ pub fn settle(caller: &Caller) {
     let mut all = pending();
     let unknown: Vec<Ref<Event>> =
         all.iter().filter(|one| !one.event.has_ended()).map(|one| one.event.clone()).collect();
-    // Where the host does not answer it is gone, and nothing will end any more.
-    let _ = event::ask(caller, &unknown);
+    if !unknown.is_empty() {
+        // Where the host does not answer it is gone, and nothing will end any more.
+        let _ = event::ask(caller, &unknown);
+    }
     let (due, rest): (Vec<Pending>, Vec<Pending>) = all.drain(..).partition(|one| one.event.has_ended());
     for one in &due {
         if let Some(to) = &one.to {

@@ -75,6 +75,13 @@ impl Program {
         &self.devices
     }
 
+    /// Whether the program can ask what its kernels' arguments are: of its own source it must have said so when it was built.
+    #[must_use]
+    pub fn has_argument_info(&self) -> bool {
+        let options = self.options.lock().unwrap_or_else(PoisonError::into_inner);
+        self.origin.source.is_empty() || options.values().any(|options| options.contains("-cl-kernel-arg-info"))
+    }
+
     /// Keeps the options of a build.
     pub fn set_options(&self, devices: &[Ref<Device>], text: &str) {
         let mut options = self.options.lock().unwrap_or_else(PoisonError::into_inner);

@@ -152,7 +152,11 @@ crate::calls! {
     extern "C" fn clFinish(command_queue: Raw) {
         let queue = arena::get::<Queue>(command_queue)?;
         let caller = caller::enter()?;
+        let before = pending::of_queue(&queue);
         let status = send::clFinish(&caller, queue.handle);
+        if status == 0 {
+            before.iter().for_each(|event| event.end());
+        }
         pending::settle(&caller);
         caller::answer(status)
     }

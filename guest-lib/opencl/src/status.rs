@@ -16,6 +16,7 @@ pub const CL_IMAGE_FORMAT_NOT_SUPPORTED: cl_int = -10;
 pub const CL_BUILD_PROGRAM_FAILURE: cl_int = -11;
 pub const CL_MISALIGNED_SUB_BUFFER_OFFSET: cl_int = -13;
 pub const CL_EXEC_STATUS_ERROR_FOR_EVENTS_IN_WAIT_LIST: cl_int = -14;
+pub const CL_KERNEL_ARG_INFO_NOT_AVAILABLE: cl_int = -19;
 pub const CL_INVALID_VALUE: cl_int = -30;
 pub const CL_INVALID_DEVICE_TYPE: cl_int = -31;
 pub const CL_INVALID_PLATFORM: cl_int = -32;

@@ -1,12 +1,14 @@
-//! `spec-gen SIDE FILE [EXPORTS]` prints what build scripts print, for reading: SIDE is `guest`, `host` or `header`.
+//! `spec-gen SIDE FILE [EXPORTS]` prints what build scripts print, for reading: SIDE is `guest`, `host` or `header`; or the `table` of
+//! how each function is carried.
 #![forbid(unsafe_code)]
 
 use spec_gen::guest::Surroundings;
-use spec_gen::{Refusal, guest, header, host, parse};
+use spec_gen::{Refusal, guest, header, host, parse, table};
 use std::io::Write;
 use std::process::ExitCode;
 
-const USAGE: &str = "usage: spec-gen guest SPEC EXPORTS | spec-gen host SPEC | spec-gen header DEVICE_RS";
+const USAGE: &str =
+    "usage: spec-gen guest SPEC EXPORTS | spec-gen host SPEC | spec-gen table SPEC | spec-gen header DEVICE_RS";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -33,6 +35,7 @@ fn run(arguments: &[String]) -> Result<String, String> {
             Ok(guest::print(&spec, &Surroundings { exports, ..Surroundings::default() }))
         }
         [side, file] if side == "host" => Ok(host::print(&parse(file, &read(file)?).map_err(refused)?)),
+        [side, file] if side == "table" => Ok(table::print(&parse(file, &read(file)?).map_err(refused)?)),
         [side, file] if side == "header" => header::print(file, &read(file)?).map_err(refused),
         _ => Err(USAGE.to_string()),
     }

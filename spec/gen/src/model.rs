@@ -31,8 +31,8 @@ pub struct Spec {
     pub calls: Vec<Call>,
     /// Functions of the host's library that hand-written forwarders use.
     pub driver: Vec<DriverFunction>,
-    /// Exported functions that need no message.
-    pub locals: Vec<Named>,
+    /// Exported functions that need no message of their own.
+    pub locals: Vec<Local>,
 }
 
 /// A name and where it stands.
@@ -42,6 +42,15 @@ pub struct Named {
     pub name: String,
     /// Its place in the file.
     pub span: Span,
+}
+
+/// `#[local] fn NAME();`
+#[derive(Clone, Debug)]
+pub struct Local {
+    /// Lines of its documentation.
+    pub docs: Vec<String>,
+    /// Its name.
+    pub named: Named,
 }
 
 /// `const NAME: TYPE = VALUE;`

@@ -55,3 +55,12 @@ fn header_when_printed_then_is_the_kernel_modules() {
 fn printing_when_done_twice_then_is_the_same() {
     assert_eq!(host::print(&sample()), host::print(&sample()));
 }
+
+#[test]
+fn coverage_of_opencl_when_printed_then_is_the_page() {
+    let spec = parse("spec/api/opencl.rs", &read("../api/opencl.rs")).unwrap_or_else(|refusal| panic!("{refusal}"));
+    let name = "../../docs/coverage/opencl.md";
+    let page = read(name);
+    let (head, _) = page.split_once("| function ").unwrap_or_else(|| panic!("{name}: no table"));
+    compare(name, &format!("{head}{}", spec_gen::table::print(&spec)));
+}

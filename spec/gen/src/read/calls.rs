@@ -2,7 +2,7 @@
 
 use super::attributes::{self, CallWords};
 use super::{Meaning, Read, types};
-use crate::model::{Argument, Call, DriverFunction, Element, Named, Number, Role, Spec};
+use crate::model::{Argument, Call, DriverFunction, Element, Local, Named, Number, Role, Spec};
 use std::collections::HashMap;
 use syn::spanned::Spanned;
 
@@ -23,7 +23,7 @@ pub(super) fn method(method: &syn::TraitItemFn, spec: &mut Spec, names: &Names) 
             if let Some((word, attribute)) = attributes.iter().find(|(word, _)| word != "local" && word != "since") {
                 return Err((attribute.span(), format!("a local function has no #[{word}]")));
             }
-            spec.locals.push(name);
+            spec.locals.push(Local { docs: attributes::docs(&method.attrs), named: name });
         }
         _ => return Err((name.span, format!("`{}` is one of #[call(…)], #[driver] and #[local]", name.name))),
     }

@@ -163,7 +163,7 @@ impl Spec {
     /// Every name that the guest library exports for the calls and locals here.
     #[must_use]
     pub fn exported(&self) -> Vec<Named> {
-        let mut names = self.locals.clone();
+        let mut names: Vec<Named> = self.locals.iter().map(|local| local.named.clone()).collect();
         for call in &self.calls {
             names.push(Named { name: call.name.clone(), span: call.span });
             names.extend(call.aliases.iter().cloned());
