@@ -15,7 +15,7 @@ from kernels import CACHE, ROOT, SETUP, fail  # noqa: F401
 TARGET = pathlib.Path(os.environ.get("CARGO_TARGET_DIR") or ROOT / "target").absolute()
 # A bundle brings its programs; a checkout builds them.
 BUILT = pathlib.Path(os.environ.get("GPUFERRY_BIN") or TARGET / "release").absolute()
-CRATES = ("programs", "gpuferry-backend", "gpuferry-cuda", "cpu-cuda")
+CRATES = ("programs", "gpuferry-backend", "gpuferry-cuda", "gpuferry-opencl", "cpu-cuda")
 GUEST_LIBRARY, CPU_LIBRARY = "libgpuferry_cuda.so", "libcpu_cuda.so"
 # Where programs and library lie in a guest that boots from an image.
 IN_GUEST = "/opt/gpuferry"
@@ -86,14 +86,20 @@ def program(name):
 
 
 class Front:
-    """A running gpuferryd, with a socket for a VMM and one for local programs; ended on leaving."""
+    """A running gpuferryd, with a socket for a VMM and one for local programs; ended on leaving. `opencl` is a device beside
+    CUDA's; `variables` are added to its environment.
+    """
 
-    def __init__(self, folder, device, level="info"):
+    def __init__(self, folder, device, level="info", opencl=None, variables=None):
         self.socket, self.local, self.log = (pathlib.Path(folder) / name for name in ("vmm.sock", "local.sock", "front.log"))
         command = [program("gpuferryd"), "--socket-path", self.socket, "--local-path", self.local, "--device", device]
         command += os.environ.get("GPUFERRY_FRONT_OPTIONS", "").split()
+        command += ["--device", opencl] if opencl else []
+        environment = {**os.environ, **(variables or {})}
         with self.log.open("ab") as log:
-            self.process = subprocess.Popen([*map(str, command), "--log-level", level], stderr=log, stdin=subprocess.DEVNULL)
+            self.process = subprocess.Popen(
+                [*map(str, command), "--log-level", level], env=environment, stderr=log, stdin=subprocess.DEVNULL
+            )
         end = time.monotonic() + 60
         while not self._ready():
             if self.process.poll() is not None or time.monotonic() > end:

@@ -156,13 +156,7 @@ pub unsafe fn output(
     }
     // SAFETY: as above; the lease ends before this function returns.
     match unsafe { caller.session.lend(data, bytes, Access::Write) } {
-        Ok(lease) => {
-            let status = each(lease.buffer(0, bytes), &mut []);
-            if status != CUDA_SUCCESS {
-                lease.discard();
-            }
-            status
-        }
+        Ok(lease) => each(lease.buffer(0, bytes), &mut []),
         Err(error) => trouble(error),
     }
 }

@@ -32,9 +32,8 @@ pub fn context(caller: &Caller) -> Result<(), CUresult> {
 /// Waits for all work of a stream.
 ///
 /// # Errors
-/// `CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED`, and the device's trouble.
+/// The device's trouble.
 pub fn stream(caller: &Caller, stream: Handle) -> Result<(), CUresult> {
-    capture::check_unsafe()?;
     progress::stream(caller, stream, || {
         waited(caller, send::cuStreamSynchronize(caller, stream), Waited::Stream(stream))
     })
@@ -47,7 +46,6 @@ fn synchronize(stream: Result<Handle, CUresult>) -> Result<(), CUresult> {
 fn query(stream: Result<Handle, CUresult>) -> Result<(), CUresult> {
     let caller = caller::enter_context()?;
     let stream = stream?;
-    capture::check_unsafe()?;
     progress::stream(&caller, stream, || waited(&caller, send::cuStreamQuery(&caller, stream), Waited::Stream(stream)))
 }
 
@@ -81,7 +79,6 @@ crate::export! {
     extern "C" fn cuEventSynchronize(hEvent: u64) {
         let caller = caller::enter_context()?;
         let event = handles::of_kind(kind::CUevent, hEvent)?;
-        capture::check_unsafe()?;
         progress::event(&caller, event, || waited(&caller, send::cuEventSynchronize(&caller, event), Waited::Event))
     }
 

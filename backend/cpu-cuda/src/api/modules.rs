@@ -126,9 +126,7 @@ cuda! {
         if name.is_empty() {
             return Err(Status::INVALID_VALUE);
         }
-        let module = module.get()?;
-        module.context.check()?;
-        out.set(module.function(&name)?)
+        out.set(module.get()?.function(&name)?)
     }
 
     fn cuModuleGetFunctionCount(count: Out<u32>, module: Handle<Module>) {

@@ -39,7 +39,6 @@ mod modules;
 mod nodes;
 mod options;
 mod pools;
-mod quota;
 mod ranges;
 mod stage;
 mod sticky;

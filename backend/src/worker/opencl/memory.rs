@@ -213,10 +213,6 @@ impl OpenCl {
             num_samples: shape.num_samples,
             object: source,
         };
-        if source.is_null() {
-            // A wrong format or size is for the library to refuse.
-            self.has_room(shape.texel_bytes().unwrap_or(0))?;
-        }
         let data = self.bytes.input(data)?;
         let mut status = 0;
         // SAFETY: context and source live; the data has as many bytes as the shape says, or is null.
@@ -231,6 +227,7 @@ impl OpenCl {
             )
         };
         ok(status)?;
+        // Counted once it is made: a wrong format or size is for the library to refuse.
         if source.is_null() { self.count(made) } else { Ok(()) }
     }
 
@@ -304,11 +301,6 @@ impl ImageShape {
             IMAGE1D_ARRAY => [width, 1, self.array_size as u64],
             _ => return None,
         })
-    }
-
-    /// Bytes of all texels without gaps.
-    fn texel_bytes(&self) -> Option<u64> {
-        self.extent()?.into_iter().try_fold(self.element()?, u64::checked_mul)
     }
 
     /// Bytes from the first to the last texel of the data that the image begins with, as far as any library reads.

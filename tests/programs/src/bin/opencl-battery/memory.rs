@@ -11,8 +11,9 @@ const NUMBERS: [std::ops::RangeInclusive<u32>; 6] =
 /// Texts.
 const TEXTS: [u32; 6] = [0x102B, 0x102C, 0x102D, 0x102E, 0x102F, 0x103D];
 
-/// What the guest answers otherwise on purpose: queue-on-device, native kernels, pipes and SVM have a column of their own.
-const OWN: [u32; 5] = [0x1029, 0x102F, 0x1030, 0x1049, 0x1053];
+/// What a carried device answers otherwise: what it can execute (no native kernels), extensions, and SVM, which are as much as is
+/// carried; and its memory, which is what the worker's limits leave.
+const OWN: [u32; 6] = [0x1029, 0x102F, 0x1030, 0x1049, 0x1053, 0x101F];
 
 /// All that the device says of itself.
 pub fn device(bench: &Bench) -> Result<(), String> {
