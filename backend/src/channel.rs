@@ -205,12 +205,12 @@ mod tests {
     fn message_when_sent_with_descriptors_then_arrives_with_them() {
         let (mut a, mut b) = pair();
         let window = vec![Piece { region: REGION_ATTACHED, offset: 0, bytes: 4096 }];
-        let message = Message::Open { session: 1, futex: true, window };
-        let descriptors = (0..3).map(|_| os::eventfd().expect("eventfd")).collect();
+        let message = Message::Open { session: 1, futex: true, row: 0, window };
+        let descriptors = (0..4).map(|_| os::eventfd().expect("eventfd")).collect();
         a.send(&message, 7, descriptors).expect("sent");
         a.send(&Message::Ready, 8, vec![]).expect("sent");
         let received = b.receive().expect("connected").expect("a message");
-        assert_eq!((received.message, received.cookie, received.descriptors.len()), (message, 7, 3));
+        assert_eq!((received.message, received.cookie, received.descriptors.len()), (message, 7, 4));
         assert_eq!(b.receive().expect("connected").expect("a message").message, Message::Ready);
         assert!(b.receive().expect("connected").is_none());
     }

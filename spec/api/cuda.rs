@@ -186,6 +186,55 @@ struct TensorTiles {
     oobFill: u32,
 }
 
+/// What an im2col tensor map describes (`cuTensorMapEncodeIm2col`, and `Wide` where that is 1); arrays count as far as the rank says.
+struct TensorColumns {
+    globalAddress: u64,
+    globalDim: [u64; 5],
+    globalStrides: [u64; 5],
+    lowerCorner: [i32; 3],
+    upperCorner: [i32; 3],
+    elementStrides: [u32; 5],
+    channelsPerPixel: u32,
+    pixelsPerColumn: u32,
+    tensorDataType: u32,
+    tensorRank: u32,
+    interleave: u32,
+    mode: u32,
+    swizzle: u32,
+    l2Promotion: u32,
+    oobFill: u32,
+    wide: u32,
+    padding: u32,
+}
+
+/// What memory an array takes (`CUDA_ARRAY_MEMORY_REQUIREMENTS`).
+struct CUDA_ARRAY_MEMORY_REQUIREMENTS {
+    size: usize,
+    alignment: usize,
+    reserved: [u32; 4],
+}
+
+/// How a sparse array lies (`CUDA_ARRAY_SPARSE_PROPERTIES`).
+struct CUDA_ARRAY_SPARSE_PROPERTIES {
+    tileExtent: [u32; 3],
+    miptailFirstLevel: u32,
+    miptailSize: u64,
+    flags: u32,
+    reserved: [u32; 4],
+    padding: u32,
+}
+
+/// Multiprocessors of a context (`CUexecAffinityParam`).
+struct CUexecAffinityParam {
+    kind: u32,
+    param: u32,
+}
+
+/// Four floats.
+struct BorderColor {
+    rgba: [f32; 4],
+}
+
 /// What a launch is besides its parameters.
 struct Launch {
     gridDimX: u32,
@@ -325,6 +374,10 @@ trait Handles {
     type CUmemGenericAllocationHandle;
     #[handle(16, error = CUDA_ERROR_INVALID_VALUE)]
     type CUuserObject;
+    #[handle(17, error = CUDA_ERROR_INVALID_HANDLE, in_context)]
+    type CUtexref;
+    #[handle(18, error = CUDA_ERROR_INVALID_HANDLE, in_context)]
+    type CUsurfref;
 }
 
 trait Devices {
@@ -353,6 +406,26 @@ trait Devices {
     /// Makes a pool the device's current one.
     #[call(8, wait)] #[no_context] #[by_hand(guest)]
     fn cuDeviceSetMemPool(dev: CUdevice, pool: CUmemoryPool);
+    /// Whether contexts can have so many multiprocessors.
+    #[call(10, wait)] #[no_context] #[since(11040)]
+    fn cuDeviceGetExecAffinitySupport(#[out] pi: i32, kind: u32, dev: CUdevice);
+    /// What atomic operations reach the memory of the host.
+    #[call(11, wait)] #[no_context] #[since(13000)]
+    fn cuDeviceGetHostAtomicCapabilities(
+        #[out] #[len(count)] capabilities: &mut [u32],
+        #[len(count)] operations: &[u32],
+        count: u32,
+        dev: CUdevice,
+    );
+    /// What atomic operations reach the memory of another device.
+    #[call(12, wait)] #[no_context] #[since(13000)]
+    fn cuDeviceGetP2PAtomicCapabilities(
+        #[out] #[len(count)] capabilities: &mut [u32],
+        #[len(count)] operations: &[u32],
+        count: u32,
+        srcDevice: CUdevice,
+        dstDevice: CUdevice,
+    );
     /// Gives unused memory of graphs back.
     #[call(9, wait)] #[no_context]
     fn cuDeviceGraphMemTrim(device: CUdevice);
@@ -413,6 +486,12 @@ trait Contexts {
     /// Number of the current context, never used again.
     #[call(37, wait)] #[by_hand(both)]
     fn gpuferryCtxId(#[out] ctxId: u64);
+    /// Multiprocessors of the current context.
+    #[call(39, wait)] #[since(11040)]
+    fn cuCtxGetExecAffinity(#[out] pExecAffinity: CUexecAffinityParam, kind: u32);
+    /// Makes what other devices of the bus have written visible.
+    #[call(19, wait)] #[since(11030)]
+    fn cuFlushGPUDirectRDMAWrites(target: u32, scope: u32);
     /// Flags of the current context.
     #[call(38, wait)] #[by_hand(guest)]
     fn cuCtxGetFlags(#[out] flags: u32);
@@ -902,6 +981,9 @@ trait Streams {
     /// Makes the stream wait for a value of 64 bits.
     #[call(215, post)] #[ptsz] #[alias(cuStreamWaitValue64)]
     fn cuStreamWaitValue64_v2(stream: CUstream, #[device(8)] addr: CUdeviceptr, value: u64, flags: u32);
+    /// Writes and waits in one, 48 bytes each (`CUstreamBatchMemOpParams`).
+    #[call(220, post)] #[by_hand(both)]
+    fn gpuferryStreamBatchMemOp(stream: CUstream, #[run] operations: &[u8], flags: u32);
     /// Begins to record a graph.
     #[call(216, wait)] #[by_hand(both)]
     fn cuStreamBeginCapture_v2(hStream: CUstream, mode: u32);
@@ -985,6 +1067,22 @@ trait Arrays {
     /// Ends a mipmapped array.
     #[call(268, wait)]
     fn cuMipmappedArrayDestroy(#[free] hMipmappedArray: CUmipmappedArray);
+    /// Memory that an array takes.
+    #[call(275, wait)] #[since(11070)]
+    fn cuArrayGetMemoryRequirements(#[out] memoryRequirements: CUDA_ARRAY_MEMORY_REQUIREMENTS, array: CUarray, device: CUdevice);
+    /// Memory that a mipmapped array takes.
+    #[call(276, wait)] #[since(11070)]
+    fn cuMipmappedArrayGetMemoryRequirements(
+        #[out] memoryRequirements: CUDA_ARRAY_MEMORY_REQUIREMENTS,
+        mipmap: CUmipmappedArray,
+        device: CUdevice,
+    );
+    /// How a sparse array lies.
+    #[call(277, wait)] #[since(11010)]
+    fn cuArrayGetSparseProperties(#[out] sparseProperties: CUDA_ARRAY_SPARSE_PROPERTIES, array: CUarray);
+    /// How a sparse mipmapped array lies.
+    #[call(278, wait)] #[since(11010)]
+    fn cuMipmappedArrayGetSparseProperties(#[out] sparseProperties: CUDA_ARRAY_SPARSE_PROPERTIES, mipmap: CUmipmappedArray);
     /// Copies into a 1-D array.
     #[call(270, wait)] #[block]
     fn cuMemcpyHtoA_v2(dstArray: CUarray, dstOffset: usize, #[len(ByteCount)] srcHost: &[u8], ByteCount: usize);
@@ -1017,12 +1115,119 @@ trait Arrays {
     /// Makes a tensor map.
     #[call(284, wait)] #[no_context] #[by_hand(both)]
     fn gpuferryTensorMapEncodeTiled(#[out] tensorMap: CUtensorMap, tiles: &TensorTiles);
+    /// Makes an im2col tensor map.
+    #[call(285, wait)] #[no_context] #[by_hand(both)]
+    fn gpuferryTensorMapEncodeIm2col(#[out] tensorMap: CUtensorMap, columns: &TensorColumns);
+    /// Changes the address in a tensor map.
+    #[call(286, wait)] #[no_context] #[by_hand(both)]
+    fn gpuferryTensorMapReplaceAddress(#[out] tensorMap: CUtensorMap, before: &CUtensorMap, globalAddress: u64);
     /// Makes a surface.
     #[call(282, wait)] #[by_hand(both)]
     fn gpuferrySurfObjectCreate(#[out] surfObject: CUsurfObject, array: Handle);
     /// Ends a surface.
     #[call(283, post)] #[by_hand(both)]
     fn cuSurfObjectDestroy(surfObject: CUsurfObject);
+}
+
+/// References to textures and surfaces that a module declares: deprecated since CUDA 11, and still there.
+trait References {
+    /// A texture reference of a module.
+    #[call(340, wait)]
+    fn cuModuleGetTexRef(#[new(hmod)] pTexRef: CUtexref, hmod: CUmodule, name: &CStr);
+    /// A surface reference of a module.
+    #[call(341, wait)]
+    fn cuModuleGetSurfRef(#[new(hmod)] pSurfRef: CUsurfref, hmod: CUmodule, name: &CStr);
+    /// Makes a texture reference.
+    #[call(342, wait)]
+    fn cuTexRefCreate(#[new] pTexRef: CUtexref);
+    /// Ends a texture reference.
+    #[call(343, wait)]
+    fn cuTexRefDestroy(#[free] hTexRef: CUtexref);
+    /// The array that is read; the guest keeps which one it is.
+    #[call(344, wait)] #[by_hand(guest)]
+    fn cuTexRefSetArray(hTexRef: CUtexref, hArray: CUarray, Flags: u32);
+    /// The mipmapped array that is read.
+    #[call(345, wait)] #[by_hand(guest)]
+    fn cuTexRefSetMipmappedArray(hTexRef: CUtexref, hMipmappedArray: CUmipmappedArray, Flags: u32);
+    /// The linear memory that is read.
+    #[call(346, wait)]
+    fn cuTexRefSetAddress_v2(
+        #[out] #[optional] ByteOffset: usize,
+        hTexRef: CUtexref,
+        #[device(bytes)] dptr: CUdeviceptr,
+        bytes: usize,
+    );
+    /// The pitched memory that is read.
+    #[call(347, wait)] #[alias(cuTexRefSetAddress2D_v2)]
+    fn cuTexRefSetAddress2D_v3(
+        hTexRef: CUtexref,
+        desc: &CUDA_ARRAY_DESCRIPTOR,
+        #[device(1)] dptr: CUdeviceptr,
+        Pitch: usize,
+    );
+    /// Sets the format.
+    #[call(348, wait)]
+    fn cuTexRefSetFormat(hTexRef: CUtexref, fmt: u32, NumPackedComponents: i32);
+    /// Sets what lies outside.
+    #[call(349, wait)]
+    fn cuTexRefSetAddressMode(hTexRef: CUtexref, dim: i32, am: u32);
+    /// Sets the filter.
+    #[call(350, wait)]
+    fn cuTexRefSetFilterMode(hTexRef: CUtexref, fm: u32);
+    /// Sets the filter between levels.
+    #[call(351, wait)]
+    fn cuTexRefSetMipmapFilterMode(hTexRef: CUtexref, fm: u32);
+    /// Sets the bias of levels.
+    #[call(352, wait)]
+    fn cuTexRefSetMipmapLevelBias(hTexRef: CUtexref, bias: f32);
+    /// Sets the bounds of levels.
+    #[call(353, wait)]
+    fn cuTexRefSetMipmapLevelClamp(hTexRef: CUtexref, minMipmapLevelClamp: f32, maxMipmapLevelClamp: f32);
+    /// Sets the anisotropy.
+    #[call(354, wait)]
+    fn cuTexRefSetMaxAnisotropy(hTexRef: CUtexref, maxAniso: u32);
+    /// Sets the border.
+    #[call(355, wait)]
+    fn cuTexRefSetBorderColor(hTexRef: CUtexref, pBorderColor: &BorderColor);
+    /// Sets the flags.
+    #[call(356, wait)]
+    fn cuTexRefSetFlags(hTexRef: CUtexref, Flags: u32);
+    /// The memory that is read.
+    #[call(357, wait)]
+    fn cuTexRefGetAddress_v2(#[out] pdptr: CUdeviceptr, hTexRef: CUtexref);
+    /// What lies outside.
+    #[call(358, wait)]
+    fn cuTexRefGetAddressMode(#[out] pam: u32, hTexRef: CUtexref, dim: i32);
+    /// The filter.
+    #[call(359, wait)]
+    fn cuTexRefGetFilterMode(#[out] pfm: u32, hTexRef: CUtexref);
+    /// The format.
+    #[call(360, wait)]
+    fn cuTexRefGetFormat(#[out] #[optional] pFormat: u32, #[out] #[optional] pNumChannels: i32, hTexRef: CUtexref);
+    /// The filter between levels.
+    #[call(361, wait)]
+    fn cuTexRefGetMipmapFilterMode(#[out] pfm: u32, hTexRef: CUtexref);
+    /// The bias of levels.
+    #[call(362, wait)]
+    fn cuTexRefGetMipmapLevelBias(#[out] pbias: f32, hTexRef: CUtexref);
+    /// The bounds of levels.
+    #[call(363, wait)]
+    fn cuTexRefGetMipmapLevelClamp(#[out] pminMipmapLevelClamp: f32, #[out] pmaxMipmapLevelClamp: f32, hTexRef: CUtexref);
+    /// The anisotropy.
+    #[call(364, wait)]
+    fn cuTexRefGetMaxAnisotropy(#[out] pmaxAniso: i32, hTexRef: CUtexref);
+    /// The border.
+    #[call(365, wait)]
+    fn cuTexRefGetBorderColor(#[out] pBorderColor: BorderColor, hTexRef: CUtexref);
+    /// The flags.
+    #[call(366, wait)]
+    fn cuTexRefGetFlags(#[out] pFlags: u32, hTexRef: CUtexref);
+    /// A texture that launches of a function by the deprecated calls need.
+    #[call(367, wait)]
+    fn cuParamSetTexRef(hfunc: CUfunction, texunit: i32, hTexRef: CUtexref);
+    /// The array that is written.
+    #[call(368, wait)] #[by_hand(guest)]
+    fn cuSurfRefSetArray(hSurfRef: CUsurfref, hArray: CUarray, Flags: u32);
 }
 
 trait Graphs {
@@ -1554,6 +1759,47 @@ trait Driver {
         l2Promotion: u32,
         oobFill: u32,
     );
+    #[driver] #[since(12000)]
+    fn cuTensorMapEncodeIm2col(
+        tensorMap: *mut c_void,
+        tensorDataType: u32,
+        tensorRank: u32,
+        globalAddress: *mut c_void,
+        globalDim: *const u64,
+        globalStrides: *const u64,
+        pixelBoxLowerCorner: *const i32,
+        pixelBoxUpperCorner: *const i32,
+        channelsPerPixel: u32,
+        pixelsPerColumn: u32,
+        elementStrides: *const u32,
+        interleave: u32,
+        swizzle: u32,
+        l2Promotion: u32,
+        oobFill: u32,
+    );
+    #[driver] #[since(12080)]
+    fn cuTensorMapEncodeIm2colWide(
+        tensorMap: *mut c_void,
+        tensorDataType: u32,
+        tensorRank: u32,
+        globalAddress: *mut c_void,
+        globalDim: *const u64,
+        globalStrides: *const u64,
+        pixelBoxLowerCornerWidth: i32,
+        pixelBoxUpperCornerWidth: i32,
+        channelsPerPixel: u32,
+        pixelsPerColumn: u32,
+        elementStrides: *const u32,
+        interleave: u32,
+        mode: u32,
+        swizzle: u32,
+        l2Promotion: u32,
+        oobFill: u32,
+    );
+    #[driver] #[since(12000)]
+    fn cuTensorMapReplaceAddress(tensorMap: *mut c_void, globalAddress: *mut c_void);
+    #[driver] #[alias(cuStreamBatchMemOp)]
+    fn cuStreamBatchMemOp_v2(stream: CUstream, count: u32, paramArray: *mut u64, flags: u32);
     #[driver]
     fn cuTexObjectDestroy(texObject: CUtexObject);
     #[driver]

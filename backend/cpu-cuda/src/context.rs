@@ -282,6 +282,8 @@ pub struct Primary {
     context: Arc<Context>,
     references: u32,
     flags: u32,
+    /// The fault that it had when it was reset: after that the process gets it no more, as on a GPU.
+    lost: Option<Status>,
 }
 
 static PRIMARY: OnceLock<Mutex<Primary>> = OnceLock::new();
@@ -293,7 +295,7 @@ fn primary() -> Answer<&'static Mutex<Primary>> {
     }
     let context = Context::create(0, 3020, true)?;
     context.alive.store(false, Ordering::Release);
-    Ok(PRIMARY.get_or_init(|| Mutex::new(Primary { context, references: 0, flags: 0 })))
+    Ok(PRIMARY.get_or_init(|| Mutex::new(Primary { context, references: 0, flags: 0, lost: None })))
 }
 
 /// The primary context's handle, whether active or not.
@@ -304,6 +306,9 @@ pub fn primary_handle() -> Answer<Handle<Context>> {
 /// cuDevicePrimaryCtxRetain.
 pub fn primary_retain() -> Answer<Handle<Context>> {
     let mut primary = lock(primary()?);
+    if let Some(status) = primary.lost {
+        return Err(status);
+    }
     primary.references = primary.references.checked_add(1).ok_or(Status::INVALID_VALUE)?;
     primary.context.flags.store(primary.flags, Ordering::Relaxed);
     primary.context.alive.store(true, Ordering::Release);
@@ -322,11 +327,15 @@ pub fn primary_release() -> Answer {
     Ok(())
 }
 
-/// cuDevicePrimaryCtxReset: empties the context; who holds references keeps them.
+/// cuDevicePrimaryCtxReset: empties the context; who holds references keeps them, unless it had met a fault.
 pub fn primary_reset() -> Answer {
-    let primary = lock(primary()?);
+    let mut primary = lock(primary()?);
     primary.context.empty();
-    primary.context.fault.store(0, Ordering::Release);
+    let fault = primary.context.fault.swap(0, Ordering::AcqRel);
+    if fault != 0 {
+        primary.lost = Some(Status(fault));
+        primary.context.alive.store(false, Ordering::Release);
+    }
     *lock(&primary.context.limits) = default_limits();
     Ok(())
 }

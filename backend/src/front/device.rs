@@ -28,6 +28,7 @@ use super::request::Limits;
 use super::sessions::Sessions;
 use super::watch::Watch;
 use crate::complaints::Complaints;
+use crate::ledger::Ledger;
 
 /// Name of the workers' descriptors in the queues' poll loop; numbers up to the queues' count are taken.
 const EVENT_WATCH: u64 = QUEUE_COUNT as u64 + 1;
@@ -69,7 +70,7 @@ impl Device {
     /// A device with no VMM yet.
     /// # Errors
     /// Where there is no descriptor to watch workers by.
-    pub fn new(nursery: Arc<Nursery>) -> io::Result<Device> {
+    pub fn new(nursery: Arc<Nursery>, ledger: Arc<Ledger>) -> io::Result<Device> {
         let limits = Limits {
             max_sessions: nursery.max_sessions(),
             window_bytes: WINDOW_BYTES_VIRTIO as u32,
@@ -87,7 +88,7 @@ impl Device {
             reserved: [0; 4],
         };
         let state = State {
-            sessions: Sessions::new(nursery, Watch::new()?),
+            sessions: Sessions::new(nursery, ledger, Watch::new()?),
             queues: Queues::default(),
             memory: None,
             stopped: true,

@@ -41,7 +41,7 @@ pub fn pages(data: &[u8]) {
     }
     let message = match request {
         Request::Pin { lease, flags, address, bytes, .. } => Message::Pin { lease, flags, address, bytes, pieces },
-        _ => Message::Open { session: 1, futex: false, window: pieces },
+        _ => Message::Open { session: 1, futex: false, row: 0, window: pieces },
     };
     let sent = message.to_bytes(7).expect("a request's pieces fit a message");
     let (head, body) = sent.split_first_chunk::<HEAD_BYTES>().expect("a head");

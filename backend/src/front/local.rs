@@ -20,6 +20,7 @@ use super::process::Worker;
 use super::request::printable;
 use crate::channel::{Channel, ChannelError, Received};
 use crate::death;
+use crate::ledger::{Ledger, Taken};
 use crate::mapping::{Mapping, Source};
 use crate::os::{self, Interest};
 use crate::window::Window;
@@ -34,7 +35,7 @@ const PAUSE: Duration = Duration::from_millis(100);
 const HELLO_TIME: Duration = Duration::from_secs(10);
 
 /// Serves programs without end.
-pub fn serve(listener: &UnixListener, nursery: &Arc<Nursery>) -> ! {
+pub fn serve(listener: &UnixListener, nursery: &Arc<Nursery>, ledger: &Arc<Ledger>) -> ! {
     let connections = Arc::new(AtomicU32::new(0));
     let mut number = 0u32;
     loop {
@@ -51,10 +52,10 @@ pub fn serve(listener: &UnixListener, nursery: &Arc<Nursery>) -> ! {
             continue;
         };
         number = number.wrapping_add(1);
-        let nursery = Arc::clone(nursery);
+        let (nursery, ledger) = (Arc::clone(nursery), Arc::clone(ledger));
         let thread = std::thread::Builder::new().name("local".into()).stack_size(STACK_BYTES);
         let spawned = thread.spawn(move || {
-            if let Err(error) = connection(socket, &nursery, number) {
+            if let Err(error) = connection(socket, &nursery, &ledger, number) {
                 log::error!("local session {number}: {error}");
             }
             drop(counted);
@@ -65,9 +66,9 @@ pub fn serve(listener: &UnixListener, nursery: &Arc<Nursery>) -> ! {
     }
 }
 
-fn connection(socket: UnixStream, nursery: &Nursery, number: u32) -> Result<(), ChannelError> {
+fn connection(socket: UnixStream, nursery: &Nursery, ledger: &Arc<Ledger>, number: u32) -> Result<(), ChannelError> {
     let mut program = Channel::new(socket)?;
-    let Some((who, cookie)) = hello(&mut program, number)? else { return Ok(()) };
+    let Some((who, process, cookie)) = hello(&mut program, number)? else { return Ok(()) };
     let worker = match nursery.take() {
         Ok(worker) => worker,
         Err(error) => {
@@ -76,14 +77,16 @@ fn connection(socket: UnixStream, nursery: &Nursery, number: u32) -> Result<(), 
         }
     };
     log::info!("local session {number}: {who} gets worker {}", worker.id());
-    let mut session = Session::new(program, worker, (number, who, cookie))?;
+    // As many as workers, so there is one.
+    let row = ledger.take(process).ok_or_else(|| io::Error::other("no row in the ledger"))?;
+    let mut session = Session::new(program, worker, row, (number, who, cookie))?;
     let death = session.run();
     session.end(death);
     Ok(())
 }
 
 /// The program's first message: who it is, for the log. `None` where it is refused or goes.
-fn hello(program: &mut Channel, number: u32) -> Result<Option<(String, u64)>, ChannelError> {
+fn hello(program: &mut Channel, number: u32) -> Result<Option<(String, u32, u64)>, ChannelError> {
     let received = loop {
         match program.receive() {
             Ok(Some(received)) => break received,
@@ -109,7 +112,7 @@ fn hello(program: &mut Channel, number: u32) -> Result<Option<(String, u64)>, Ch
         program.send(&Message::Done { status: RESPONSE_INVALID }, received.cookie, vec![])?;
         return Ok(None);
     }
-    Ok(Some((who, received.cookie)))
+    Ok(Some((who, process, received.cookie)))
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -129,16 +132,22 @@ struct Session {
     memory: OwnedFd,
     window: Window,
     doorbell: OwnedFd,
+    row: Taken,
 }
 
 impl Session {
-    fn new(program: Channel, worker: Worker, (number, who, hello): (u32, String, u64)) -> io::Result<Session> {
+    fn new(
+        program: Channel,
+        worker: Worker,
+        row: Taken,
+        (number, who, hello): (u32, String, u64),
+    ) -> io::Result<Session> {
         let bytes = WINDOW_BYTES_LOCAL as u64;
         let memory = os::sealed_memory(bytes)?;
         let window = Window::new(Mapping::of(Source { file: memory.as_fd(), offset: 0, bytes })?)?;
         let doorbell = os::eventfd()?;
         let phase = Phase::Starting;
-        Ok(Session { program, worker, phase, number, who, hello, memory, window, doorbell })
+        Ok(Session { program, worker, phase, number, who, hello, memory, window, doorbell, row })
     }
 
     /// Serves the session; returns why it ended.
@@ -203,9 +212,10 @@ impl Session {
     fn open(&mut self) -> Result<(), ChannelError> {
         self.phase = Phase::Opening;
         let window = vec![Piece { region: REGION_ATTACHED, offset: 0, bytes: WINDOW_BYTES_LOCAL as u64 }];
-        let message = Message::Open { session: self.number, futex: true, window };
+        let message = Message::Open { session: self.number, futex: true, row: self.row.number(), window };
         // The third is the virtio carrier's; a worker that wakes by futex ignores it.
-        let descriptors = vec![self.memory.try_clone()?, self.doorbell.try_clone()?, self.doorbell.try_clone()?];
+        let doorbell = || self.doorbell.try_clone();
+        let descriptors = vec![self.memory.try_clone()?, doorbell()?, doorbell()?, self.row.file()?];
         self.worker.channel.send(&message, 0, descriptors)
     }
 

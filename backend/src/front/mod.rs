@@ -43,6 +43,7 @@ use self::nursery::Nursery;
 use self::options::{Command, Options, VhostSocket};
 use self::process::Program;
 use self::starter::Starter;
+use crate::ledger::{Ledger, Limits};
 use crate::os;
 use crate::sandbox::files::Places;
 use crate::sandbox::{self, Layers, Mode, Profile, User, namespaces};
@@ -145,13 +146,15 @@ fn start(options: &Options, sockets: Sockets, nursery: Nursery) -> Result<Arc<Nu
         None => info!("ready on device {}", options.device),
         Some(opencl) => info!("ready on devices {} and {opencl}", options.device),
     }
+    let limits = options.memory;
     if let Some(listener) = sockets.vhost {
         let nursery = Arc::clone(&nursery);
-        std::thread::Builder::new().name("vhost".into()).spawn(move || serve_vmm(listener, &nursery))?;
+        std::thread::Builder::new().name("vhost".into()).spawn(move || serve_vmm(listener, &nursery, limits))?;
     }
     if let Some(listener) = sockets.local {
-        let nursery = Arc::clone(&nursery);
-        std::thread::Builder::new().name("local-accept".into()).spawn(move || local::serve(&listener, &nursery))?;
+        let (nursery, ledger) = (Arc::clone(&nursery), Arc::new(Ledger::new(limits)?));
+        let serve = move || local::serve(&listener, &nursery, &ledger);
+        std::thread::Builder::new().name("local-accept".into()).spawn(serve)?;
     }
     Ok(nursery)
 }
@@ -199,10 +202,10 @@ fn program(options: &Options, layers: &Layers) -> Result<Program, Fatal> {
 }
 
 /// Serves one VMM after the other.
-fn serve_vmm(listener: UnixListener, nursery: &Arc<Nursery>) {
+fn serve_vmm(listener: UnixListener, nursery: &Arc<Nursery>, limits: Limits) {
     let mut listener = Listener::from(listener);
     loop {
-        if let Err(error) = serve_one_vmm(&mut listener, nursery) {
+        if let Err(error) = serve_one_vmm(&mut listener, nursery, limits) {
             error!("vhost-user: {error}");
             std::thread::sleep(std::time::Duration::from_secs(1));
         }
@@ -210,8 +213,8 @@ fn serve_vmm(listener: UnixListener, nursery: &Arc<Nursery>) {
 }
 
 /// Waits for a VMM and serves it until it is gone. A daemon object serves one connection.
-fn serve_one_vmm(listener: &mut Listener, nursery: &Arc<Nursery>) -> Result<(), Fatal> {
-    let device = Arc::new(Device::new(Arc::clone(nursery))?);
+fn serve_one_vmm(listener: &mut Listener, nursery: &Arc<Nursery>, limits: Limits) -> Result<(), Fatal> {
+    let device = Arc::new(Device::new(Arc::clone(nursery), Arc::new(Ledger::new(limits)?))?);
     let memory = GuestMemoryAtomic::new(GuestMemoryMmap::new());
     let fail = |error: DaemonError| error.to_string();
     let mut daemon = VhostUserDaemon::new("vhost-messages".into(), Arc::clone(&device), memory).map_err(fail)?;

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use wire::device::MAX_SESSIONS;
 
+use crate::ledger::Limits;
 use crate::sandbox::{self, Mode};
 use crate::worker::{AnyDevice, Device, OpenClDevice};
 
@@ -24,6 +25,8 @@ usage: gpuferryd (--socket-path PATH | --fd NUMBER) [--local-path PATH] [OPTION]
   --opencl-library FILE  an OpenCL loader, instead of the usual libOpenCL.so.1
   --worker FILE        the worker's program (default: gpuferry-worker beside this program)
   --max-sessions N     sessions at a time, 1 to 256, all carriers together (default 64)
+  --memory-limit SIZE  device memory of a VM, all its processes together (and of all local programs): bytes, or with K, M, G, T
+  --process-memory-limit SIZE  device memory of each process
   --prestart N         workers kept started for the next sessions, 0 to 16 (default 1)
   --user USER          what to become where started as root: name, UID or UID:GID (default 65534:65534)
   --require-sandbox    do not start where a layer of the sandbox is missing
@@ -97,6 +100,8 @@ pub struct Options {
     pub max_sessions: u32,
     /// Workers kept started.
     pub prestart: usize,
+    /// Device memory of a guest and of a process.
+    pub memory: Limits,
     /// What processes give up.
     pub sandbox: sandbox::Settings,
     /// What is logged.
@@ -119,6 +124,7 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, l
         worker: None,
         max_sessions: 64,
         prestart: 1,
+        memory: Limits::default(),
         sandbox: sandbox::Settings::default(),
         level: log::LevelFilter::Info,
     };
@@ -138,6 +144,8 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, l
             Long("worker") => options.worker = Some(PathBuf::from(parser.value()?)),
             Long("max-sessions") => options.max_sessions = parser.value()?.parse()?,
             Long("prestart") => options.prestart = parser.value()?.parse()?,
+            Long("memory-limit") => options.memory.guest = Some(size(&parser.value()?.string()?)?),
+            Long("process-memory-limit") => options.memory.process = Some(size(&parser.value()?.string()?)?),
             Long("user") => options.sandbox.user = Some(parser.value()?.parse()?),
             Long("require-sandbox") => set_mode(&mut options, Mode::Require)?,
             Long("no-sandbox") => set_mode(&mut options, Mode::Off)?,
@@ -162,6 +170,20 @@ fn set_vhost(options: &mut Options, socket: VhostSocket) -> Result<(), lexopt::E
         None => Ok(()),
         Some(_) => Err("give one of --socket-path and --fd, once".into()),
     }
+}
+
+/// A number of bytes, also in binary thousands.
+fn size(text: &str) -> Result<u64, lexopt::Error> {
+    let (digits, shift) = match text.char_indices().last() {
+        Some((at, letter)) if !letter.is_ascii_digit() => {
+            let place = "KMGT".find(letter.to_ascii_uppercase());
+            let place = place.ok_or("a size is a number of bytes, or one with K, M, G or T")?;
+            (text.get(..at).unwrap_or_default(), 10 * (place + 1))
+        }
+        _ => (text, 0),
+    };
+    let number: u64 = digits.parse().map_err(|_| "a size is a number of bytes, or one with K, M, G or T")?;
+    number.checked_mul(1 << shift).filter(|bytes| *bytes != 0).ok_or_else(|| "a size that cannot be".into())
 }
 
 fn set_mode(options: &mut Options, mode: Mode) -> Result<(), lexopt::Error> {
@@ -215,8 +237,18 @@ mod tests {
     }
 
     #[test]
+    fn size_when_it_has_a_letter_then_is_in_binary_thousands() {
+        let memory = options(&["--fd=3", "--memory-limit", "3G", "--process-memory-limit", "1536"]).memory;
+        assert_eq!((memory.guest, memory.process), (Some(3 << 30), Some(1536)));
+    }
+
+    #[test]
     fn arguments_when_they_cannot_be_served_then_are_refused() {
-        let bad: [&[&str]; 11] = [
+        let bad: [&[&str]; 15] = [
+            &["--fd", "3", "--memory-limit", "0"],
+            &["--fd", "3", "--memory-limit", "1X"],
+            &["--fd", "3", "--memory-limit", "G"],
+            &["--fd", "3", "--memory-limit", "99999999T"],
             &["--fd", "3", "--require-sandbox", "--no-sandbox"],
             &["--fd", "3", "--user", "root"],
             &["--fd", "3", "--allow-call", "execve"],

@@ -16,6 +16,7 @@ use super::process::Worker;
 use super::ram::{Ram, Region};
 use super::watch::{Source, Token, Watch};
 use crate::channel::ChannelError;
+use crate::ledger::Taken;
 use crate::os;
 
 /// Where a session is in its life.
@@ -46,6 +47,7 @@ pub(super) struct Session {
     pieces: Vec<Piece>,
     doorbell: OwnedFd,
     wake: OwnedFd,
+    row: Taken,
     /// Requests that the worker has, by cookie.
     pub(super) waiting: HashMap<u64, Answer>,
     next_cookie: u64,
@@ -61,7 +63,7 @@ impl Session {
     pub(super) fn new(
         token: Token,
         who: String,
-        worker: Worker,
+        (worker, row): (Worker, Taken),
         window: (Vec<Extent>, Vec<Piece>),
         open: Answer,
         watch: &Watch,
@@ -79,6 +81,7 @@ impl Session {
             pieces: window.1,
             doorbell,
             wake,
+            row,
             waiting: HashMap::new(),
             next_cookie: 1,
             open: Some(open),
@@ -100,9 +103,9 @@ impl Session {
     /// The worker is ready: gives it the guest's memory and the window.
     pub(super) fn begin(&mut self, ram: &Ram, watch: &Watch) -> Result<(), ChannelError> {
         self.phase = Phase::Opening;
-        let message =
-            Message::Open { session: self.token.session, futex: false, window: std::mem::take(&mut self.pieces) };
-        let descriptors = vec![self.doorbell.try_clone()?, self.wake.try_clone()?];
+        let window = std::mem::take(&mut self.pieces);
+        let message = Message::Open { session: self.token.session, futex: false, row: self.row.number(), window };
+        let descriptors = vec![self.doorbell.try_clone()?, self.wake.try_clone()?, self.row.file()?];
         let answer = self.open.take();
         self.request(message, descriptors, answer, ram, watch)
     }

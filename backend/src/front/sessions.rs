@@ -21,6 +21,7 @@ use super::watch::{Source, Token, Watch};
 use crate::channel::{ChannelError, Received};
 use crate::complaints::Complaints;
 use crate::death;
+use crate::ledger::Ledger;
 
 /// How long the end of a worker may take before the log says so.
 const END_PATIENCE: Duration = Duration::from_secs(10);
@@ -41,6 +42,7 @@ pub(super) struct Out {
 /// See the module's head.
 pub(super) struct Sessions {
     nursery: Arc<Nursery>,
+    ledger: Arc<Ledger>,
     watch: Watch,
     ram: Ram,
     table: BTreeMap<u32, Session>,
@@ -50,9 +52,10 @@ pub(super) struct Sessions {
 }
 
 impl Sessions {
-    pub(super) fn new(nursery: Arc<Nursery>, watch: Watch) -> Sessions {
+    pub(super) fn new(nursery: Arc<Nursery>, ledger: Arc<Ledger>, watch: Watch) -> Sessions {
         Sessions {
             nursery,
+            ledger,
             watch,
             ram: Ram::default(),
             table: BTreeMap::new(),
@@ -79,7 +82,7 @@ impl Sessions {
         match request {
             Request::Open { session, process, name, window } => {
                 let who = format!("{name}[{process}]");
-                self.open(session, who, window, answer);
+                self.open(session, (who, process), window, answer);
             }
             Request::Close { session } => self.close(session, answer),
             Request::Pin { session, lease, flags, address, bytes, pages } => {
@@ -96,7 +99,7 @@ impl Sessions {
         }
     }
 
-    fn open(&mut self, number: u32, who: String, window: Vec<wire::device::Extent>, answer: Answer) {
+    fn open(&mut self, number: u32, (who, process): (String, u32), window: Vec<wire::device::Extent>, answer: Answer) {
         if self.table.contains_key(&number) {
             self.complaints.add(format_args!("session {number}: open refused: the number is in use"));
             return self.answer(answer, RESPONSE_INVALID);
@@ -115,12 +118,16 @@ impl Sessions {
                 return self.answer(answer, RESPONSE_NO_WORKER);
             }
         };
+        let Some(row) = self.ledger.take(process) else {
+            self.complaints.add(format_args!("session {number}: no row in the ledger for {who}"));
+            return self.answer(answer, RESPONSE_NO_WORKER);
+        };
         log::info!("session {number}: {who} gets worker {}", worker.id());
         self.generation = self.generation.wrapping_add(1);
         let token = Token { session: number, generation: self.generation, source: Source::Channel };
         let ready = worker.ready;
         self.out.events.forget(number);
-        match Session::new(token, who, worker, (window, pieces), answer.clone(), &self.watch) {
+        match Session::new(token, who, (worker, row), (window, pieces), answer.clone(), &self.watch) {
             Ok(session) => self.table.insert(number, session),
             Err(error) => {
                 log::error!("session {number}: cannot be opened: {error}");

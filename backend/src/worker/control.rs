@@ -19,6 +19,7 @@ use super::serve::{Server, Waker};
 use crate::channel::{Channel, ChannelError, Received};
 use crate::complaints::Complaints;
 use crate::death::EXIT_TROUBLE;
+use crate::ledger::Account;
 use crate::mapping::{Mapping, Reservation, Source};
 use crate::os::{self, Interest};
 use crate::window::Window;
@@ -117,8 +118,8 @@ impl Control {
                 }
                 Ok(())
             }
-            Message::Open { session, futex, window } => {
-                let status = match self.open(session, futex, &window, descriptors) {
+            Message::Open { session, futex, row, window } => {
+                let status = match self.open((session, futex, row), &window, descriptors) {
                     Ok(()) => RESPONSE_OK,
                     Err(error) => {
                         log::error!("session {session}: cannot be opened: {error}");
@@ -162,8 +163,7 @@ impl Control {
 
     fn open(
         &mut self,
-        number: u32,
-        futex: bool,
+        (number, futex, row): (u32, bool, u32),
         window: &[Piece],
         descriptors: Vec<OwnedFd>,
     ) -> Result<(), Box<dyn std::error::Error>> {
@@ -171,7 +171,8 @@ impl Control {
         let attached = window.iter().any(|piece| piece.region == REGION_ATTACHED);
         let mut descriptors = descriptors.into_iter();
         let file = if attached { descriptors.next() } else { None };
-        let (Some(doorbell), Some(wake)) = (descriptors.next(), descriptors.next()) else {
+        let next = (descriptors.next(), descriptors.next(), descriptors.next());
+        let (Some(doorbell), Some(wake), Some(ledger)) = next else {
             return Err("the session came without its descriptors".into());
         };
         let window = Arc::new(self.map_window(window, file.as_ref())?);
@@ -181,7 +182,7 @@ impl Control {
             Arc::clone(&self.reservation),
             Arc::clone(&self.answers),
         );
-        let session = Arc::new(Session::new(number, memory, Arc::clone(&window)));
+        let session = Arc::new(Session::new(number, memory, Arc::clone(&window)).counted(Account::new(ledger, row)?));
         let api = library.begin(Arc::clone(&session));
         let waker = if futex { Waker::Futex } else { Waker::Event(wake) };
         let ring = Ring::new(Arc::new(Server::new(Arc::clone(&session), Arc::clone(&api), waker)), doorbell);

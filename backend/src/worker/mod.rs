@@ -38,6 +38,7 @@ pub use options::AnyDevice;
 
 use crate::channel::{Channel, ChannelError};
 use crate::death::{EXIT_CLOSED, EXIT_FRONT, EXIT_LIBRARY, EXIT_TROUBLE};
+use crate::ledger::Account;
 use crate::mapping::Reservation;
 use crate::os;
 use crate::sandbox::files::Places;
@@ -50,11 +51,24 @@ pub struct Session {
     number: u32,
     memory: Memory,
     window: Arc<Window>,
+    account: Option<Arc<Account>>,
 }
 
 impl Session {
     fn new(number: u32, memory: Memory, window: Arc<Window>) -> Session {
-        Session { number, memory, window }
+        Session { number, memory, window, account: None }
+    }
+
+    /// With an account of device memory.
+    fn counted(mut self, account: Account) -> Session {
+        self.account = Some(Arc::new(account));
+        self
+    }
+
+    /// What the guest's processes hold of the device's memory, and may; `None` in tests only.
+    #[must_use]
+    pub fn account(&self) -> Option<&Arc<Account>> {
+        self.account.as_ref()
     }
 
     /// The session's number at the front, for the log.

@@ -156,7 +156,13 @@ pub unsafe fn output(
     }
     // SAFETY: as above; the lease ends before this function returns.
     match unsafe { caller.session.lend(data, bytes, Access::Write) } {
-        Ok(lease) => each(lease.buffer(0, bytes), &mut []),
+        Ok(lease) => {
+            let status = each(lease.buffer(0, bytes), &mut []);
+            if status != CUDA_SUCCESS {
+                lease.discard();
+            }
+            status
+        }
         Err(error) => trouble(error),
     }
 }

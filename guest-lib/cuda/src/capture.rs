@@ -112,19 +112,19 @@ fn begun(stream: Handle, caller: &caller::Caller, mode: u32) {
     RECORDING.store(recordings.len() as u32, Ordering::Release);
 }
 
-/// Ends the recording that was begun with a stream, where the calling thread may. Returns whether it is void.
-///
-/// # Errors
-/// `CUDA_ERROR_STREAM_CAPTURE_WRONG_THREAD`.
-fn take(stream: Handle, thread: u32) -> Result<bool, CUresult> {
+/// Takes the recording that was begun with a stream off the list. Returns what its end answers where it is no graph: it is void, or
+/// the thread may not end it, which ends it all the same.
+fn take(stream: Handle, thread: u32) -> Option<CUresult> {
     let mut recordings = recordings();
-    let Some(place) = recordings.iter().position(|recording| recording.stream == stream) else { return Ok(false) };
-    if recordings[place].mode != RELAXED && recordings[place].thread != thread {
-        return Err(CUDA_ERROR_STREAM_CAPTURE_WRONG_THREAD);
-    }
+    let place = recordings.iter().position(|recording| recording.stream == stream)?;
     let ended = recordings.swap_remove(place);
     RECORDING.store(recordings.len() as u32, Ordering::Release);
-    Ok(ended.is_broken)
+    match ended {
+        Recording { is_broken: true, .. } => Some(CUDA_ERROR_STREAM_CAPTURE_INVALIDATED),
+        Recording { mode: RELAXED, .. } => None,
+        _ if ended.thread == thread => None,
+        _ => Some(CUDA_ERROR_STREAM_CAPTURE_WRONG_THREAD),
+    }
 }
 
 fn end(stream: Result<Handle, CUresult>, graph: Out<u64>) -> Result<(), CUresult> {
@@ -133,7 +133,7 @@ fn end(stream: Result<Handle, CUresult>, graph: Out<u64>) -> Result<(), CUresult
     graph.check()?;
     let id = recording_of(&caller, stream);
     let known = id.and_then(known_graph);
-    let is_broken = take(stream, caller.origin.thread)?;
+    let refused = take(stream, caller.origin.thread);
     let made = match known {
         Some(graph) => graph,
         None => handles::new(kind::CUgraph)?,
@@ -151,12 +151,12 @@ fn end(stream: Result<Handle, CUresult>, graph: Out<u64>) -> Result<(), CUresult
         graph.set(0)?;
         return Err(status);
     }
-    if is_broken {
+    if let Some(refused) = refused {
         // Nobody wants it any more.
         let _ = send::cuGraphDestroy(&caller, made);
         handles::discard(made);
         graph.set(0)?;
-        return Err(CUDA_ERROR_STREAM_CAPTURE_INVALIDATED);
+        return Err(refused);
     }
     if let Some(id) = id {
         graph_memory::recorded(id, made);
@@ -544,9 +544,9 @@ mod tests {
     #[test]
     fn take_when_another_thread_ends_a_recording_then_only_a_relaxed_one() {
         recordings().extend([recording(101, GLOBAL), recording(102, RELAXED)]);
-        assert_eq!(take(Handle(101), 7), Err(CUDA_ERROR_STREAM_CAPTURE_WRONG_THREAD));
-        assert_eq!(take(Handle(102), 7), Ok(false));
-        assert_eq!(take(Handle(101), 101), Ok(false));
-        assert_eq!(take(Handle(103), 7), Ok(false));
+        assert_eq!(take(Handle(101), 7), Some(CUDA_ERROR_STREAM_CAPTURE_WRONG_THREAD));
+        assert_eq!(take(Handle(101), 101), None, "it has ended");
+        assert_eq!(take(Handle(102), 7), None);
+        assert_eq!(take(Handle(103), 7), None);
     }
 }

@@ -210,6 +210,14 @@ fn copy(
     Copy { to, from, bytes, stream }.run(said_to, said_from)
 }
 
+/// A copy between any two addresses in a stream, for batches.
+///
+/// # Errors
+/// The copy's.
+pub fn in_stream(to: u64, from: u64, bytes: usize, stream: Handle) -> Result<(), CUresult> {
+    copy(to, Said::Nothing, from, Said::Nothing, bytes, Some(stream))
+}
+
 /// The stream of a `_ptds` function: its caller's own.
 fn own() -> Result<Option<Handle>, CUresult> {
     stream::resolve_per_thread(0).map(Some)

@@ -111,7 +111,24 @@ enum Place {
     Program(Rows),
 }
 
+/// A copy of one row.
+fn of_row(source: Side3D, target: Side3D, width: usize) -> Memcpy3D {
+    Memcpy3D { source, target, width, height: 1, depth: 1 }
+}
+
 impl Side3D {
+    /// Memory of a type at an address.
+    fn memory(memory_type: u32, address: u64) -> Side3D {
+        let (host, device) = if memory_type == HOST { (address, 0) } else { (0, address) };
+        let (x, y, z, lod, array, reserved, pitch, height) = (0, 0, 0, 0, 0, 0, 0, 0);
+        Side3D { x, y, z, lod, memory_type, host, device, array, reserved, pitch, height }
+    }
+
+    /// An array, from a byte on.
+    fn array(array: u64, x: usize) -> Side3D {
+        Side3D { x, array, ..Side3D::memory(ARRAY, 0) }
+    }
+
     /// Pitch and rows of a slice, with their defaults; what natively is refused is refused.
     fn shape(&self, extent: Extent) -> Result<(usize, usize), CUresult> {
         let pitch = if self.pitch == 0 { extent.width.saturating_add(self.x) } else { self.pitch };
@@ -378,6 +395,63 @@ pub fn of_graph(copy: &Copy3D, arrays: [u64; 2]) -> Memcpy3D {
     }
 }
 
+/// One side of an [`Operation`] (`CUmemcpy3DOperand`): its kind, then a union.
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct Operand {
+    kind: u32,
+    /// Pointer, elements of a row, rows of a slice, a hint; or array, then x, y, z.
+    words: [u64; 4],
+}
+
+/// A copy of a batch (`CUDA_MEMCPY3D_BATCH_OP`).
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct Operation {
+    source: Operand,
+    target: Operand,
+    /// Width, height, depth.
+    extent: [usize; 3],
+    order: u32,
+    flags: u32,
+}
+
+const _: () = assert!(size_of::<Operation>() == 112);
+
+/// `CU_MEMCPY_OPERAND_TYPE_POINTER`, in bytes; an array follows, in elements.
+const POINTER: u32 = 1;
+const OPERAND_ARRAY: u32 = 2;
+
+/// A copy of a batch, in a stream.
+///
+/// # Errors
+/// As for a 3-D copy; `CUDA_ERROR_NOT_SUPPORTED` where the size of an array's elements would have to be known.
+pub fn in_stream(operation: &Operation, stream: Handle) -> Result<(), CUresult> {
+    let [width, height, depth] = operation.extent;
+    let side = |operand: &Operand| -> Result<Side3D, CUresult> {
+        let none = Side3D {
+            x: 0,
+            y: 0,
+            z: 0,
+            lod: 0,
+            memory_type: UNIFIED,
+            host: 0,
+            device: operand.words[0],
+            array: 0,
+            reserved: 0,
+            pitch: operand.words[1] as usize,
+            height: operand.words[2] as usize,
+        };
+        match operand.kind {
+            POINTER => Ok(none),
+            OPERAND_ARRAY => Err(crate::counts::unsupported("cuMemcpy3DBatchAsync of an array")),
+            _ => Err(CUDA_ERROR_INVALID_VALUE),
+        }
+    };
+    let copy = Memcpy3D { source: side(&operation.source)?, target: side(&operation.target)?, width, height, depth };
+    run(&copy, Some(stream))
+}
+
 fn in_own(copy: &Memcpy3D) -> Result<(), CUresult> {
     let stream = stream::resolve_per_thread(0)?;
     run(copy, Some(stream))?;
@@ -469,6 +543,53 @@ crate::export! {
         dstHost: u64, srcArray: u64, srcOffset: usize, ByteCount: usize, hStream: u64,
     ) {
         run(&in_array(srcArray, srcOffset, dstHost, ByteCount, false), Some(stream::resolve_per_thread(hStream)?))
+    }
+
+    /// CUDA Driver API, cuMemcpy3DPeer: with one device the contexts say nothing more.
+    extern "C" fn cuMemcpy3DPeer(pCopy: In<Memcpy3D>) {
+        run(&pCopy.get()?, None)
+    }
+
+    /// CUDA Driver API, cuMemcpy3DPeer with the per-thread default stream.
+    extern "C" fn cuMemcpy3DPeer_ptds(pCopy: In<Memcpy3D>) {
+        in_own(&pCopy.get()?)
+    }
+
+    /// CUDA Driver API, cuMemcpy3DPeerAsync.
+    extern "C" fn cuMemcpy3DPeerAsync(pCopy: In<Memcpy3D>, hStream: u64) {
+        run(&pCopy.get()?, Some(stream::resolve(hStream)?))
+    }
+
+    /// CUDA Driver API, cuMemcpy3DPeerAsync with the per-thread default stream.
+    extern "C" fn cuMemcpy3DPeerAsync_ptsz(pCopy: In<Memcpy3D>, hStream: u64) {
+        run(&pCopy.get()?, Some(stream::resolve_per_thread(hStream)?))
+    }
+
+    /// CUDA Driver API, cuMemcpyHtoA with the per-thread default stream.
+    extern "C" fn cuMemcpyHtoA_v2_ptds(dstArray: u64, dstOffset: usize, srcHost: u64, ByteCount: usize) {
+        in_own(&of_row(Side3D::memory(HOST, srcHost), Side3D::array(dstArray, dstOffset), ByteCount))
+    }
+
+    /// CUDA Driver API, cuMemcpyAtoH with the per-thread default stream.
+    extern "C" fn cuMemcpyAtoH_v2_ptds(dstHost: u64, srcArray: u64, srcOffset: usize, ByteCount: usize) {
+        in_own(&of_row(Side3D::array(srcArray, srcOffset), Side3D::memory(HOST, dstHost), ByteCount))
+    }
+
+    /// CUDA Driver API, cuMemcpyDtoA with the per-thread default stream.
+    extern "C" fn cuMemcpyDtoA_v2_ptds(dstArray: u64, dstOffset: usize, srcDevice: u64, ByteCount: usize) {
+        in_own(&of_row(Side3D::memory(DEVICE, srcDevice), Side3D::array(dstArray, dstOffset), ByteCount))
+    }
+
+    /// CUDA Driver API, cuMemcpyAtoD with the per-thread default stream.
+    extern "C" fn cuMemcpyAtoD_v2_ptds(dstDevice: u64, srcArray: u64, srcOffset: usize, ByteCount: usize) {
+        in_own(&of_row(Side3D::array(srcArray, srcOffset), Side3D::memory(DEVICE, dstDevice), ByteCount))
+    }
+
+    /// CUDA Driver API, cuMemcpyAtoA with the per-thread default stream.
+    extern "C" fn cuMemcpyAtoA_v2_ptds(
+        dstArray: u64, dstOffset: usize, srcArray: u64, srcOffset: usize, ByteCount: usize,
+    ) {
+        in_own(&of_row(Side3D::array(srcArray, srcOffset), Side3D::array(dstArray, dstOffset), ByteCount))
     }
 }
 

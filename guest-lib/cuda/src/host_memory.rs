@@ -6,7 +6,7 @@ use crate::caller::{self, Caller};
 use crate::capture;
 use crate::generated::{PointerFacts, send};
 use crate::handles::Handle;
-use crate::program::Out;
+use crate::program::{In, Out};
 use crate::ranges::{self, Kind, Range};
 use crate::slab;
 use crate::status::{
@@ -142,11 +142,32 @@ pub fn for_library(caller: &Caller, bytes: usize) -> Result<u64, CUresult> {
 }
 
 /// What a hint about managed memory answers: nothing is moved, since program and device share the memory.
-fn hint(address: u64, bytes: usize) -> Result<(), CUresult> {
+///
+/// # Errors
+/// `CUDA_ERROR_INVALID_VALUE` for other memory.
+pub fn hint(address: u64, bytes: usize) -> Result<(), CUresult> {
     caller::enter_context()?;
     let is_managed = |range: &Range| matches!(range.kind, Kind::Managed | Kind::ManagedVariable);
     let range = ranges::find(address).filter(is_managed).ok_or(CUDA_ERROR_INVALID_VALUE)?;
     if bytes as u64 > range.bytes - (address - range.start) { Err(CUDA_ERROR_INVALID_VALUE) } else { Ok(()) }
+}
+
+/// Writes an attribute of a managed range (`CUmem_range_attribute`), in words of 32 bits.
+fn range_attribute(data: *mut i32, bytes: usize, attribute: u32) -> Result<(), CUresult> {
+    /// Read mostly, and the types of locations: none.
+    const NONE: i32 = 0;
+    /// `CU_DEVICE_INVALID`: places.
+    const NOWHERE: i32 = -2;
+    let value = match attribute {
+        1 | 5 | 7 => NONE,
+        2..=4 | 6 | 8 => NOWHERE,
+        _ => return Err(CUDA_ERROR_INVALID_VALUE),
+    };
+    // Only the devices that access the range are a list.
+    if bytes == 0 || !bytes.is_multiple_of(4) || (bytes != 4 && attribute != 3) {
+        return Err(CUDA_ERROR_INVALID_VALUE);
+    }
+    (0..bytes / 4).try_for_each(|place| Out(data).at(place).set(value))
 }
 
 /// The page-locked range that an address is in.
@@ -240,6 +261,25 @@ crate::export! {
     /// CUDA Driver API, cuMemAdvise as of 12.2.
     extern "C" fn cuMemAdvise_v2(devPtr: u64, count: usize, _advice: u32, _location: u64) {
         hint(devPtr, count)
+    }
+
+    /// CUDA Driver API, cuMemRangeGetAttribute: hints change nothing here, so every attribute is as if none had been given.
+    extern "C" fn cuMemRangeGetAttribute(
+        data: *mut c_void, dataSize: usize, attribute: u32, devPtr: u64, count: usize,
+    ) {
+        hint(devPtr, count)?;
+        range_attribute(data.cast(), dataSize, attribute)
+    }
+
+    /// CUDA Driver API, cuMemRangeGetAttributes.
+    extern "C" fn cuMemRangeGetAttributes(
+        data: In<*mut c_void>, dataSizes: In<usize>, attributes: In<u32>, numAttributes: usize, devPtr: u64, count: usize,
+    ) {
+        hint(devPtr, count)?;
+        for place in 0..numAttributes {
+            range_attribute(data.at(place)?.cast(), dataSizes.at(place)?, attributes.at(place)?)?;
+        }
+        Ok(())
     }
 
     /// CUDA Driver API, cuStreamAttachMemAsync.

@@ -7,6 +7,7 @@
 //! What holds: nothing unwinds into C, nothing of the program's input makes the library panic, and nothing is printed unless the
 //! program's environment asks for it ([`counts`]). A dead session is `CUDA_ERROR_DEVICE_UNAVAILABLE` on every call that needs one.
 
+pub mod batch;
 pub mod caller;
 pub mod capture;
 pub mod compile_cache;
@@ -45,12 +46,14 @@ pub mod proc_address;
 pub mod program;
 pub mod progress;
 pub mod ranges;
+pub mod references;
 pub mod rows;
 pub mod slab;
 pub mod status;
 pub mod storage;
 pub mod stream;
 pub mod tables;
+pub mod tensor;
 pub mod texture;
 pub mod wait;
 

@@ -28,10 +28,10 @@ fn alloc(dptr: Out<u64>, bytes: usize) -> Result<(), CUresult> {
 
 fn free(address: u64) -> Result<(), CUresult> {
     let caller = caller::enter()?;
+    capture::check_unsafe()?;
     if address == 0 {
         return Ok(());
     }
-    capture::check_unsafe()?;
     if ranges::find(address).is_some_and(|range| range.kind == Kind::Managed) {
         return crate::host_memory::free_managed(&caller, address);
     }

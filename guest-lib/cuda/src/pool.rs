@@ -6,6 +6,7 @@ use crate::device;
 use crate::generated::{CUmemLocation, kind, send};
 use crate::handles::{self, Handle};
 use crate::program::{In, Out};
+use crate::status::CUDA_ERROR_INVALID_VALUE;
 use core::ffi::c_void;
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -42,6 +43,29 @@ pub fn current(device: i32) -> Result<Handle, CUresult> {
     Ok(pools(device)?.1)
 }
 
+fn set_current(device: i32, raw: u64) -> Result<(), CUresult> {
+    let caller = caller::enter()?;
+    let pool = handles::of_kind(kind::CUmemoryPool, raw)?;
+    pools(device)?;
+    caller::answer(send::cuDeviceSetMemPool(&caller, device, pool))?;
+    let mut pools = POOLS.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(known) = pools.get_or_insert_default().get_mut(&device) {
+        known.1 = pool;
+    }
+    Ok(())
+}
+
+/// The device that a location names (`CUmemLocation`); pools of other places, and of managed memory, are not lent.
+fn device_at(location: In<[u32; 2]>, allocation_type: u32) -> Result<i32, CUresult> {
+    const DEVICE: u32 = 1;
+    const PINNED: u32 = 1;
+    match (location.get()?, allocation_type) {
+        ([DEVICE, id], PINNED) => Ok(id as i32),
+        ([0, _], _) | (_, 0) => Err(CUDA_ERROR_INVALID_VALUE),
+        _ => Err(crate::counts::unsupported("a memory pool that is no device's")),
+    }
+}
+
 fn read(attribute: u32, value: *const c_void) -> Result<u64, CUresult> {
     if attribute <= LAST_NARROW { In(value.cast::<u32>()).get().map(u64::from) } else { In(value.cast()).get() }
 }
@@ -67,15 +91,26 @@ crate::export! {
 
     /// CUDA Driver API, cuDeviceSetMemPool.
     extern "C" fn cuDeviceSetMemPool(dev: i32, pool: u64) {
-        let caller = caller::enter()?;
-        let pool = handles::of_kind(kind::CUmemoryPool, pool)?;
-        pools(dev)?;
-        caller::answer(send::cuDeviceSetMemPool(&caller, dev, pool))?;
-        let mut pools = POOLS.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(known) = pools.get_or_insert_default().get_mut(&dev) {
-            known.1 = pool;
-        }
-        Ok(())
+        set_current(dev, pool)
+    }
+
+    /// CUDA Driver API, cuMemGetDefaultMemPool: of a device.
+    extern "C" fn cuMemGetDefaultMemPool(pool_out: Out<u64>, location: In<[u32; 2]>, r#type: u32) {
+        caller::session()?;
+        pool_out.check()?;
+        pool_out.set(pools(device_at(location, r#type)?)?.0.0)
+    }
+
+    /// CUDA Driver API, cuMemGetMemPool: of a device.
+    extern "C" fn cuMemGetMemPool(pool: Out<u64>, location: In<[u32; 2]>, r#type: u32) {
+        caller::session()?;
+        pool.check()?;
+        pool.set(pools(device_at(location, r#type)?)?.1.0)
+    }
+
+    /// CUDA Driver API, cuMemSetMemPool: of a device.
+    extern "C" fn cuMemSetMemPool(location: In<[u32; 2]>, r#type: u32, pool: u64) {
+        set_current(device_at(location, r#type)?, pool)
     }
 
     /// CUDA Driver API, cuMemPoolSetAttribute.

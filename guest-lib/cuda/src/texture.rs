@@ -7,6 +7,8 @@ use crate::generated::{CUDA_RESOURCE_VIEW_DESC, CUDA_TEXTURE_DESC, Resource, kin
 use crate::handles::{self, Handle};
 use crate::program::{In, Out};
 use crate::status::CUDA_ERROR_INVALID_VALUE;
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
 
 /// `CU_RESOURCE_TYPE_ARRAY`; mipmapped arrays, linear and pitched memory follow.
 const ARRAY: u32 = 0;
@@ -54,6 +56,40 @@ impl ResourceDesc {
     }
 }
 
+/// What a texture or surface was made of, as the program gave it.
+#[derive(Clone, Copy)]
+struct Description {
+    resource: ResourceDesc,
+    texture: Option<CUDA_TEXTURE_DESC>,
+    view: Option<CUDA_RESOURCE_VIEW_DESC>,
+}
+
+/// A texture or a surface, by its number.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+enum Key {
+    Texture(u64),
+    Surface(u64),
+}
+
+static DESCRIPTIONS: Mutex<Option<HashMap<Key, Description>>> = Mutex::new(None);
+
+fn keep(key: Key, description: Description) {
+    DESCRIPTIONS.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert_default().insert(key, description);
+}
+
+fn forget(key: Key) {
+    DESCRIPTIONS.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert_default().remove(&key);
+}
+
+fn described(key: Key) -> Option<Description> {
+    DESCRIPTIONS.lock().unwrap_or_else(PoisonError::into_inner).as_ref()?.get(&key).copied()
+}
+
+fn of_texture(object: u64) -> Result<Description, CUresult> {
+    caller::enter_context()?;
+    described(Key::Texture(object)).ok_or(CUDA_ERROR_INVALID_VALUE)
+}
+
 crate::export! {
     /// CUDA Driver API, cuTexObjectCreate.
     extern "C" fn cuTexObjectCreate(
@@ -71,12 +107,40 @@ crate::export! {
             &caller, &mut object, &resource, array, &texture, &view, viewed.into(),
         );
         caller::answer(status)?;
+        let view = viewed.then_some(view);
+        keep(Key::Texture(object), Description { resource: pResDesc.get()?, texture: Some(texture), view });
         pTexObject.set(object)
+    }
+
+    /// CUDA Driver API, cuTexObjectGetResourceDesc.
+    extern "C" fn cuTexObjectGetResourceDesc(pResDesc: Out<ResourceDesc>, texObject: u64) {
+        pResDesc.check()?;
+        pResDesc.set(of_texture(texObject)?.resource)
+    }
+
+    /// CUDA Driver API, cuTexObjectGetTextureDesc.
+    extern "C" fn cuTexObjectGetTextureDesc(pTexDesc: Out<CUDA_TEXTURE_DESC>, texObject: u64) {
+        pTexDesc.check()?;
+        pTexDesc.set(of_texture(texObject)?.texture.ok_or(CUDA_ERROR_INVALID_VALUE)?)
+    }
+
+    /// CUDA Driver API, cuTexObjectGetResourceViewDesc: an error where it has none.
+    extern "C" fn cuTexObjectGetResourceViewDesc(pResViewDesc: Out<CUDA_RESOURCE_VIEW_DESC>, texObject: u64) {
+        pResViewDesc.check()?;
+        pResViewDesc.set(of_texture(texObject)?.view.ok_or(CUDA_ERROR_INVALID_VALUE)?)
+    }
+
+    /// CUDA Driver API, cuSurfObjectGetResourceDesc.
+    extern "C" fn cuSurfObjectGetResourceDesc(pResDesc: Out<ResourceDesc>, surfObject: u64) {
+        pResDesc.check()?;
+        let known = described(Key::Surface(surfObject)).ok_or(CUDA_ERROR_INVALID_VALUE)?;
+        pResDesc.set(known.resource)
     }
 
     /// CUDA Driver API, cuTexObjectDestroy.
     extern "C" fn cuTexObjectDestroy(texObject: u64) {
         let caller = caller::enter_context()?;
+        forget(Key::Texture(texObject));
         caller::answer(send::cuTexObjectDestroy(&caller, texObject))
     }
 
@@ -90,12 +154,14 @@ crate::export! {
         }
         let mut object = 0;
         caller::answer(send::gpuferrySurfObjectCreate(&caller, &mut object, array))?;
+        keep(Key::Surface(object), Description { resource: pResDesc.get()?, texture: None, view: None });
         pSurfObject.set(object)
     }
 
     /// CUDA Driver API, cuSurfObjectDestroy.
     extern "C" fn cuSurfObjectDestroy(surfObject: u64) {
         let caller = caller::enter_context()?;
+        forget(Key::Surface(surfObject));
         caller::answer(send::cuSurfObjectDestroy(&caller, surfObject))
     }
 }

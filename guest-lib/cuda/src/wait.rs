@@ -32,8 +32,9 @@ pub fn context(caller: &Caller) -> Result<(), CUresult> {
 /// Waits for all work of a stream.
 ///
 /// # Errors
-/// The device's trouble.
+/// `CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED`, and the device's trouble.
 pub fn stream(caller: &Caller, stream: Handle) -> Result<(), CUresult> {
+    capture::check_unsafe()?;
     progress::stream(caller, stream, || {
         waited(caller, send::cuStreamSynchronize(caller, stream), Waited::Stream(stream))
     })
@@ -46,6 +47,7 @@ fn synchronize(stream: Result<Handle, CUresult>) -> Result<(), CUresult> {
 fn query(stream: Result<Handle, CUresult>) -> Result<(), CUresult> {
     let caller = caller::enter_context()?;
     let stream = stream?;
+    capture::check_unsafe()?;
     progress::stream(&caller, stream, || waited(&caller, send::cuStreamQuery(&caller, stream), Waited::Stream(stream)))
 }
 
@@ -79,6 +81,7 @@ crate::export! {
     extern "C" fn cuEventSynchronize(hEvent: u64) {
         let caller = caller::enter_context()?;
         let event = handles::of_kind(kind::CUevent, hEvent)?;
+        capture::check_unsafe()?;
         progress::event(&caller, event, || waited(&caller, send::cuEventSynchronize(&caller, event), Waited::Event))
     }
 

@@ -61,7 +61,10 @@ fn create(
     // SAFETY: not null, so as large as the buffer by the promise of the function's caller.
     let data = has_data.then(|| unsafe { user::bytes(host_ptr, size) });
     let vacant = arena::vacant::<Mem>()?;
-    let in_svm = flags & USE_HOST_PTR != 0 && svm::contains(context.handle, host_ptr as usize, size);
+    let in_svm = flags & USE_HOST_PTR != 0 && svm::contains(context.handle, host_ptr as usize, 1);
+    if in_svm && !svm::contains(context.handle, host_ptr as usize, size) {
+        return Err(CL_INVALID_BUFFER_SIZE);
+    }
     if in_svm {
         let address = host_ptr as u64;
         caller::answer(send::gpuferrySvmBuffer(&caller, vacant.handle, context.handle, flags, size, address))?;

@@ -76,13 +76,15 @@ impl Command {
     ) -> Result<Option<Vacant<Event>>, cl_int> {
         let vacant = if wants_event { Some(arena::vacant::<Event>()?) } else { None };
         let waits_for: Vec<Handle> = self.waits_for.iter().map(|event| event.handle).collect();
-        caller::answer(send(Sending {
+        let status = send(Sending {
             caller: &self.caller,
             waits: !posts,
             queue: self.queue.handle,
             waits_for: &waits_for,
             event: vacant.as_ref().map_or(Handle::NULL, |vacant| vacant.handle),
-        }))?;
+        });
+        self.queue.count();
+        caller::answer(status)?;
         Ok(vacant)
     }
 

@@ -223,7 +223,8 @@ crate::calls! {
         }
         // SAFETY: as long as it says by the promise of the function's caller.
         let value = unsafe { user::bytes(param_value, param_value_size) };
-        if value.is_empty() || value.len() > MOST_EXEC_INFO {
+        // No pointers take back those that were named before.
+        if (value.is_empty() && param_name != CL_KERNEL_EXEC_INFO_SVM_PTRS) || value.len() > MOST_EXEC_INFO {
             return Err(CL_INVALID_VALUE);
         }
         match param_name {

@@ -11,6 +11,7 @@ use crate::pending;
 use crate::properties;
 use crate::status::{CL_INVALID_DEVICE, CL_INVALID_OPERATION, CL_INVALID_VALUE};
 use crate::user::{In, Out, Raw};
+use core::sync::atomic::{AtomicU64, Ordering};
 
 const CL_QUEUE_CONTEXT: u32 = 0x1090;
 const CL_QUEUE_DEVICE: u32 = 0x1091;
@@ -39,6 +40,10 @@ pub struct Queue {
     bits: u64,
     /// The list as the program gave it.
     properties: Vec<u8>,
+    /// Commands that have been sent.
+    sent: AtomicU64,
+    /// How many of them had been sent when the latest clFinish that has ended began.
+    finished: AtomicU64,
 }
 
 static QUEUES: Arena<Queue> = Arena::new();
@@ -56,6 +61,11 @@ impl Object for Queue {
 }
 
 impl Queue {
+    /// A command has been sent: a clFinish that counts it comes after it in the ring.
+    pub fn count(&self) {
+        self.sent.fetch_add(1, Ordering::AcqRel);
+    }
+
     /// Commands end in the order in which they were enqueued.
     #[must_use]
     pub fn is_in_order(&self) -> bool {
@@ -87,7 +97,9 @@ fn create(context: Raw, device: Raw, given: Option<Vec<[u64; 2]>>, old: bool) ->
     let list = properties::encode(pairs);
     caller::answer(send::gpuferryQueue(&caller, vacant.handle, context.handle, device.handle, &list))?;
     let properties = if old { Vec::new() } else { properties::as_given(given.as_deref()) };
-    Ok(vacant.fill(Queue { context, device, bits, properties }).raw())
+    Ok(vacant
+        .fill(Queue { context, device, bits, properties, sent: AtomicU64::new(0), finished: AtomicU64::new(0) })
+        .raw())
 }
 
 impl Live<Queue> {
@@ -152,10 +164,15 @@ crate::calls! {
     extern "C" fn clFinish(command_queue: Raw) {
         let queue = arena::get::<Queue>(command_queue)?;
         let caller = caller::enter()?;
+        let sent = queue.sent.load(Ordering::Acquire);
+        if queue.finished.load(Ordering::Acquire) >= sent {
+            return caller::answer(caller.session.take_deferred());
+        }
         let before = pending::of_queue(&queue);
         let status = send::clFinish(&caller, queue.handle);
         if status == 0 {
             before.iter().for_each(|event| event.end());
+            queue.finished.fetch_max(sent, Ordering::AcqRel);
         }
         pending::settle(&caller);
         caller::answer(status)

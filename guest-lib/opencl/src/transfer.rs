@@ -28,7 +28,7 @@ const COMMAND_READ_BUFFER_RECT: u32 = 0x1201;
 const COMMAND_WRITE_BUFFER_RECT: u32 = 0x1202;
 
 /// Bytes of a part of a large transfer, and how many of a read are under way at a time.
-const PART: usize = 1 << 20;
+const PART: usize = 4 << 20;
 const DEPTH: usize = 4;
 
 /// Where a box of bytes lies in the program's memory.

@@ -210,6 +210,15 @@ impl Lease<'_> {
     }
 }
 
+impl Lease<'_> {
+    /// Ends the lease of an output that a failed call may not have written: the memory stays as it was.
+    pub fn discard(mut self) {
+        if let Some((_, back)) = &mut self.copy {
+            *back = None;
+        }
+    }
+}
+
 impl Drop for Lease<'_> {
     fn drop(&mut self) {
         self.session.link.unpin(self.lease);
@@ -409,7 +418,7 @@ impl Session {
             return each_part(bytes, part_bytes, |offset, part| {
                 // SAFETY: within the caller's memory; the lease ends after the call.
                 match unsafe { self.lend(data.wrapping_add(offset), part, Access::Write) } {
-                    Ok(lease) => each(lease.buffer(0, part), offset, None, Turn::Wait),
+                    Ok(lease) => ended(each(lease.buffer(0, part), offset, None, Turn::Wait), lease),
                     Err(error) => trouble(error),
                 }
             });
@@ -534,6 +543,14 @@ impl Session {
         }
         memory.unmap();
     }
+}
+
+/// The status of a call that wrote to a lease, which ends.
+fn ended(status: i32, lease: Lease<'_>) -> i32 {
+    if status != 0 {
+        lease.discard();
+    }
+    status
 }
 
 /// Calls `call` for each part of `bytes` with its offset and length, until a status is not 0.

@@ -9,7 +9,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use wire::WIRE_VERSION;
@@ -27,9 +27,10 @@ const OPEN_TIMEOUT: Duration = Duration::from_secs(30);
 /// The open socket of a session.
 #[derive(Debug)]
 pub(crate) struct LocalLink {
-    socket: Mutex<UnixStream>,
-    /// The same socket, for looking at without waiting.
-    watch: UnixStream,
+    socket: UnixStream,
+    /// Held while a request is sent.
+    sending: Mutex<()>,
+    answers: Answers,
     doorbell: File,
     leases: LeaseNumbers,
     next_cookie: AtomicU64,
@@ -141,10 +142,10 @@ impl LocalLink {
         let doorbell = File::from(descriptors.remove(1));
         let window = Window::map(descriptors[0].as_fd(), window_bytes as usize).map_err(trouble)?;
         socket.set_read_timeout(None).map_err(trouble)?;
-        let watch = socket.try_clone().map_err(trouble)?;
         let link = LocalLink {
-            socket: Mutex::new(socket),
-            watch,
+            socket,
+            sending: Mutex::new(()),
+            answers: Answers::default(),
             doorbell,
             leases: LeaseNumbers::default(),
             next_cookie: AtomicU64::new(1),
@@ -169,7 +170,7 @@ impl LocalLink {
 
     /// Whether the front has closed the socket.
     fn is_closed(&self) -> bool {
-        let mut poll = libc::pollfd { fd: self.watch.as_raw_fd(), events: libc::POLLRDHUP, revents: 0 };
+        let mut poll = libc::pollfd { fd: self.socket.as_raw_fd(), events: libc::POLLRDHUP, revents: 0 };
         // SAFETY: one valid pollfd; returns at once.
         unsafe { libc::poll(&raw mut poll, 1, 0) > 0 && poll.revents & (libc::POLLRDHUP | libc::POLLHUP) != 0 }
     }
@@ -177,16 +178,13 @@ impl LocalLink {
     fn request(&self, message: &Message, descriptor: Option<BorrowedFd<'_>>) -> Result<u32, LendError> {
         let cookie = self.next_cookie.fetch_add(1, Ordering::Relaxed);
         let bytes = message.to_bytes(cookie).map_err(|_| LendError::Limit)?;
-        // A poisoned lock means that a thread died between a request and its answer: the stream is out of step.
-        let socket = self.socket.lock().map_err(|_| LendError::Gone)?;
-        send(&socket, &bytes, descriptor).map_err(|_| LendError::Gone)?;
-        loop {
-            match receive_message(&socket).map_err(|_| LendError::Gone)? {
-                (Message::Done { status }, _, answered) if answered == cookie => return Ok(status),
-                (Message::Done { .. }, ..) => {}
-                _ => return Err(LendError::Gone),
-            }
-        }
+        let sending = self.sending.lock().unwrap_or_else(PoisonError::into_inner);
+        send(&self.socket, &bytes, descriptor).map_err(|_| LendError::Gone)?;
+        drop(sending);
+        self.answers.of(cookie, || match receive_message(&self.socket) {
+            Ok((Message::Done { status }, _, answered)) => Some((answered, status)),
+            _ => None,
+        })
     }
 
     /// Lends `file`, which stands for the whole pages around `bytes` bytes at `address`.
@@ -209,6 +207,57 @@ impl LocalLink {
         // A failure means that the session is dead, and then the worker is gone.
         if self.request(&Message::Unpin { lease }, None) == Ok(RESPONSE_OK) {
             self.leases.give(lease);
+        }
+    }
+}
+
+/// Answers to requests of several threads, in whichever order they come: an unpin is answered when the device has finished with the
+/// memory, and other threads do not wait for that. Of the threads that wait one reads the socket, for all.
+#[derive(Debug, Default)]
+struct Answers {
+    inbox: Mutex<Inbox>,
+    changed: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct Inbox {
+    /// Cookies and statuses of answers that nobody has taken yet.
+    found: Vec<(u64, u32)>,
+    /// A thread reads the socket.
+    is_read: bool,
+    /// The socket gives no more answers.
+    is_over: bool,
+}
+
+impl Answers {
+    fn lock(&self) -> MutexGuard<'_, Inbox> {
+        self.inbox.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits for the answer to the request `cookie`. `read` reads one answer; `None` where there will be none any more.
+    fn of(&self, cookie: u64, read: impl Fn() -> Option<(u64, u32)>) -> Result<u32, LendError> {
+        let mut inbox = self.lock();
+        loop {
+            if let Some(place) = inbox.found.iter().position(|(answered, _)| *answered == cookie) {
+                return Ok(inbox.found.swap_remove(place).1);
+            }
+            if inbox.is_over {
+                return Err(LendError::Gone);
+            }
+            if inbox.is_read {
+                inbox = self.changed.wait(inbox).unwrap_or_else(PoisonError::into_inner);
+                continue;
+            }
+            inbox.is_read = true;
+            drop(inbox);
+            let answer = read();
+            inbox = self.lock();
+            inbox.is_read = false;
+            match answer {
+                Some(answer) => inbox.found.push(answer),
+                None => inbox.is_over = true,
+            }
+            self.changed.notify_all();
         }
     }
 }
@@ -259,6 +308,26 @@ fn process_name() -> [u8; 16] {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn answers_when_they_come_in_another_order_then_each_thread_gets_its_own() {
+        let answers = Answers::default();
+        let (sender, receiver) = std::sync::mpsc::channel::<(u64, u32)>();
+        let receiver = Mutex::new(receiver);
+        let read = || receiver.lock().expect("one reader").recv().ok();
+        std::thread::scope(|scope| {
+            let first = scope.spawn(|| answers.of(1, read));
+            let second = scope.spawn(|| answers.of(2, read));
+            sender.send((2, 20)).expect("sent");
+            assert_eq!(second.join().expect("ends"), Ok(20));
+            assert!(!first.is_finished());
+            sender.send((1, 10)).expect("sent");
+            assert_eq!(first.join().expect("ends"), Ok(10));
+        });
+        drop(sender);
+        assert_eq!(answers.of(3, read), Err(LendError::Gone));
+        assert_eq!(answers.of(4, read), Err(LendError::Gone));
+    }
 
     #[test]
     fn lease_when_more_were_made_than_there_are_numbers_then_has_one_that_no_other_has() {

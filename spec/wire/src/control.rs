@@ -72,13 +72,15 @@ pub enum Message {
         /// Length in bytes.
         bytes: u64,
     },
-    /// Front to worker: serve a session. Two descriptors: doorbell and wake (eventfds); with an attached window a third before
-    /// them: the window's memory. The worker signals `wake` where a guest thread sleeps; without it (`futex`), it wakes the word.
+    /// Front to worker: serve a session. Three descriptors: doorbell and wake (eventfds), and the ledger of its guest's device
+    /// memory; with an attached window another before them: the window's memory. The worker signals `wake` where a guest thread sleeps; without it (`futex`), it wakes the word.
     Open {
         /// The session's number, for the log.
         session: u32,
         /// Whether guest threads sleep by futex on the window's words (local carrier).
         futex: bool,
+        /// The session's row in the ledger.
+        row: u32,
         /// The window's pages in order.
         window: Vec<Piece>,
     },
@@ -207,9 +209,10 @@ impl Message {
                 writer.u64(*offset)?;
                 writer.u64(*bytes)
             }
-            Message::Open { session, futex, window } => {
+            Message::Open { session, futex, row, window } => {
                 writer.u32(*session)?;
                 writer.u32(u32::from(*futex))?;
+                writer.u32(*row)?;
                 write_pieces(writer, window)
             }
             Message::Pin { lease, flags, address, bytes, pieces } => {
@@ -260,7 +263,8 @@ impl Message {
             WELCOME => Message::Welcome { wire_version: reader.u32()?, window_bytes: reader.u64()? },
             REGION => Message::Region { region: reader.u32()?, offset: reader.u64()?, bytes: reader.u64()? },
             OPEN => {
-                Message::Open { session: reader.u32()?, futex: reader.u32()? != 0, window: read_pieces(&mut reader)? }
+                let (session, futex, row) = (reader.u32()?, reader.u32()? != 0, reader.u32()?);
+                Message::Open { session, futex, row, window: read_pieces(&mut reader)? }
             }
             PIN => Message::Pin {
                 lease: reader.u32()?,
@@ -285,7 +289,7 @@ impl Message {
         match self {
             Message::Welcome { .. } => 2,
             Message::Region { .. } => 1,
-            Message::Open { window, .. } => 2 + attached(window),
+            Message::Open { window, .. } => 3 + attached(window),
             Message::Pin { pieces, .. } => attached(pieces),
             _ => 0,
         }
@@ -302,7 +306,7 @@ mod tests {
             Message::Hello { wire_version: 1, process: 7, name: *b"program\0\0\0\0\0\0\0\0\0" },
             Message::Welcome { wire_version: 1, window_bytes: 1 << 24 },
             Message::Region { region: 0, offset: 0, bytes: 1 << 29 },
-            Message::Open { session: 3, futex: true, window: vec![Piece { region: REGION_ATTACHED, ..piece }] },
+            Message::Open { session: 3, futex: true, row: 2, window: vec![Piece { region: REGION_ATTACHED, ..piece }] },
             Message::Pin { lease: 1, flags: 3, address: 0x6000_0000_0010, bytes: 5000, pieces: vec![piece, piece] },
             Message::Unpin { lease: 1 },
             Message::Ready,

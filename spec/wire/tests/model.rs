@@ -9,7 +9,7 @@ use loom::sync::Mutex;
 use loom::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use loom::thread;
 use wire::ring::{Doorbell, Producers, Taker, Words};
-use wire::slot::{SlotHead, is_ready, park, publish, unpark};
+use wire::slot::{FreeSlots, SlotHead, is_ready, park, publish, unpark};
 
 struct Shared {
     tail: AtomicU64,
@@ -260,5 +260,140 @@ fn slot_when_the_reply_comes_while_the_thread_parks_then_it_is_seen_or_woken() {
         unpark(&slot);
         assert!(is_ready(&slot, 1));
         assert_eq!((slot.status.load(Ordering::Relaxed) as i32, slot.bytes.load(Ordering::Relaxed)), (-3, 12));
+    });
+}
+
+/// A slot goes from one thread to another: what the first read and wrote in it is over before the second has it.
+/// With relaxed taking or giving the second may see the slot as it was before the first.
+#[test]
+fn slots_when_one_is_given_then_its_last_use_is_over_for_who_takes_it() {
+    loom::model(|| {
+        let free = Arc::new(FreeSlots::new());
+        // All but one are in use.
+        (1..64).for_each(|index| assert_eq!(free.take(index), Some(index)));
+        let used = Arc::new(AtomicU32::new(0));
+        let (others_free, others_used) = (Arc::clone(&free), Arc::clone(&used));
+        let thread = thread::spawn(move || use_slot(&others_free, &others_used));
+        let mine = use_slot(&free, &used);
+        let other = thread.join().unwrap();
+        if mine && other {
+            assert_eq!(used.load(Ordering::Relaxed), 2, "two threads had the slot at a time");
+        }
+        assert!(mine || other);
+    });
+}
+
+/// Takes the one slot, if it is free, and counts in memory that only its owner may touch.
+fn use_slot(free: &FreeSlots, used: &AtomicU32) -> bool {
+    let Some(index) = free.take(0) else { return false };
+    let before = used.load(Ordering::Relaxed);
+    used.store(before + 1, Ordering::Relaxed);
+    free.give(index);
+    true
+}
+
+/// The next call in a slot while the wake-up of the last one is still on its way: the waiter may be woken too often, never too
+/// seldom, and takes no old reply for its own.
+#[test]
+fn slot_when_it_is_used_again_then_the_second_reply_is_the_one_that_is_taken() {
+    let mut model = loom::model::Builder::new();
+    model.preemption_bound = Some(3);
+    model.check(|| {
+        let slot = Arc::new(SlotHead {
+            ready: AtomicU32::new(0),
+            parked: AtomicU32::new(0),
+            status: AtomicU32::new(0),
+            bytes: AtomicU32::new(0),
+        });
+        // What the guest has asked for, as its ring tells the worker.
+        let asked = Arc::new(AtomicU32::new(1));
+        let (theirs, wants) = (Arc::clone(&slot), Arc::clone(&asked));
+        let worker = thread::spawn(move || {
+            publish(&theirs, 1, 10, 1);
+            while wants.load(Ordering::Acquire) != 2 {
+                thread::yield_now();
+            }
+            publish(&theirs, 2, 20, 2)
+        });
+        while !is_ready(&slot, 1) {
+            thread::yield_now();
+        }
+        assert_eq!((slot.status.load(Ordering::Relaxed), slot.bytes.load(Ordering::Relaxed)), (10, 1));
+        asked.store(2, Ordering::Release);
+        let sleeps = !is_ready(&slot, 2) && park(&slot, 2).is_some();
+        let woken = worker.join().unwrap();
+        assert!(!sleeps || woken, "asleep beside a reply");
+        unpark(&slot);
+        assert!(is_ready(&slot, 2));
+        assert_eq!((slot.status.load(Ordering::Relaxed), slot.bytes.load(Ordering::Relaxed)), (20, 2));
+    });
+}
+
+/// A futex: a word's sleepers, who are there only while the word has the value they fell asleep on.
+struct Futex(Mutex<(bool, bool)>);
+
+impl Futex {
+    /// Whether the thread falls asleep.
+    fn wait(&self, word: &AtomicU32, value: u32) -> bool {
+        let mut state = self.0.lock().unwrap();
+        state.0 = word.load(Ordering::Relaxed) == value;
+        state.0
+    }
+
+    fn wake(&self) {
+        let mut state = self.0.lock().unwrap();
+        state.1 |= state.0;
+    }
+}
+
+/// The front declares a session dead while a thread of its guest goes to sleep on a reply (local carrier, `wire.md` § Window): it
+/// changes the word, so the thread sees that the session is dead, does not fall asleep, or is woken.
+/// Without the change of the word a thread that looked before the death sleeps on.
+#[test]
+fn death_when_a_thread_goes_to_sleep_then_it_does_not_or_is_woken() {
+    loom::model(|| {
+        let slot = Arc::new(SlotHead {
+            ready: AtomicU32::new(0),
+            parked: AtomicU32::new(0),
+            status: AtomicU32::new(0),
+            bytes: AtomicU32::new(0),
+        });
+        let state = Arc::new(AtomicU32::new(0));
+        let futex = Arc::new(Futex(Mutex::new((false, false))));
+        let (theirs, dead, sleepers) = (Arc::clone(&slot), Arc::clone(&state), Arc::clone(&futex));
+        let front = thread::spawn(move || {
+            dead.store(2, Ordering::Release);
+            theirs.ready.fetch_add(1 << 31, Ordering::AcqRel);
+            sleepers.wake();
+        });
+        let mut asleep = false;
+        if let Some(value) = park(&slot, 1)
+            && state.load(Ordering::Acquire) != 2
+        {
+            asleep = futex.wait(&slot.ready, value);
+        }
+        front.join().unwrap();
+        assert!(!asleep || futex.0.lock().unwrap().1, "asleep in a dead session");
+        assert!(!is_ready(&slot, 1), "death is no reply");
+    });
+}
+
+/// The status of a posted call that failed (`wire.md` § Replies): the first of two stays until the guest takes it, and is taken once.
+#[test]
+fn deferred_when_two_calls_fail_then_the_first_is_taken_once() {
+    loom::model(|| {
+        let deferred = Arc::new(AtomicU32::new(0));
+        let theirs = Arc::clone(&deferred);
+        // As the worker's `Session::defer`.
+        let worker = thread::spawn(move || {
+            [700, 1].map(|status| theirs.compare_exchange(0, status, Ordering::Release, Ordering::Relaxed).is_ok())
+        });
+        // As the guest's `Session::take_deferred`, by two threads' turns.
+        let take = || if deferred.load(Ordering::Relaxed) == 0 { 0 } else { deferred.swap(0, Ordering::AcqRel) };
+        let taken = [take(), take()];
+        let kept = worker.join().unwrap();
+        let left = deferred.load(Ordering::Acquire);
+        assert!(kept[0]);
+        assert_eq!(taken.iter().sum::<u32>() + left, 700 + u32::from(kept[1]), "none is lost and none taken twice");
     });
 }

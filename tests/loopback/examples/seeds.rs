@@ -69,7 +69,7 @@ fn control(folder: &Path) {
         Message::Hello { wire_version: 1, process: 7, name: *b"program\0\0\0\0\0\0\0\0\0" },
         Message::Welcome { wire_version: 1, window_bytes: 1 << 24 },
         Message::Region { region: 1, offset: 0, bytes: 1 << 17 },
-        Message::Open { session: 3, futex: true, window: vec![attached] },
+        Message::Open { session: 3, futex: true, row: 0, window: vec![attached] },
         Message::Pin { lease: 1, flags, address: 0x6000_0000_0010, bytes: 5000, pieces: vec![piece] },
         Message::Pin { lease: 2, flags, address: 0x6000_0000_0010, bytes: 5000, pieces: vec![attached] },
         Message::Unpin { lease: 1 },

@@ -53,6 +53,48 @@ pub struct LaunchAttribute {
     pub value: [u32; 16],
 }
 
+/// CUDA_ARRAY_DESCRIPTOR_v2.
+#[repr(C)]
+#[derive(Clone, Copy, Default)]
+pub struct ArrayDescriptor {
+    /// Width, Height.
+    pub size: [usize; 2],
+    /// Format.
+    pub format: u32,
+    /// NumChannels.
+    pub channels: u32,
+}
+
+/// CUDA_ARRAY3D_DESCRIPTOR_v2.
+#[repr(C)]
+#[derive(Clone, Copy, Default)]
+pub struct ArrayDescriptor3D {
+    /// Width, Height, Depth.
+    pub size: [usize; 3],
+    /// Format.
+    pub format: u32,
+    /// NumChannels.
+    pub channels: u32,
+    /// Flags.
+    pub flags: u32,
+}
+
+/// CUmemAllocationProp_v1.
+#[repr(C)]
+#[derive(Clone, Copy, Default)]
+pub struct AllocationProperties {
+    /// type: 1 is pinned.
+    pub kind: u32,
+    /// requestedHandleTypes.
+    pub handle_types: u32,
+    /// location: its type, 1 for a device, and the device.
+    pub location: [u32; 2],
+    /// win32HandleMetaData.
+    pub windows: u64,
+    /// allocFlags.
+    pub flags: [u8; 8],
+}
+
 /// CUDA_MEMCPY2D_v2.
 #[repr(C)]
 #[derive(Clone, Copy, Default)]
@@ -198,6 +240,18 @@ driver! {
     fn cuMemAlloc_v2(dptr: *mut CUdeviceptr, bytesize: usize);
     fn cuMemAllocPitch_v2(dptr: *mut CUdeviceptr, pPitch: *mut usize, WidthInBytes: usize, Height: usize, ElementSizeBytes: u32);
     fn cuMemFree_v2(dptr: CUdeviceptr);
+    fn cuMemAllocAsync(dptr: *mut CUdeviceptr, bytesize: usize, hStream: Handle);
+    fn cuMemFreeAsync(dptr: CUdeviceptr, hStream: Handle);
+    fn cuArrayCreate_v2(pHandle: *mut Handle, pAllocateArray: *const ArrayDescriptor);
+    fn cuArrayDestroy(hArray: Handle);
+    fn cuMipmappedArrayCreate(pHandle: *mut Handle, pMipmappedArrayDesc: *const ArrayDescriptor3D, numMipmapLevels: u32);
+    fn cuMipmappedArrayDestroy(hMipmappedArray: Handle);
+    fn cuMemCreate(handle: *mut u64, size: usize, prop: *const AllocationProperties, flags: u64);
+    fn cuMemRelease(handle: u64);
+    fn cuMemAddressReserve(ptr: *mut CUdeviceptr, size: usize, alignment: usize, addr: CUdeviceptr, flags: u64);
+    fn cuMemAddressFree(ptr: CUdeviceptr, size: usize);
+    fn cuMemMap(ptr: CUdeviceptr, size: usize, offset: usize, handle: u64, flags: u64);
+    fn cuMemUnmap(ptr: CUdeviceptr, size: usize);
     fn cuMemGetAddressRange_v2(pbase: *mut CUdeviceptr, psize: *mut usize, dptr: CUdeviceptr);
     fn cuMemcpy(dst: CUdeviceptr, src: CUdeviceptr, ByteCount: usize);
     fn cuMemcpyAsync(dst: CUdeviceptr, src: CUdeviceptr, ByteCount: usize, hStream: Handle);

@@ -126,7 +126,9 @@ cuda! {
         if name.is_empty() {
             return Err(Status::INVALID_VALUE);
         }
-        out.set(module.get()?.function(&name)?)
+        let module = module.get()?;
+        module.context.check()?;
+        out.set(module.function(&name)?)
     }
 
     fn cuModuleGetFunctionCount(count: Out<u32>, module: Handle<Module>) {

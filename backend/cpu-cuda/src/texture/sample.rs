@@ -152,16 +152,53 @@ fn filtered(texels: &Texels, sampler: &Sampler, level: &Level, at: [f32; 3], lay
     let low = at.map(|at| (at - 0.5).floor());
     let weight = [0, 1, 2].map(|axis| eighth_bits(at[axis] - 0.5 - low[axis]));
     let [x, y, z] = low.map(|low| low as i64);
-    let along_x = |y: i64, z: i64| {
-        let here = texel(texels, sampler, level, [x, y, z]);
-        mix(here, texel(texels, sampler, level, [x + 1, y, z]), weight[0])
+    let kind = texels.format.kind;
+    let units = |at: [i64; 3]| units(kind, texel(texels, sampler, level, at));
+    let between = |low: [f64; 4], high: [f64; 4], axis: usize| {
+        let weight = f64::from(weight[axis]);
+        [0, 1, 2, 3].map(|n| low[n] * (1.0 - weight) + high[n] * weight)
     };
-    let along_y = |z: i64| {
-        if level.extent[1] == 1 { along_x(0, z) } else { mix(along_x(y, z), along_x(y + 1, z), weight[1]) }
-    };
-    match fixed {
+    let along_x = |y: i64, z: i64| between(units([x, y, z]), units([x + 1, y, z]), 0);
+    let along_y =
+        |z: i64| if level.extent[1] == 1 { along_x(0, z) } else { between(along_x(y, z), along_x(y + 1, z), 1) };
+    let sum = match fixed {
         Some(z) => along_y(z),
-        None => mix(along_y(z), along_y(z + 1), weight[2]),
+        None => between(along_y(z), along_y(z + 1), 2),
+    };
+    of_units(kind, reads_floats(texels.format, sampler.flags), sum)
+}
+
+/// What stands for one in the 16-bit numbers that normalised texels are filtered as.
+fn one(kind: u32) -> f64 {
+    match kind {
+        1 | 2 => 65_535.0,
+        _ => 32_767.0,
+    }
+}
+
+/// A texel as a GPU's filter sees it: normalised ones have 16 bits, integers are what they are.
+fn units(kind: u32, value: Value) -> [f64; 4] {
+    match value {
+        Value::Bits(bits) if kind >= 8 => bits.map(|b| f64::from(b as i32)),
+        Value::Bits(bits) => bits.map(f64::from),
+        Value::Float(all) if kind < 0x10 => all.map(|v| (f64::from(v) * one(kind)).round()),
+        Value::Float(all) => all.map(f64::from),
+    }
+}
+
+/// The filter's sum, rounded as an H200 was seen to: halves of integers towards zero, halves of `.f16` away from it;
+/// integers of 32 bits are cut.
+fn of_units(kind: u32, floats: bool, sum: [f64; 4]) -> Value {
+    let whole = |v: f64| (v.abs() - 0.5).ceil().copysign(v);
+    match kind {
+        0x20 => Value::Float(sum.map(|v| v as f32)),
+        0x10 => Value::Float(sum.map(|v| {
+            let unit = f64::exp2(f64::from(((v.abs().to_bits() >> 52) as i32 - 1023).max(-14) - 10));
+            if v.is_finite() { ((v / unit).round() * unit) as f32 } else { v as f32 }
+        })),
+        _ if floats => Value::Float(sum.map(|v| (whole(v) / one(kind)) as f32)),
+        3 | 10 => Value::Bits(sum.map(|v| v as i64 as u32)),
+        _ => Value::Bits(sum.map(|v| whole(v) as i64 as u32)),
     }
 }
 
@@ -193,7 +230,7 @@ fn mix(low: Value, high: Value, weight: f32) -> Value {
         (Value::Float(low), Value::Float(high)) => {
             Value::Float([0, 1, 2, 3].map(|n| low[n] * (1.0 - weight) + high[n] * weight))
         }
-        // Integers are not filtered.
+        // Integers are not filtered between levels.
         (low, _) => low,
     }
 }
@@ -326,7 +363,34 @@ mod tests {
     fn linear_when_between_four_then_mean() {
         let texels = bytes_2x2(&[0, 255, 255, 0]);
         let sampler = Sampler { address: [CLAMP; 3], filter: 1, ..Sampler::default() };
-        assert_eq!(fetch_at(&texels, &sampler, [1.0, 1.0, 0.0])[0], 0.5);
+        // Of 16-bit numbers, with the half rounded down.
+        assert_eq!(fetch_at(&texels, &sampler, [1.0, 1.0, 0.0])[0], 32_767.0 / 65_535.0);
+    }
+
+    /// Values that an H200 gave for a texture of 2 x 1 bytes, 0 and 200.
+    #[test]
+    fn linear_when_between_two_then_as_on_a_gpu() {
+        static BYTES: [u8; 2] = [0, 200];
+        for (at, integer, normalised) in
+            [(0.75, 0x32, 0x3e48_c8c9), (0.9, 0x50, 0x3ea0_00a0), (1.003, 0x65, 0x3eca_5aca)]
+        {
+            for (flags, wanted) in [(READ_AS_INTEGER, integer), (0, normalised)] {
+                let level = Level { extent: [2, 1, 1], ..bytes_2x2(&[0; 4]).levels[0] };
+                let texels =
+                    Texels { levels: vec![Level { address: BYTES.as_ptr() as u64, ..level }], ..bytes_2x2(&[0; 4]) };
+                let sampler = Sampler { filter: 1, flags, address: [CLAMP; 3], ..Sampler::default() };
+                assert_eq!(fetch_at(&texels, &sampler, [at, 0.5, 0.0])[0].to_bits(), wanted);
+            }
+        }
+    }
+
+    #[test]
+    fn halves_when_rounded_then_towards_zero() {
+        let rounded = |v: f64| match of_units(9, false, [v; 4]) {
+            Value::Bits(bits) => bits[0] as i32,
+            Value::Float(_) => 0,
+        };
+        assert_eq!([497.5, -12900.5, 100.78, 0.5, 0.6].map(rounded), [497, -12900, 101, 0, 1]);
     }
 
     #[test]

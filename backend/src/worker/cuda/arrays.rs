@@ -8,7 +8,7 @@ use wire::handle::Handle;
 
 use super::generated::{
     CUDA_ERROR_INVALID_HANDLE, CUDA_ERROR_INVALID_VALUE, CUDA_RESOURCE_VIEW_DESC, CUDA_TEXTURE_DESC, CUtensorMap,
-    Resource, TensorTiles, kind,
+    Resource, TensorColumns, TensorTiles, kind,
 };
 use super::{Cuda, lock};
 use crate::worker::answer::{Failure, ok};
@@ -124,6 +124,90 @@ impl Cuda {
                 tiles.oobFill,
             )
         })?;
+        map.opaque = made.0;
+        Ok(())
+    }
+
+    /// `gpuferryTensorMapEncodeIm2col`.
+    pub(super) fn gpuferryTensorMapEncodeIm2col(
+        &self,
+        _from: &FrameHeader,
+        map: &mut CUtensorMap,
+        t: &TensorColumns,
+    ) -> Result<(), Failure> {
+        if t.tensorRank == 0 || t.tensorRank > MAX_RANK {
+            return Err(Failure::Status(CUDA_ERROR_INVALID_VALUE));
+        }
+        let mut made = AlignedMap([0; 16]);
+        let to = (&raw mut made).cast();
+        let address = std::ptr::without_provenance_mut(t.globalAddress as usize);
+        let (dims, strides, steps) = (t.globalDim.as_ptr(), t.globalStrides.as_ptr(), t.elementStrides.as_ptr());
+        let (kind, rank, channels, pixels) = (t.tensorDataType, t.tensorRank, t.channelsPerPixel, t.pixelsPerColumn);
+        let (lower, upper) = (t.lowerCorner, t.upperCorner);
+        // SAFETY: the map is aligned as the calls ask; the arrays have as many entries as the largest rank needs.
+        let status = unsafe {
+            if t.wide == 0 {
+                self.library.cuTensorMapEncodeIm2col.map(|call| {
+                    let (lower, upper) = (lower.as_ptr(), upper.as_ptr());
+                    call(
+                        to,
+                        kind,
+                        rank,
+                        address,
+                        dims,
+                        strides,
+                        lower,
+                        upper,
+                        channels,
+                        pixels,
+                        steps,
+                        t.interleave,
+                        t.swizzle,
+                        t.l2Promotion,
+                        t.oobFill,
+                    )
+                })
+            } else {
+                self.library.cuTensorMapEncodeIm2colWide.map(|call| {
+                    call(
+                        to,
+                        kind,
+                        rank,
+                        address,
+                        dims,
+                        strides,
+                        lower[0],
+                        upper[0],
+                        channels,
+                        pixels,
+                        steps,
+                        t.interleave,
+                        t.mode,
+                        t.swizzle,
+                        t.l2Promotion,
+                        t.oobFill,
+                    )
+                })
+            }
+        };
+        ok(status.ok_or_else(|| self.missing("cuTensorMapEncodeIm2col"))?)?;
+        map.opaque = made.0;
+        Ok(())
+    }
+
+    /// `gpuferryTensorMapReplaceAddress`.
+    pub(super) fn gpuferryTensorMapReplaceAddress(
+        &self,
+        _from: &FrameHeader,
+        map: &mut CUtensorMap,
+        before: &CUtensorMap,
+        address: u64,
+    ) -> Result<(), Failure> {
+        let name = "cuTensorMapReplaceAddress";
+        let call = self.library.cuTensorMapReplaceAddress.ok_or_else(|| self.missing(name))?;
+        let mut made = AlignedMap(before.opaque);
+        // SAFETY: the map is aligned as the call asks, and 128 bytes of which any are a map for it.
+        ok(unsafe { call((&raw mut made).cast(), std::ptr::without_provenance_mut(address as usize)) })?;
         map.opaque = made.0;
         Ok(())
     }

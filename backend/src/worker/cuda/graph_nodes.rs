@@ -39,7 +39,7 @@ const BODY: usize = 2;
 /// Words in front of `dptr` in `CUDA_MEM_ALLOC_NODE_PARAMS`.
 const DPTR: usize = 14;
 /// Words of one `CUstreamBatchMemOpParams`.
-const OPERATION: usize = 6;
+pub(super) const OPERATION: usize = 6;
 /// Most bodies of a conditional node.
 const MAX_BODIES: u32 = 1024;
 /// `CUmemPoolProps` in words.
@@ -277,6 +277,10 @@ impl Cuda {
     ) -> Result<(), Failure> {
         let after = self.dependencies(edges)?;
         let mut native = self.native(kind, params, data)?;
+        if kind == CHILD && native.get(0) == address(graph) {
+            // A driver of 580 does not come back from this.
+            return Err(Failure::Status(CUDA_ERROR_INVALID_VALUE));
+        }
         let (mut made, nodes, count) = (std::ptr::null_mut(), after.nodes.as_ptr(), after.nodes.len());
         let with = if after.has_data() { after.data.as_ptr() } else { std::ptr::null() };
         let body = native.pointer();

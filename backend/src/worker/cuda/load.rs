@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use libloading::os::unix::{Library as File, RTLD_LOCAL, RTLD_NOW};
 
-use super::Cuda;
 use super::generated::Library;
+use super::{Cuda, quota};
 use crate::worker::{self, Api, Device, LoadError, Session, Settings};
 
 /// Name of the host driver's library.
@@ -59,7 +59,8 @@ pub fn load(settings: &Settings) -> Result<Box<dyn worker::Library>, LoadError> 
         return Err(Trouble::Initialise { name, call: "cuInit", status, advice }.into());
     }
     log::debug!("{name} is loaded and initialised");
-    Ok(Box::new(Loaded { library }))
+    let context_bytes = if settings.device == Device::Cpu { 0 } else { quota::CONTEXT_BYTES };
+    Ok(Box::new(Loaded { library, context_bytes }))
 }
 
 fn symbol(file: &File, name: &CStr) -> Option<NonNull<c_void>> {
@@ -94,10 +95,16 @@ pub fn cpu_device() -> Result<PathBuf, Trouble> {
 /// The library before its session.
 struct Loaded {
     library: Library,
+    /// Bytes that a context takes.
+    context_bytes: u64,
 }
 
 impl worker::Library for Loaded {
     fn begin(self: Box<Self>, session: Arc<Session>) -> Arc<dyn Api> {
-        Arc::new(Cuda::new(self.library, session))
+        let library = match session.account() {
+            Some(account) => quota::count(self.library, Arc::clone(account), self.context_bytes),
+            None => self.library,
+        };
+        Arc::new(Cuda::new(library, session))
     }
 }

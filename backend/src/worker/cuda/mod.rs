@@ -39,6 +39,7 @@ mod modules;
 mod nodes;
 mod options;
 mod pools;
+mod quota;
 mod ranges;
 mod stage;
 mod sticky;

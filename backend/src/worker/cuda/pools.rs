@@ -17,6 +17,9 @@ use crate::worker::answer::{Failure, ok};
 /// its NUMA nodes, is not lent.
 const LOCATION_DEVICE: u32 = 1;
 
+/// `CU_MEM_HANDLE_TYPE_POSIX_FILE_DESCRIPTOR`.
+const POSIX_FILE_DESCRIPTOR: u32 = 1;
+
 pub(super) fn on_device(location: &CUmemLocation, handle_types: u32) -> Result<(), Failure> {
     // Shareable handles are file descriptors of this process: they lead nowhere in the guest.
     if location.kind != LOCATION_DEVICE || handle_types != 0 {
@@ -85,8 +88,8 @@ impl Cuda {
         props: &CUmemPoolProps,
     ) -> Result<(), Failure> {
         let call = self.library.cuMemPoolCreate.ok_or_else(|| self.missing("cuMemPoolCreate"))?;
-        on_device(&props.location, props.handleTypes)?;
-        let props = CUmemPoolProps { win32SecurityAttributes: 0, ..*props };
+        on_device(&props.location, props.handleTypes & !POSIX_FILE_DESCRIPTOR)?;
+        let props = CUmemPoolProps { win32SecurityAttributes: 0, handleTypes: 0, ..*props };
         // SAFETY: the pointers are to live variables; the properties hold no pointer.
         ok(unsafe { call(made, &raw const props) })
     }
@@ -175,8 +178,10 @@ impl Cuda {
         flags: u64,
     ) -> Result<(), Failure> {
         let call = self.library.cuMemCreate.ok_or_else(|| self.missing("cuMemCreate"))?;
-        on_device(&prop.location, prop.requestedHandleTypes)?;
-        let prop = CUmemAllocationProp { win32HandleMetaData: 0, ..*prop };
+        // Which handles it could be exported as does not count here: no export leaves this process, and programs ask for the
+        // possibility before they know whether they need it (NCCL, PyTorch's expandable segments).
+        on_device(&prop.location, prop.requestedHandleTypes & !POSIX_FILE_DESCRIPTOR)?;
+        let prop = CUmemAllocationProp { win32HandleMetaData: 0, requestedHandleTypes: 0, ..*prop };
         // SAFETY: the pointers are to live variables, a handle is as wide as a pointer; the properties hold no pointer.
         ok(unsafe { call(made, size, &raw const prop, flags) })
     }
@@ -191,7 +196,8 @@ impl Cuda {
     ) -> Result<(), Failure> {
         let name = "cuMemGetAllocationGranularity";
         let call = self.library.cuMemGetAllocationGranularity.ok_or_else(|| self.missing(name))?;
-        let prop = CUmemAllocationProp { win32HandleMetaData: 0, ..*prop };
+        let handles = prop.requestedHandleTypes & !POSIX_FILE_DESCRIPTOR;
+        let prop = CUmemAllocationProp { win32HandleMetaData: 0, requestedHandleTypes: handles, ..*prop };
         // SAFETY: the pointers are to live variables; the properties hold no pointer.
         ok(unsafe { call(granularity, &raw const prop, option) })
     }

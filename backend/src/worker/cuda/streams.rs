@@ -92,6 +92,21 @@ impl Cuda {
         ok(unsafe { call(stream, state, id, none().cast(), none().cast(), none().cast()) })
     }
 
+    /// `gpuferryStreamBatchMemOp`.
+    pub(super) fn gpuferryStreamBatchMemOp(
+        &self,
+        _from: &FrameHeader,
+        stream: *mut c_void,
+        operations: &[u8],
+        flags: u32,
+    ) -> Result<(), Failure> {
+        let call = self.library.cuStreamBatchMemOp_v2.ok_or_else(|| self.missing("cuStreamBatchMemOp_v2"))?;
+        let mut words = self.operations(operations)?;
+        let count = (words.len() / super::graph_nodes::OPERATION) as u32;
+        // SAFETY: the stream lives; the array has `count` operations, whose addresses were checked.
+        ok(unsafe { call(stream, count, words.as_mut_ptr(), flags) })
+    }
+
     /// Copies must ask from now on whether their stream records.
     pub(super) fn recording_begins(&self) {
         self.has_captured.store(true, Ordering::Relaxed);

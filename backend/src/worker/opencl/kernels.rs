@@ -331,8 +331,9 @@ impl OpenCl {
             for address in words(value)? {
                 pointers.push(self.svm_at(address, 1)?);
             }
+            let first = if pointers.is_empty() { std::ptr::null() } else { pointers.as_ptr().cast() };
             // SAFETY: the kernel lives; there are as many pointers, all into allocations of the guest's.
-            return ok(unsafe { set(kernel, param, size_of_val(&pointers[..]), pointers.as_ptr().cast()) });
+            return ok(unsafe { set(kernel, param, size_of_val(&pointers[..]), first) });
         }
         // All others that the API has are a cl_bool.
         let Ok(number) = value.try_into().map(u32::from_le_bytes) else {

@@ -1,7 +1,7 @@
 //! How many instructions of the program's own a call takes, which noise does not touch: `instructions`, one JSON object.
 //!
 //! The program starts itself once more and steps through that one's calls, instruction by instruction (ptrace(2)), from one call of
-//! [`marker`] to the next. What the steps between two markers with nothing in between take is subtracted. Of each call the median
+//! `marker` to the next. What the steps between two markers with nothing in between take is subtracted. Of each call the median
 //! of some rounds counts. Stepping is so slow that the worker always sleeps: the doorbell, about 85 instructions, is in each posted
 //! call.
 

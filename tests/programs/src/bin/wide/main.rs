@@ -3,6 +3,7 @@
 //! As there, lines hold answers and values, no addresses and no times. What a real GPU answered is in `expected/wide.txt`.
 
 mod any;
+mod areas;
 mod graph_copies;
 mod graphs;
 mod recordings;
@@ -75,8 +76,12 @@ impl Bench {
 
 type Group = (&'static str, fn(&Bench));
 
-const GROUPS: [Group; 3] =
-    [("graphs", graphs::run), ("graph copies", graph_copies::run), ("recordings", recordings::run)];
+const GROUPS: [Group; 4] = [
+    ("graphs", graphs::run),
+    ("graph copies", graph_copies::run),
+    ("recordings", recordings::run),
+    ("areas", areas::run),
+];
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();

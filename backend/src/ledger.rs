@@ -1,0 +1,287 @@
+//! Device memory that one guest's processes hold, in memory that the front shares with all of their workers.
+//!
+//! | offset | what | who writes |
+//! |---|---|---|
+//! | 0 | limit of the guest, u64, `u64::MAX` for none | the front, once |
+//! | 8 | limit of one process, u64 | the front, once |
+//! | 64 + 64 × row | number of the process in its guest, u32; 1 where the row is taken, u32; bytes, u64 | the front takes and clears the row, its worker writes the bytes |
+//!
+//! A worker adds to its own row first and then compares the sum of all rows with the limit, so that two which allocate at the same time
+//! never pass it together; at the very edge both may be refused. The limits hold a guest, whose calls they count; a worker that a
+//! guest has taken over calls the driver itself and is held by nothing here.
+
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+
+use crate::mapping::{Mapping, Source};
+use crate::os;
+
+/// Rows: as many as there can be sessions.
+pub const ROWS: u32 = wire::device::MAX_SESSIONS;
+const HEAD_BYTES: usize = 64;
+const ROW_BYTES: usize = 64;
+const BYTES: u64 = (HEAD_BYTES + ROWS as usize * ROW_BYTES).next_multiple_of(4096) as u64;
+
+/// Device memory that a guest, and one of its processes, may hold; `None` for what there is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Limits {
+    /// All processes of the guest together.
+    pub guest: Option<u64>,
+    /// Each process.
+    pub process: Option<u64>,
+}
+
+#[repr(C)]
+struct Head {
+    guest: AtomicU64,
+    process: AtomicU64,
+}
+
+#[repr(C, align(64))]
+struct Row {
+    process: AtomicU32,
+    taken: AtomicU32,
+    bytes: AtomicU64,
+}
+
+/// The memory, mapped here.
+#[derive(Debug)]
+pub struct Ledger {
+    file: OwnedFd,
+    mapping: Mapping,
+}
+
+impl Ledger {
+    /// A fresh one: the front's.
+    ///
+    /// # Errors
+    /// As memfd_create(2) and mmap(2).
+    pub fn new(limits: Limits) -> io::Result<Ledger> {
+        let ledger = Ledger::over(os::sealed_memory(BYTES)?)?;
+        // Nobody else has it yet.
+        ledger.head().guest.store(limits.guest.unwrap_or(u64::MAX), Ordering::Relaxed);
+        ledger.head().process.store(limits.process.unwrap_or(u64::MAX), Ordering::Relaxed);
+        Ok(ledger)
+    }
+
+    /// Over memory that the front gave: a worker's.
+    ///
+    /// # Errors
+    /// As mmap(2); `InvalidInput` where it is too small.
+    pub fn over(file: OwnedFd) -> io::Result<Ledger> {
+        if std::fs::File::from(file.try_clone()?).metadata()?.len() < BYTES {
+            return Err(io::ErrorKind::InvalidInput.into());
+        }
+        let mapping = Mapping::of(Source { file: file.as_fd(), offset: 0, bytes: BYTES })?;
+        Ok(Ledger { file, mapping })
+    }
+
+    /// The memory, for a worker.
+    ///
+    /// # Errors
+    /// As dup(2).
+    pub fn file(&self) -> io::Result<OwnedFd> {
+        self.file.try_clone()
+    }
+
+    fn head(&self) -> &Head {
+        // SAFETY: the mapping is on a page and longer than the head; any bytes are valid atomics.
+        unsafe { &*self.mapping.base().cast::<Head>() }
+    }
+
+    fn rows(&self) -> &[Row] {
+        // SAFETY: the mapping holds the head and ROWS rows, aligned as they are; any bytes are valid atomics.
+        unsafe { std::slice::from_raw_parts(self.mapping.base().add(HEAD_BYTES).cast::<Row>(), ROWS as usize) }
+    }
+
+    /// A free row for a process; it is cleared when the value is dropped.
+    #[must_use]
+    pub fn take(self: &Arc<Ledger>, process: u32) -> Option<Taken> {
+        let free = |row: &Row| row.taken.compare_exchange(0, 1, Ordering::AcqRel, Ordering::Relaxed).is_ok();
+        let number = self.rows().iter().position(free)?;
+        let row = self.rows().get(number)?;
+        row.process.store(process, Ordering::Relaxed);
+        row.bytes.store(0, Ordering::Release);
+        Some(Taken { ledger: Arc::clone(self), number: number as u32 })
+    }
+
+    /// Bytes that all processes of the guest hold.
+    #[must_use]
+    pub fn used(&self) -> u64 {
+        self.rows().iter().fold(0, |sum, row| sum.saturating_add(row.bytes.load(Ordering::SeqCst)))
+    }
+
+    /// Processes that have a session, with the bytes that they hold.
+    pub fn processes(&self) -> impl Iterator<Item = (u32, u64)> {
+        let taken = self.rows().iter().filter(|row| row.taken.load(Ordering::Acquire) == 1);
+        taken.map(|row| (row.process.load(Ordering::Relaxed), row.bytes.load(Ordering::SeqCst)))
+    }
+}
+
+/// A row that a session has.
+#[derive(Debug)]
+pub struct Taken {
+    ledger: Arc<Ledger>,
+    number: u32,
+}
+
+impl Taken {
+    /// The row's number, for the worker.
+    #[must_use]
+    pub fn number(&self) -> u32 {
+        self.number
+    }
+
+    /// The ledger's memory, for the worker.
+    ///
+    /// # Errors
+    /// As dup(2).
+    pub fn file(&self) -> io::Result<OwnedFd> {
+        self.ledger.file()
+    }
+}
+
+impl Drop for Taken {
+    fn drop(&mut self) {
+        if let Some(row) = self.ledger.rows().get(self.number as usize) {
+            row.bytes.store(0, Ordering::SeqCst);
+            row.process.store(0, Ordering::Relaxed);
+            row.taken.store(0, Ordering::Release);
+        }
+    }
+}
+
+/// A worker's account: its row, and what limits it.
+#[derive(Debug)]
+pub struct Account {
+    ledger: Ledger,
+    row: u32,
+}
+
+impl Account {
+    /// The row of a ledger that the front gave.
+    ///
+    /// # Errors
+    /// As [`Ledger::over`].
+    pub fn new(file: OwnedFd, row: u32) -> io::Result<Account> {
+        if row >= ROWS {
+            return Err(io::ErrorKind::InvalidInput.into());
+        }
+        Ok(Account { ledger: Ledger::over(file)?, row })
+    }
+
+    fn row(&self) -> &Row {
+        &self.ledger.rows()[self.row as usize]
+    }
+
+    /// Takes `bytes` more; false, and nothing is taken, where a limit would be passed.
+    #[must_use]
+    pub fn charge(&self, bytes: u64) -> bool {
+        let own = self.row().bytes.fetch_add(bytes, Ordering::SeqCst).saturating_add(bytes);
+        let fits = own <= self.process_limit() && self.ledger.used() <= self.guest_limit();
+        if !fits {
+            self.refund(bytes);
+        }
+        fits
+    }
+
+    /// Gives `bytes` back.
+    pub fn refund(&self, bytes: u64) {
+        self.row().bytes.fetch_sub(bytes, Ordering::SeqCst);
+    }
+
+    fn guest_limit(&self) -> u64 {
+        self.ledger.head().guest.load(Ordering::Relaxed)
+    }
+
+    fn process_limit(&self) -> u64 {
+        self.ledger.head().process.load(Ordering::Relaxed)
+    }
+
+    /// The memory that this process may use at most, where there is a limit: what it sees as the device's size.
+    #[must_use]
+    pub fn limit(&self) -> Option<u64> {
+        let limit = self.guest_limit().min(self.process_limit());
+        (limit != u64::MAX).then_some(limit)
+    }
+
+    /// How much more this process can have, by the limits alone.
+    #[must_use]
+    pub fn left(&self) -> u64 {
+        let own = self.process_limit().saturating_sub(self.row().bytes.load(Ordering::SeqCst));
+        own.min(self.guest_limit().saturating_sub(self.used()))
+    }
+
+    /// Bytes that all processes of the guest hold.
+    #[must_use]
+    pub fn used(&self) -> u64 {
+        self.ledger.used()
+    }
+
+    /// Processes of the guest that have a session: their numbers in the guest, and the bytes that they hold.
+    pub fn processes(&self) -> impl Iterator<Item = (u32, u64)> {
+        self.ledger.processes()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn account(ledger: &Arc<Ledger>, process: u32) -> (Taken, Account) {
+        let taken = ledger.take(process).expect("a row");
+        let account = Account::new(taken.file().expect("a file"), taken.number()).expect("an account");
+        (taken, account)
+    }
+
+    #[test]
+    fn charge_when_a_limit_would_be_passed_then_takes_nothing() {
+        let ledger = Arc::new(Ledger::new(Limits { guest: Some(100), process: Some(70) }).expect("a ledger"));
+        let (first, one) = account(&ledger, 11);
+        let (_second, two) = account(&ledger, 12);
+        assert!(one.charge(70) && !one.charge(1) && one.charge(0));
+        assert!(!two.charge(31) && two.charge(30) && !two.charge(1));
+        assert_eq!((one.limit(), two.left(), ledger.used()), (Some(70), 0, 100));
+        assert_eq!(two.processes().collect::<Vec<_>>(), [(11, 70), (12, 30)]);
+        one.refund(10);
+        assert!(two.charge(10));
+        drop(first);
+        assert_eq!((ledger.used(), two.left()), (40, 30));
+        assert!(!two.charge(u64::MAX));
+        assert_eq!(ledger.used(), 40);
+    }
+
+    #[test]
+    fn charge_when_processes_race_then_never_pass_the_limit_together() {
+        let ledger = Arc::new(Ledger::new(Limits { guest: Some(1000), process: None }).expect("a ledger"));
+        let most = std::sync::atomic::AtomicU64::new(0);
+        std::thread::scope(|scope| {
+            for process in 0..4 {
+                let (ledger, most) = (&ledger, &most);
+                scope.spawn(move || {
+                    let (_row, account) = account(ledger, process);
+                    for _ in 0..20_000 {
+                        if account.charge(300) {
+                            most.fetch_add(300, Ordering::SeqCst);
+                            assert!(most.load(Ordering::SeqCst) <= 1000);
+                            most.fetch_sub(300, Ordering::SeqCst);
+                            account.refund(300);
+                        }
+                    }
+                });
+            }
+        });
+        assert_eq!(ledger.used(), 0);
+    }
+
+    #[test]
+    fn rows_when_all_are_taken_then_there_is_none_until_one_is_given_back() {
+        let ledger = Arc::new(Ledger::new(Limits::default()).expect("a ledger"));
+        let mut all: Vec<_> = (0..ROWS).map(|process| ledger.take(process).expect("a row")).collect();
+        assert!(ledger.take(0).is_none());
+        all.pop();
+        assert!(ledger.take(0).is_some());
+    }
+}
