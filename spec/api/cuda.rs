@@ -489,6 +489,12 @@ trait Contexts {
     /// Multiprocessors of the current context.
     #[call(39, wait)] #[since(11040)]
     fn cuCtxGetExecAffinity(#[out] pExecAffinity: CUexecAffinityParam, kind: u32);
+    /// Records an event when all work of a context so far is done.
+    #[call(17, post)] #[by_hand(guest)] #[since(12050)]
+    fn cuCtxRecordEvent(hCtx: CUcontext, hEvent: CUevent);
+    /// Makes all later work of a context wait for an event.
+    #[call(18, post)] #[since(12050)]
+    fn cuCtxWaitEvent(hCtx: CUcontext, hEvent: CUevent);
     /// Makes what other devices of the bus have written visible.
     #[call(19, wait)] #[since(11030)]
     fn cuFlushGPUDirectRDMAWrites(target: u32, scope: u32);

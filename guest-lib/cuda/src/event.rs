@@ -38,6 +38,14 @@ fn make(
 }
 
 crate::export! {
+    /// CUDA Driver API, cuCtxRecordEvent.
+    extern "C" fn cuCtxRecordEvent(hCtx: u64, hEvent: u64) {
+        let caller = caller::enter_context()?;
+        let (context, event) = (handles::of_kind(kind::CUcontext, hCtx)?, handles::of_kind(kind::CUevent, hEvent)?);
+        crate::progress::event_is_shared(event);
+        caller::answer(send::cuCtxRecordEvent(&caller, context, event))
+    }
+
     /// CUDA Driver API, cuEventCreate.
     extern "C" fn cuEventCreate(phEvent: Out<u64>, Flags: u32) {
         let right = Flags & !EVENT_FLAGS == 0 && (Flags & INTERPROCESS == 0 || Flags & NO_TIMING != 0);

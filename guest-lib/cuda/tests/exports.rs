@@ -45,3 +45,16 @@ fn exports_when_built_then_are_the_names_of_the_list() {
     assert!(missing.is_empty() && strange.is_empty(), "missing {missing:?}, strange {strange:?}");
     assert_eq!(found.len(), 682);
 }
+
+#[test]
+fn stubs_when_built_then_each_has_a_reason() {
+    let text = include_str!("../../../spec/api/cuda_unsupported.txt");
+    let says = |line: &&str| !line.is_empty() && !line.starts_with('#') && !line.starts_with("because ");
+    let reasoned: Vec<&str> = text.lines().filter(says).collect();
+    let stubs: BTreeSet<&str> = gpuferry_cuda::generated::STUBS.iter().copied().collect();
+    let names: BTreeSet<&str> = reasoned.iter().copied().collect();
+    assert_eq!(names.len(), reasoned.len(), "a name stands there twice");
+    let without: Vec<&&str> = stubs.difference(&names).collect();
+    let carried: Vec<&&str> = names.difference(&stubs).collect();
+    assert!(without.is_empty() && carried.is_empty(), "no reason for {without:?}; carried all the same: {carried:?}");
+}

@@ -3,7 +3,7 @@
 //! `GPUFERRY_BLESS=1 cargo test -p spec-gen` writes the files anew: look at the difference before it is committed.
 
 use spec_gen::guest::Surroundings;
-use spec_gen::{guest, header, host, parse};
+use spec_gen::{coverage, guest, header, host, parse};
 use std::path::{Path, PathBuf};
 
 fn path(name: &str) -> PathBuf {
@@ -63,4 +63,14 @@ fn coverage_of_opencl_when_printed_then_is_the_page() {
     let page = read(name);
     let (head, _) = page.split_once("| function ").unwrap_or_else(|| panic!("{name}: no table"));
     compare(name, &format!("{head}{}", spec_gen::table::print(&spec)));
+}
+
+#[test]
+fn coverage_of_cuda_when_printed_then_is_the_page() {
+    let exports: Vec<String> = read("../api/cuda_exports.txt").lines().map(ToString::to_string).collect();
+    let reasons = coverage::reasons(&read("../api/cuda_unsupported.txt")).unwrap_or_else(|wrong| panic!("{wrong}"));
+    let name = "../../docs/coverage/cuda.md";
+    let page = read(name);
+    let (head, _) = page.split_once("| area ").unwrap_or_else(|| panic!("{name}: no table"));
+    compare(name, &format!("{head}{}", coverage::print(&exports, &reasons)));
 }

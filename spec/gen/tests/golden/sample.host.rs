@@ -65,6 +65,7 @@ impl Size {
 }
 
 /// The functions of the host's library, as far as it has them.
+#[derive(Clone, Copy)]
 pub struct Library {
     /// `fill`.
     pub fill: Option<unsafe extern "C" fn(Address, u32, usize) -> Code>,
