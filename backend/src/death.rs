@@ -13,6 +13,8 @@ pub const EXIT_TROUBLE: i32 = 70;
 pub const EXIT_LIBRARY: i32 = 71;
 /// The guest broke the protocol.
 pub const EXIT_MALFORMED: i32 = 72;
+/// A call took longer than it may.
+pub const EXIT_TIMEOUT: i32 = 74;
 /// The front broke the protocol, or is of another version.
 pub const EXIT_FRONT: i32 = 73;
 
@@ -22,6 +24,7 @@ pub fn of(status: ExitStatus) -> Death {
     match status.code() {
         Some(EXIT_CLOSED) => Death::Closed,
         Some(EXIT_MALFORMED) => Death::Malformed,
+        Some(EXIT_TIMEOUT) => Death::TimedOut,
         _ => Death::WorkerEnded,
     }
 }
@@ -35,6 +38,9 @@ pub fn describe(status: ExitStatus) -> String {
         (Some(EXIT_MALFORMED), _) => "ended because the guest broke the protocol (its own message is above)".into(),
         (Some(EXIT_FRONT), _) => {
             "did not understand the front: gpuferryd and gpuferry-worker must be of one build".into()
+        }
+        (Some(EXIT_TIMEOUT), _) => {
+            "ended because a call took longer than it may (--call-timeout, --compile-timeout)".into()
         }
         (Some(EXIT_TROUBLE), _) => "ended by an error of its own (its message is above)".into(),
         (Some(code), _) => format!("ended with status {code}"),

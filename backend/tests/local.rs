@@ -305,3 +305,51 @@ fn cpu_ticks(process: i32) -> u64 {
     let fields: Vec<_> = stat.rsplit(')').next().expect("fields").split_whitespace().collect();
     fields[11].parse::<u64>().expect("ticks") + fields[12].parse::<u64>().expect("ticks")
 }
+
+#[test]
+fn call_when_it_takes_longer_than_it_may_then_ends_its_session_alone_and_at_once() {
+    let front = Front::start(&["--local-path", "FOLDER/local", "--call-timeout", "0.3"]);
+    let mut other = Program::open(&front);
+    let mut program = Program::open(&front);
+    let begin = Instant::now();
+    let answer = program.call_until_death(3, |writer| writer.u64(10_000));
+    let time = begin.elapsed();
+    assert_eq!(answer, None);
+    assert!((300..400).contains(&time.as_millis()), "the guest learns of it after {time:?}");
+    assert_eq!(program.guest.header().death.load(Ordering::Relaxed), Death::TimedOut as u32);
+    front.wait_for("takes longer than it may");
+    assert_eq!(other.echo(b"on"), (0, b"on".to_vec()));
+    assert_eq!(Program::open(&front).echo(b"new"), (0, b"new".to_vec()));
+    // Short calls are not meant, however many.
+    for _ in 0..5 {
+        assert_eq!(other.call_with(3, |writer| writer.u64(100)).0, 0);
+    }
+}
+
+#[test]
+fn spare_worker_when_killed_before_it_serves_then_the_session_gets_another() {
+    let front = start();
+    for _ in 0..20 {
+        eventually("a spare worker", || !front.workers().is_empty());
+        for worker in front.workers() {
+            signal(worker, libc::SIGKILL);
+        }
+        // At once: the front may not know of it yet.
+        assert_eq!(Program::open(&front).echo(b"x"), (0, b"x".to_vec()));
+        eventually("the end of the session's worker", || front.workers().len() <= 1);
+    }
+}
+
+#[test]
+fn workers_when_the_front_is_told_to_renew_them_then_sessions_go_on_and_the_next_get_new_ones() {
+    let front = start();
+    let mut program = Program::open(&front);
+    eventually("a spare worker", || front.workers().len() == 2);
+    let before = front.workers();
+    signal(front.child.id().cast_signed(), libc::SIGHUP);
+    front.wait_for("the next sessions get new workers");
+    eventually("a new spare", || front.workers().iter().filter(|worker| !before.contains(worker)).count() == 1);
+    assert_eq!(program.echo(b"still here"), (0, b"still here".to_vec()));
+    assert_eq!(front.workers().iter().filter(|worker| before.contains(worker)).count(), 1);
+    assert_eq!(Program::open(&front).echo(b"new"), (0, b"new".to_vec()));
+}

@@ -80,7 +80,17 @@ fn connection(socket: UnixStream, nursery: &Nursery, ledger: &Arc<Ledger>, numbe
     // As many as workers, so there is one.
     let row = ledger.take(process).ok_or_else(|| io::Error::other("no row in the ledger"))?;
     let mut session = Session::new(program, worker, row, (number, who, cookie))?;
-    let death = session.run();
+    let mut death = session.run();
+    // One that ended before the program had anything of it: another may do better.
+    if death == Death::WorkerEnded && session.phase != Phase::Open {
+        // Its place is free first.
+        session.worker.counted = None;
+        if let Ok(worker) = nursery.take() {
+            log::info!("local session {number}: {} gets worker {}", session.who, worker.id());
+            (session.worker, session.phase) = (worker, Phase::Starting);
+            death = session.run();
+        }
+    }
     session.end(death);
     Ok(())
 }

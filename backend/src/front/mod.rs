@@ -192,6 +192,14 @@ fn program(options: &Options, layers: &Layers) -> Result<Program, Fatal> {
             arguments.push("--sandbox-debug".into());
         }
     }
+    for (name, time) in [("--call-timeout", options.call_timeout), ("--compile-timeout", options.compile_timeout)] {
+        if let Some(time) = time {
+            arguments.extend([name.into(), time.as_millis().to_string().into()]);
+        }
+    }
+    if options.allow_pageable {
+        arguments.push("--allow-pageable-access".into());
+    }
     if let Some(opencl) = &options.opencl {
         arguments.extend(["--device".into(), opencl.to_string().into()]);
     }

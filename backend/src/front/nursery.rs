@@ -48,6 +48,8 @@ pub enum NoWorker {
 #[derive(Default)]
 struct State {
     ready: VecDeque<Worker>,
+    /// Counts the calls of [`Nursery::renew`]: a worker that was being started meanwhile is an old one.
+    renewed: u64,
     /// Requests for a worker that the pool could not serve.
     wanted: usize,
     /// Answers to those.
@@ -112,7 +114,10 @@ impl Nursery {
 
     /// Ends the workers that wait for a session; new ones come from the program as it is now.
     pub fn renew(&self) {
-        let idle = std::mem::take(&mut self.shared.lock().ready);
+        let mut state = self.shared.lock();
+        state.renewed += 1;
+        let idle = std::mem::take(&mut state.ready);
+        drop(state);
         log::info!("the next sessions get new workers; {} that waited end", idle.len());
         drop(idle);
         self.shared.news.notify_one();
@@ -132,10 +137,11 @@ impl Nursery {
         let mut state = self.shared.lock();
         while let Some(mut worker) = state.ready.pop_front() {
             self.shared.news.notify_one();
-            match worker.ended(Duration::ZERO) {
-                None => return Ok(worker),
-                Some(status) => log::warn!("idle worker {} {}", worker.id(), death::describe(status)),
+            if !worker.is_over() {
+                return Ok(worker);
             }
+            let how = worker.ended(FIRST_READY).map_or("ended".into(), death::describe);
+            log::warn!("idle worker {} {how}", worker.id());
         }
         state.wanted += 1;
         self.shared.news.notify_one();
@@ -206,13 +212,19 @@ fn run(shared: &Shared, proven: &mpsc::Sender<Result<(), NoWorker>>) {
             let time = if wanting { wait } else { Duration::MAX };
             state = shared.news.wait_timeout(state, time).unwrap_or_else(PoisonError::into_inner).0;
         };
+        let renewed = state.renewed;
         drop(state);
         match Worker::start(&shared.starter, &shared.program) {
             started if for_session => {
                 shared.lock().started.push_back(started);
                 shared.answers.notify_one();
             }
-            Ok(worker) => shared.lock().ready.push_back(worker),
+            Ok(worker) => {
+                let mut state = shared.lock();
+                if state.renewed == renewed {
+                    state.ready.push_back(worker);
+                }
+            }
             Err(error) => {
                 log::error!("{error}");
                 retry = Instant::now() + PAUSE;

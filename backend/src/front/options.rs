@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use wire::device::MAX_SESSIONS;
 
@@ -27,7 +28,10 @@ usage: gpuferryd (--socket-path PATH | --fd NUMBER) [--local-path PATH] [OPTION]
   --max-sessions N     sessions at a time, 1 to 256, all carriers together (default 64)
   --memory-limit SIZE  device memory of a VM, all its processes together (and of all local programs): bytes, or with K, M, G, T
   --process-memory-limit SIZE  device memory of each process
+  --call-timeout SECONDS     longest that a call may take, waiting for a kernel too; then its worker ends (default: none)
+  --compile-timeout SECONDS  longest that compiling one module may take (default 300, 0 for none)
   --prestart N         workers kept started for the next sessions, 0 to 16 (default 1)
+  --allow-pageable-access  serve although the GPU reaches ordinary memory of processes (HMM, ATS)
   --user USER          what to become where started as root: name, UID or UID:GID (default 65534:65534)
   --require-sandbox    do not start where a layer of the sandbox is missing
   --no-sandbox         run without, for debuggers and sanitizers
@@ -102,6 +106,12 @@ pub struct Options {
     pub prestart: usize,
     /// Device memory of a guest and of a process.
     pub memory: Limits,
+    /// Longest that a call may take.
+    pub call_timeout: Option<Duration>,
+    /// Longest that a compilation may take.
+    pub compile_timeout: Option<Duration>,
+    /// Serve although the GPU reaches ordinary memory.
+    pub allow_pageable: bool,
     /// What processes give up.
     pub sandbox: sandbox::Settings,
     /// What is logged.
@@ -125,6 +135,9 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, l
         max_sessions: 64,
         prestart: 1,
         memory: Limits::default(),
+        call_timeout: None,
+        compile_timeout: Some(Duration::from_secs(300)),
+        allow_pageable: false,
         sandbox: sandbox::Settings::default(),
         level: log::LevelFilter::Info,
     };
@@ -146,6 +159,9 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, l
             Long("prestart") => options.prestart = parser.value()?.parse()?,
             Long("memory-limit") => options.memory.guest = Some(size(&parser.value()?.string()?)?),
             Long("process-memory-limit") => options.memory.process = Some(size(&parser.value()?.string()?)?),
+            Long("call-timeout") => options.call_timeout = seconds(&parser.value()?.string()?)?,
+            Long("compile-timeout") => options.compile_timeout = seconds(&parser.value()?.string()?)?,
+            Long("allow-pageable-access") => options.allow_pageable = true,
             Long("user") => options.sandbox.user = Some(parser.value()?.parse()?),
             Long("require-sandbox") => set_mode(&mut options, Mode::Require)?,
             Long("no-sandbox") => set_mode(&mut options, Mode::Off)?,
@@ -184,6 +200,14 @@ fn size(text: &str) -> Result<u64, lexopt::Error> {
     };
     let number: u64 = digits.parse().map_err(|_| "a size is a number of bytes, or one with K, M, G or T")?;
     number.checked_mul(1 << shift).filter(|bytes| *bytes != 0).ok_or_else(|| "a size that cannot be".into())
+}
+
+/// A time; 0 is none.
+fn seconds(text: &str) -> Result<Option<Duration>, lexopt::Error> {
+    let time = text.parse().ok().and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+    let time = time.filter(|time| time.is_zero() || (1..=86_400_000).contains(&time.as_millis()));
+    let time = time.ok_or("a time is a number of seconds, from 0.001 to a day, or 0 for none")?;
+    Ok((!time.is_zero()).then_some(time))
 }
 
 fn set_mode(options: &mut Options, mode: Mode) -> Result<(), lexopt::Error> {
@@ -244,7 +268,10 @@ mod tests {
 
     #[test]
     fn arguments_when_they_cannot_be_served_then_are_refused() {
-        let bad: [&[&str]; 15] = [
+        let bad: [&[&str]; 18] = [
+            &["--fd", "3", "--call-timeout", "-1"],
+            &["--fd", "3", "--call-timeout", "NaN"],
+            &["--fd", "3", "--compile-timeout", "1e9"],
             &["--fd", "3", "--memory-limit", "0"],
             &["--fd", "3", "--memory-limit", "1X"],
             &["--fd", "3", "--memory-limit", "G"],

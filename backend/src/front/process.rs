@@ -34,6 +34,7 @@ pub struct StartError {
 /// A started worker. Dropping it kills the process and waits for its end.
 #[derive(Debug)]
 pub struct Worker {
+    starter: Arc<Starter>,
     number: u32,
     process: OwnedFd,
     /// Readable when the process has ended and was reaped.
@@ -71,14 +72,16 @@ impl Worker {
     /// Starts a process. It dies with the starter, and that with the front.
     /// # Errors
     /// [`StartError`].
-    pub fn start(starter: &Starter, program: &Program) -> Result<Worker, StartError> {
+    pub fn start(starter: &Arc<Starter>, program: &Program) -> Result<Worker, StartError> {
         let failed = |source| StartError { file: program.file.clone(), source };
         let Started { control, number, process, end } = starter.start().map_err(failed)?;
         match Channel::new(control) {
-            Ok(channel) => Ok(Worker { number, process, end, channel, ready: false, status: None, counted: None }),
+            Ok(channel) => {
+                let starter = Arc::clone(starter);
+                Ok(Worker { starter, number, process, end, channel, ready: false, status: None, counted: None })
+            }
             Err(source) => {
-                // The error that is returned matters more.
-                let _ = os::signal_process(process.as_fd(), libc::SIGKILL);
+                starter.kill(number);
                 Err(failed(source))
             }
         }
@@ -96,14 +99,24 @@ impl Worker {
         &self.end
     }
 
+    /// Whether the process has ended, known sooner than how.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        self.status.is_some() || matches!(os::wait([Interest::read(&self.process)], Some(Duration::ZERO)), Ok([true]))
+    }
+
     /// Tells the process to end now. [`Worker::end`] says when it has.
     pub fn kill(&mut self) {
-        if self.status.is_none()
-            && let Err(error) = os::signal_process(self.process.as_fd(), libc::SIGKILL)
+        if self.status.is_some() {
+            return;
+        }
+        match os::signal_process(self.process.as_fd(), libc::SIGKILL) {
+            Ok(()) => {}
             // It has ended, and its status is on the way.
-            && error.raw_os_error() != Some(libc::ESRCH)
-        {
-            log::error!("cannot kill worker {}: {error}", self.number);
+            Err(error) if error.raw_os_error() == Some(libc::ESRCH) => {}
+            // It has not given its rights up yet, which the front has.
+            Err(error) if error.raw_os_error() == Some(libc::EPERM) => self.starter.kill(self.number),
+            Err(error) => log::error!("cannot kill worker {}: {error}", self.number),
         }
     }
 

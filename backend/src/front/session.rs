@@ -45,6 +45,8 @@ pub(super) struct Session {
     /// The window's pages, in guest memory.
     pub(super) window: Vec<Extent>,
     pieces: Vec<Piece>,
+    /// It has had another worker before this one.
+    pub(super) is_second: bool,
     doorbell: OwnedFd,
     wake: OwnedFd,
     row: Taken,
@@ -79,6 +81,7 @@ impl Session {
             worker: Some(worker),
             window: window.0,
             pieces: window.1,
+            is_second: false,
             doorbell,
             wake,
             row,
@@ -103,7 +106,7 @@ impl Session {
     /// The worker is ready: gives it the guest's memory and the window.
     pub(super) fn begin(&mut self, ram: &Ram, watch: &Watch) -> Result<(), ChannelError> {
         self.phase = Phase::Opening;
-        let window = std::mem::take(&mut self.pieces);
+        let window = self.pieces.clone();
         let message = Message::Open { session: self.token.session, futex: false, row: self.row.number(), window };
         let descriptors = vec![self.doorbell.try_clone()?, self.wake.try_clone()?, self.row.file()?];
         let answer = self.open.take();
@@ -152,6 +155,19 @@ impl Session {
             self.writing = worker.channel.unsent();
             watch.want_write(worker.channel.as_fd(), Token { source: Source::Channel, ..self.token }, self.writing);
         }
+    }
+
+    /// Another worker, where the first ended before it served anything.
+    pub(super) fn begin_again(&mut self, worker: Worker, watch: &Watch) -> io::Result<()> {
+        let token = self.token;
+        watch.add(worker.channel.as_fd(), Token { source: Source::Channel, ..token })?;
+        watch.add(worker.end().as_fd(), Token { source: Source::End, ..token })?;
+        watch.add(self.wake.as_fd(), Token { source: Source::Wake, ..token })?;
+        self.open = self.take_answers().pop();
+        self.sent.clear();
+        (self.phase, self.is_second, self.writing) = (Phase::Starting, true, false);
+        self.worker = Some(worker);
+        Ok(())
     }
 
     /// Kills the worker. Its end is news of its own.

@@ -271,6 +271,10 @@ impl Sessions {
             return;
         }
         log::error!("session {number}: the worker of {} {}", session.who, death::describe(status));
+        if session.is_new() && !session.is_second && death::of(status) == Death::WorkerEnded && self.again(number) {
+            return;
+        }
+        let Some(session) = self.table.get_mut(&number) else { return };
         let answers = session.take_answers();
         if session.is_new() {
             self.table.remove(&number);
@@ -281,6 +285,29 @@ impl Sessions {
         self.out.deaths.extend(session.window.first().map(|page| (page.address, death::of(status))));
         self.out.answers.extend(answers.into_iter().map(|answer| (answer, RESPONSE_DEAD)));
         self.out.events.dead(number);
+    }
+
+    /// Gives a session whose worker ended before it served anything another one.
+    fn again(&mut self, number: u32) -> bool {
+        let Some(session) = self.table.get_mut(&number) else { return false };
+        let worker = match self.nursery.take() {
+            Ok(worker) => worker,
+            Err(error) => {
+                self.complaints.add(format_args!("session {number}: no other worker: {error}"));
+                return false;
+            }
+        };
+        log::info!("session {number}: {} gets worker {}", session.who, worker.id());
+        let ready = worker.ready;
+        if let Err(error) = session.begin_again(worker, &self.watch) {
+            log::error!("session {number}: cannot be opened: {error}");
+            session.kill(&self.watch);
+            return true;
+        }
+        if ready {
+            self.with(number, |session, ram, watch| session.begin(ram, watch));
+        }
+        true
     }
 
     /// Ends all workers and waits until they have ended: the guest's memory is the guest's alone after this. Sessions that the

@@ -1,7 +1,7 @@
 //! The starter: a process with one thread that starts the workers, so that the front can give up every right to start anything.
 //!
 //! [`Starter::fork`] makes it from the front before that has a thread, a socket or a guest. It keeps the rights that the front was started with,
-//! as making namespaces and changing users needs them; it reads one byte and one descriptor at a time from the front, and nothing of a
+//! as making namespaces and changing users needs them; it reads eight bytes and one descriptor at a time from the front, and nothing of a
 //! guest's. It ends with the front, and the workers with it.
 //!
 //! For each `START` with the worker's control socket it answers the worker's number, with a descriptor of the process and a pipe that
@@ -25,7 +25,11 @@ use crate::sandbox::{Layers, namespaces};
 use crate::scm;
 
 const START: u8 = 1;
-/// With the lowest bits: the socket for a VMM, the one for local programs.
+/// With a worker's number: that worker is killed, where the front may not yet, as it has not changed its user.
+const KILL: u8 = 2;
+/// Bytes of a request: its kind, and a number.
+const REQUEST_BYTES: usize = 8;
+/// With a number that names sockets: their files are removed.
 const REMOVE: u8 = 4;
 /// The sockets that `REMOVE` can name.
 pub const VHOST_SOCKET: u8 = 1;
@@ -97,7 +101,7 @@ impl Starter {
     pub fn start(&self) -> io::Result<Started> {
         let (control, theirs) = UnixStream::pair()?;
         let socket = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        scm::send(&socket, &[START], &[theirs.into()])?;
+        scm::send(&socket, &request(START, 0), &[theirs.into()])?;
         let (mut answer, mut descriptors) = ([0; 8], VecDeque::new());
         if scm::receive(&socket, &mut answer, &mut descriptors)? != answer.len() {
             return Err(io::Error::other("the process that starts workers has ended"));
@@ -111,14 +115,26 @@ impl Starter {
         }
     }
 
+    /// Kills a worker.
+    pub fn kill(&self, number: u32) {
+        let mut socket = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Err(error) = socket.write_all(&request(KILL, number)) {
+            log::error!("cannot kill worker {number}: {error}");
+        }
+    }
+
     /// Removes the files of sockets ([`VHOST_SOCKET`], [`LOCAL_SOCKET`]), and waits until they are.
     pub fn remove(&self, which: u8) {
         let mut socket = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let asked = socket.write_all(&[REMOVE | which & (VHOST_SOCKET | LOCAL_SOCKET)]);
+        let asked = socket.write_all(&request(REMOVE, u32::from(which)));
         if let Err(error) = asked.and_then(|()| socket.read_exact(&mut [0])) {
             log::warn!("the sockets' files are left: {error}");
         }
     }
+}
+
+fn request(kind: u8, number: u32) -> [u8; REQUEST_BYTES] {
+    (u64::from(kind) | u64::from(number) << 32).to_le_bytes()
 }
 
 struct Running {
@@ -158,13 +174,19 @@ impl Process {
 
     /// Does what the front asks; false when it is gone.
     fn request(&mut self, options: &Options) -> io::Result<bool> {
-        let (mut byte, mut descriptors) = ([0], VecDeque::new());
-        if scm::receive(&self.socket, &mut byte, &mut descriptors)? == 0 {
+        let (mut bytes, mut descriptors) = ([0; REQUEST_BYTES], VecDeque::new());
+        let first = scm::receive(&self.socket, &mut bytes, &mut descriptors)?;
+        if first == 0 {
             return Ok(false);
         }
-        match (byte[0], descriptors.pop_front()) {
+        self.socket.read_exact(&mut bytes[first..])?;
+        let word = u64::from_le_bytes(bytes);
+        let (kind, number) = (word as u8, (word >> 32) as u32);
+        match (kind, descriptors.pop_front()) {
             (START, Some(control)) => self.start(&control)?,
-            (asked, _) if asked & REMOVE != 0 => {
+            (KILL, _) => self.kill(number),
+            (REMOVE, _) => {
+                let asked = number as u8;
                 if asked & VHOST_SOCKET != 0 {
                     options.vhost.iter().filter_map(super::options::VhostSocket::path).for_each(sockets::remove);
                 }
@@ -176,6 +198,16 @@ impl Process {
             _ => return Err(io::Error::other("the front asks for what there is not")),
         }
         Ok(true)
+    }
+
+    fn kill(&self, number: u32) {
+        // One that has ended is not here any more.
+        let worker = self.workers.iter().find(|worker| worker.number.unsigned_abs() == number);
+        if let Some(worker) = worker
+            && let Err(error) = os::signal_process(worker.process.as_fd(), libc::SIGKILL)
+        {
+            log::error!("cannot kill worker {number}: {error}");
+        }
     }
 
     fn start(&mut self, control: &OwnedFd) -> io::Result<()> {

@@ -44,6 +44,8 @@ pub struct Settings {
     pub opencl: Option<OpenClDevice>,
     /// File of the OpenCL library; `None` for the loader.
     pub opencl_library: Option<PathBuf>,
+    /// Serve although kernels can reach this process's ordinary memory.
+    pub allow_pageable: bool,
 }
 
 /// An error that says which library does not work and what to do.
@@ -70,8 +72,25 @@ pub trait Api: Send + Sync {
     /// Whether the call may sleep in the driver, so that it needs a thread of its own.
     fn blocks(&self, call: u16) -> bool;
 
+    /// How long the call may take.
+    fn patience(&self, call: u16) -> Patience {
+        let _ = call;
+        Patience::Usual
+    }
+
     /// The front is gone; the process ends when this returns.
     fn end(&self);
+}
+
+/// How long a call may take, by what it does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Patience {
+    /// `--call-timeout`.
+    Usual,
+    /// `--compile-timeout`: it gives a compiler what the guest wrote.
+    Compile,
+    /// It waits for the guest.
+    Endless,
 }
 
 /// The answer to one message, in private memory until [`Api::call`] has returned.

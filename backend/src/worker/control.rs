@@ -16,6 +16,7 @@ use super::memory::Memory;
 use super::regions::{Region, Regions};
 use super::ring::Ring;
 use super::serve::{Server, Waker};
+use super::watchdog::{Times, Watchdog};
 use crate::channel::{Channel, ChannelError, Received};
 use crate::complaints::Complaints;
 use crate::death::EXIT_TROUBLE;
@@ -36,6 +37,7 @@ pub(super) struct Control {
     regions: Arc<Regions>,
     reservation: Arc<Reservation>,
     answers: Arc<Answers>,
+    times: Times,
     served: Option<Served>,
     complaints: Complaints,
 }
@@ -46,6 +48,7 @@ impl Control {
         library: Box<dyn Library>,
         reservation: Reservation,
         answers: Answers,
+        times: Times,
     ) -> Control {
         Control {
             channel,
@@ -53,6 +56,7 @@ impl Control {
             regions: Arc::default(),
             reservation: Arc::new(reservation),
             answers: Arc::new(answers),
+            times,
             served: None,
             complaints: Complaints::default(),
         }
@@ -185,7 +189,10 @@ impl Control {
         let session = Arc::new(Session::new(number, memory, Arc::clone(&window)).counted(Account::new(ledger, row)?));
         let api = library.begin(Arc::clone(&session));
         let waker = if futex { Waker::Futex } else { Waker::Event(wake) };
-        let ring = Ring::new(Arc::new(Server::new(Arc::clone(&session), Arc::clone(&api), waker)), doorbell);
+        let watchdog = Arc::new(Watchdog::new(self.times));
+        watchdog.start(number)?;
+        let server = Server::new(Arc::clone(&session), Arc::clone(&api), waker, watchdog);
+        let ring = Ring::new(Arc::new(server), doorbell);
         std::thread::Builder::new().name("ring".into()).spawn(move || ring.run())?;
         self.served = Some(Served { session, api });
         window.set_ready();

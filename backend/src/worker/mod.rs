@@ -24,6 +24,7 @@ pub mod router;
 mod serve;
 #[cfg(test)]
 mod values;
+mod watchdog;
 
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
@@ -31,7 +32,7 @@ use std::sync::Arc;
 
 use wire::sync::Ordering;
 
-pub use api::{Api, Device, Library, Load, LoadError, OpenClDevice, Reply, Settings};
+pub use api::{Api, Device, Library, Load, LoadError, OpenClDevice, Patience, Reply, Settings};
 pub use lease::{Piece, Pieces};
 pub use memory::{MAX_MAPPED, MapError, Memory, PAGE_LOCKED_ADDRESS, PAGE_LOCKED_BYTES};
 pub use options::AnyDevice;
@@ -139,7 +140,7 @@ pub fn main(load: Load) -> ! {
             fail(EXIT_LIBRARY, &error.to_string())
         }
     };
-    let mut control = control::Control::new(channel, library, reservation, answers);
+    let mut control = control::Control::new(channel, library, reservation, answers, options.times);
     let result = control.run();
     control.end();
     opencl::remove_scratch();

@@ -2,8 +2,10 @@
 
 use std::ffi::OsString;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use super::api::{Device, OpenClDevice, Settings};
+use super::watchdog::Times;
 use crate::sandbox::{self, Layers, Mode};
 
 /// What the front asks for.
@@ -13,6 +15,7 @@ pub(super) struct Options {
     /// What the process gives up; [`Mode::Off`] unless the front names layers.
     pub(super) sandbox: sandbox::Settings,
     pub(super) layers: Layers,
+    pub(super) times: Times,
     pub(super) level: log::LevelFilter,
 }
 
@@ -21,9 +24,16 @@ pub(super) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Opt
     use lexopt::prelude::*;
     let mut parser = lexopt::Parser::from_iter(arguments);
     let mut options = Options {
-        settings: Settings { device: Device::Cpu, library: None, opencl: None, opencl_library: None },
+        settings: Settings {
+            device: Device::Cpu,
+            library: None,
+            opencl: None,
+            opencl_library: None,
+            allow_pageable: false,
+        },
         sandbox: sandbox::Settings { mode: Mode::Off, ..sandbox::Settings::default() },
         layers: Layers::default(),
+        times: Times { call: None, compile: None },
         level: log::LevelFilter::Info,
     };
     while let Some(argument) = parser.next()? {
@@ -34,6 +44,9 @@ pub(super) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Opt
             },
             Long("opencl-library") => options.settings.opencl_library = Some(PathBuf::from(parser.value()?)),
             Long("library") => options.settings.library = Some(PathBuf::from(parser.value()?)),
+            Long("call-timeout") => options.times.call = Some(Duration::from_millis(parser.value()?.parse()?)),
+            Long("compile-timeout") => options.times.compile = Some(Duration::from_millis(parser.value()?.parse()?)),
+            Long("allow-pageable-access") => options.settings.allow_pageable = true,
             Long("layers") => {
                 options.layers = Layers::from_word(&parser.value()?.string()?).ok_or("layers that are none")?;
                 options.sandbox.mode = Mode::Try;

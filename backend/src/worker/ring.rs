@@ -316,7 +316,9 @@ mod tests {
             let answers = Arc::new(Answers::new().expect("eventfd"));
             let memory = Memory::new(Arc::clone(&window), Arc::default(), reservation, answers);
             let session = Arc::new(Session::new(1, memory, window));
-            let server = Arc::new(Server::new(session, Arc::new(Echo), Waker::Futex));
+            let watchdog =
+                super::super::watchdog::Watchdog::new(super::super::watchdog::Times { call: None, compile: None });
+            let server = Arc::new(Server::new(session, Arc::new(Echo), Waker::Futex, Arc::new(watchdog)));
             let ring = Ring::new(server, os::eventfd().expect("eventfd"));
             let theirs = Arc::clone(&ring);
             std::thread::spawn(move || theirs.run());

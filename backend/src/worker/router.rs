@@ -7,7 +7,7 @@ use std::sync::Arc;
 use wire::Malformed;
 use wire::frame::{FrameHeader, NO_SLOT};
 
-use super::{Api, Library, LoadError, Reply, Session, Settings, cuda, opencl};
+use super::{Api, Library, LoadError, Patience, Reply, Session, Settings, cuda, opencl};
 
 /// First number of OpenCL's messages.
 const OPENCL: u16 = 0x4000;
@@ -67,6 +67,10 @@ impl Api for Router {
 
     fn blocks(&self, call: u16) -> bool {
         self.serves(call).is_some_and(|api| api.blocks(call))
+    }
+
+    fn patience(&self, call: u16) -> Patience {
+        self.serves(call).map_or(Patience::Usual, |api| api.patience(call))
     }
 
     fn end(&self) {

@@ -11,6 +11,7 @@ use wire::sync::AtomicU32;
 
 use super::Session;
 use super::api::{Api, Reply};
+use super::watchdog::Watchdog;
 use crate::death::EXIT_MALFORMED;
 use crate::os;
 
@@ -37,6 +38,7 @@ pub(super) struct Server {
     pub(super) session: Arc<Session>,
     pub(super) api: Arc<dyn Api>,
     pub(super) waker: Waker,
+    watchdog: Arc<Watchdog>,
     /// Slots of calls that blocking threads work on, one bit each.
     busy: AtomicU64,
 }
@@ -49,8 +51,8 @@ pub(super) fn reply_memory() -> ReplyMemory {
 }
 
 impl Server {
-    pub(super) fn new(session: Arc<Session>, api: Arc<dyn Api>, waker: Waker) -> Server {
-        Server { session, api, waker, busy: AtomicU64::new(0) }
+    pub(super) fn new(session: Arc<Session>, api: Arc<dyn Api>, waker: Waker, watchdog: Arc<Watchdog>) -> Server {
+        Server { session, api, waker, watchdog, busy: AtomicU64::new(0) }
     }
 
     /// Marks the slot of a call that goes to a blocking thread.
@@ -82,6 +84,7 @@ impl Server {
         payload: &[u8],
         memory: &mut [u8; MAX_REPLY_BYTES],
     ) -> (i32, usize) {
+        let _watched = self.watchdog.watch(header, || self.api.patience(header.call));
         let mut reply = Reply::new(memory);
         match self.api.call(header, payload, &mut reply) {
             Ok(()) => reply.finish(),

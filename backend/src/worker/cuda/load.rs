@@ -19,6 +19,12 @@ const CPU_DEVICE: &str = "libcpu_cuda.so";
 /// Why the library does not serve.
 #[derive(Debug, thiserror::Error)]
 pub enum Trouble {
+    #[error(
+        "kernels on this GPU reach ordinary memory of the worker's process (HMM or ATS), so that a guest could take it over. Switch it \
+         off: `options nvidia_uvm uvm_disable_hmm=1` in /etc/modprobe.d, and load nvidia_uvm anew; or start gpuferryd with \
+         --allow-pageable-access where guests are trusted"
+    )]
+    Pageable,
     #[error("{name} does not load: {error}. {advice}")]
     Load { name: String, error: libloading::Error, advice: &'static str },
     #[error("no {CPU_DEVICE} beside {}: build it (cargo build -p cpu-cuda) or name it with --library", .0.display())]
@@ -58,9 +64,37 @@ pub fn load(settings: &Settings) -> Result<Box<dyn worker::Library>, LoadError> 
         let advice = "Check that nvidia-smi lists the device on the host";
         return Err(Trouble::Initialise { name, call: "cuInit", status, advice }.into());
     }
+    if settings.device != Device::Cpu {
+        check_pageable(&library, settings.allow_pageable)?;
+    }
     log::debug!("{name} is loaded and initialised");
     let context_bytes = if settings.device == Device::Cpu { 0 } else { quota::CONTEXT_BYTES };
     Ok(Box::new(Loaded { library, context_bytes }))
+}
+
+/// `CU_DEVICE_ATTRIBUTE_PAGEABLE_MEMORY_ACCESS`.
+const PAGEABLE_ACCESS: u32 = 88;
+
+/// Kernels of the guest must not reach memory of this process that nobody lent them.
+fn check_pageable(library: &Library, allowed: bool) -> Result<(), Trouble> {
+    let mut value = 0;
+    let Some(ask) = library.cuDeviceGetAttribute else { return Ok(()) };
+    // SAFETY: the pointer is to a live variable. The device is the only one that the library sees, so its number is 0.
+    let status = unsafe { ask(&raw mut value, PAGEABLE_ACCESS, 0) };
+    pageable(status, value, allowed)
+}
+
+/// What the driver answers about that, and what follows. A driver that does not know the question has no such access.
+fn pageable(status: i32, value: i32, allowed: bool) -> Result<(), Trouble> {
+    match (status, value) {
+        (0, 0) => Ok(()),
+        (0, _) if allowed => {
+            log::warn!("DEGRADED: kernels reach this process's ordinary memory: --allow-pageable-access is given");
+            Ok(())
+        }
+        (0, _) => Err(Trouble::Pageable),
+        _ => Ok(()),
+    }
 }
 
 fn symbol(file: &File, name: &CStr) -> Option<NonNull<c_void>> {
@@ -106,5 +140,18 @@ impl worker::Library for Loaded {
             None => self.library,
         };
         Arc::new(Cuda::new(library, session))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pageable_access_when_the_device_has_it_then_is_refused_unless_allowed() {
+        assert!(pageable(0, 0, false).is_ok() && pageable(1, 0, false).is_ok());
+        let refused = pageable(0, 1, false).expect_err("refused").to_string();
+        assert!(refused.contains("uvm_disable_hmm=1") && refused.contains("--allow-pageable-access"), "{refused}");
+        assert!(pageable(0, 1, true).is_ok());
     }
 }

@@ -65,7 +65,7 @@ pub use load::load;
 use super::answer::Failure;
 use super::bytes::{Bytes, Input, Output};
 use super::objects::{Kind, Objects, Owners};
-use super::{Api, Reply, Session};
+use super::{Api, Patience, Reply, Session};
 use crate::complaints::Complaints;
 use functions::Layout;
 use generated::{CUDA_ERROR_INVALID_VALUE, CUDA_ERROR_NOT_SUPPORTED, CUDA_ERROR_OUT_OF_MEMORY, Library};
@@ -129,6 +129,16 @@ impl Api for Cuda {
 
     fn blocks(&self, call: u16) -> bool {
         generated::blocks(call)
+    }
+
+    fn patience(&self, call: u16) -> Patience {
+        match generated::name(call) {
+            Some("gpuferryNextHostFunction") => Patience::Endless,
+            Some("gpuferryModuleLoad" | "gpuferryLibraryLoad" | "gpuferryLinkAdd" | "gpuferryLinkComplete") => {
+                Patience::Compile
+            }
+            _ => Patience::Usual,
+        }
     }
 
     fn end(&self) {

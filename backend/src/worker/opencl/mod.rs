@@ -49,7 +49,7 @@ pub(super) use scratch::remove as remove_scratch;
 use super::answer::Failure;
 use super::bytes::{Bytes, Input};
 use super::objects::{Kind, Objects, Owners};
-use super::{Api, Reply, Session};
+use super::{Api, Patience, Reply, Session};
 use generated::{CL_INVALID_OPERATION, CL_OUT_OF_HOST_MEMORY, Library, kind};
 use load::Found;
 
@@ -90,6 +90,14 @@ impl Api for OpenCl {
 
     fn blocks(&self, call: u16) -> bool {
         generated::blocks(call)
+    }
+
+    fn patience(&self, call: u16) -> Patience {
+        match generated::name(call) {
+            Some("gpuferryNextCallback") => Patience::Endless,
+            Some("gpuferryBuild" | "gpuferryCompile" | "gpuferryLink") => Patience::Compile,
+            _ => Patience::Usual,
+        }
     }
 
     fn end(&self) {

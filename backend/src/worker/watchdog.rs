@@ -1,0 +1,117 @@
+//! Calls that do not come back: an endless kernel that is waited for, a driver that hangs, a compiler that is given a riddle.
+//!
+//! Each call that is being made has an entry, set and cleared by its thread. A thread of its own looks at all of them and ends the
+//! process when one is too old: the front tells the guest, whose every later call answers the error of a dead session. What waits for the
+//! guest itself ([`Patience::Endless`]) may take as long as it likes. A kernel that nobody waits for is not seen.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use wire::frame::{FrameHeader, NO_SLOT};
+use wire::window::SLOT_COUNT;
+
+use super::api::Patience;
+use crate::death::EXIT_TIMEOUT;
+use crate::os;
+
+/// How long calls may take; `None` for ever.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Times {
+    pub(super) call: Option<Duration>,
+    pub(super) compile: Option<Duration>,
+}
+
+/// Longest pause between two looks.
+const LONGEST_PAUSE: Duration = Duration::from_millis(20);
+/// Shortest: a limit so short that this is much of it is for tests.
+const SHORTEST_PAUSE: Duration = Duration::from_millis(1);
+
+/// Calls that are being made: one a slot, and one that no slot waits for.
+#[derive(Debug)]
+pub(super) struct Watchdog {
+    times: Times,
+    begin: Instant,
+    /// When the call must be over, in milliseconds after `begin`, times 2^16, and its number; 0 for no call.
+    due: [AtomicU64; SLOT_COUNT + 1],
+}
+
+/// A call that is being made.
+pub(super) struct Watched<'a>(Option<&'a AtomicU64>);
+
+impl Drop for Watched<'_> {
+    fn drop(&mut self) {
+        if let Some(entry) = self.0 {
+            entry.store(0, Ordering::Relaxed);
+        }
+    }
+}
+
+impl Watchdog {
+    pub(super) fn new(times: Times) -> Watchdog {
+        Watchdog { times, begin: Instant::now(), due: [const { AtomicU64::new(0) }; SLOT_COUNT + 1] }
+    }
+
+    /// A call begins; it ends when the value is dropped.
+    pub(super) fn watch(&self, header: &FrameHeader, patience: impl FnOnce() -> Patience) -> Watched<'_> {
+        if self.times.call.is_none() && self.times.compile.is_none() {
+            return Watched(None);
+        }
+        let time = match patience() {
+            Patience::Usual => self.times.call,
+            Patience::Compile => self.times.compile,
+            Patience::Endless => None,
+        };
+        let index = if header.slot == NO_SLOT { SLOT_COUNT } else { usize::from(header.slot) };
+        let (Some(time), Some(entry)) = (time, self.due.get(index)) else { return Watched(None) };
+        let due = self.begin.elapsed().saturating_add(time).as_millis();
+        entry.store((due as u64) << 16 | u64::from(header.call), Ordering::Relaxed);
+        Watched(Some(entry))
+    }
+
+    /// The number of a call that is overdue.
+    fn overdue(&self) -> Option<u16> {
+        let now = self.begin.elapsed().as_millis() as u64;
+        let words = self.due.iter().map(|entry| entry.load(Ordering::Relaxed));
+        words.into_iter().find(|word| *word != 0 && word >> 16 < now).map(|word| word as u16)
+    }
+
+    /// Starts the thread that looks, where there is anything to look for.
+    pub(super) fn start(self: &Arc<Watchdog>, session: u32) -> std::io::Result<()> {
+        let Some(shortest) = self.times.call.into_iter().chain(self.times.compile).min() else { return Ok(()) };
+        let pause = (shortest / 20).clamp(SHORTEST_PAUSE, LONGEST_PAUSE);
+        let watchdog = Arc::clone(self);
+        std::thread::Builder::new().name("watchdog".into()).spawn(move || {
+            loop {
+                std::thread::sleep(pause);
+                if let Some(call) = watchdog.overdue() {
+                    log::error!("session {session}: call {call} takes longer than it may: the worker ends");
+                    os::exit_now(EXIT_TIMEOUT);
+                }
+            }
+        })?;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn call_when_it_takes_too_long_then_is_overdue_until_it_ends() {
+        let millis = Some(Duration::from_millis(10));
+        let watchdog = Watchdog::new(Times { call: millis, compile: Some(Duration::from_secs(60)) });
+        let header = FrameHeader { call: 77, slot: 3, ..FrameHeader::default() };
+        let posted = FrameHeader { call: 78, slot: NO_SLOT, ..FrameHeader::default() };
+        let (endless, compile) =
+            (watchdog.watch(&posted, || Patience::Endless), watchdog.watch(&posted, || Patience::Compile));
+        let call = watchdog.watch(&header, || Patience::Usual);
+        assert_eq!(watchdog.overdue(), None);
+        std::thread::sleep(Duration::from_millis(20));
+        assert_eq!(watchdog.overdue(), Some(77));
+        drop(call);
+        assert_eq!(watchdog.overdue(), None);
+        drop((endless, compile));
+    }
+}
