@@ -5,6 +5,7 @@
 //! their module, modules with their context.
 
 use std::ffi::c_void;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{PoisonError, RwLock};
 
 use wire::Malformed;
@@ -61,12 +62,17 @@ pub struct Objects {
     tables: Vec<RwLock<Vec<Entry>>>,
     /// Kinds whose objects hold others.
     holders: &'static [Kind],
+    /// Counts numbers that ended: what was looked up before is void then.
+    ends: AtomicU64,
 }
 
 impl Objects {
     /// Empty tables for the kinds up to number `last`, of which `holders` hold others.
     pub fn new(last: u8, holders: &'static [Kind]) -> Objects {
-        Objects { tables: (0..=last).map(|_| RwLock::default()).collect(), holders }
+        /// Each begins to count elsewhere, so that no two agree: tests have several.
+        static BEGIN: AtomicU64 = AtomicU64::new(0);
+        let ends = AtomicU64::new(BEGIN.fetch_add(1 << 32, Ordering::Relaxed));
+        Objects { tables: (0..=last).map(|_| RwLock::default()).collect(), holders, ends }
     }
 
     fn table(&self, kind: u8) -> Option<&RwLock<Vec<Entry>>> {
@@ -101,6 +107,13 @@ impl Objects {
             State::Failed(status) if entry.generation == handle.generation() => Err(status),
             _ => Err(kind.error),
         }
+    }
+
+    /// Changes when any number ends: until then what [`Objects::get`] answered holds.
+    #[inline]
+    pub fn ends(&self) -> u64 {
+        // Acquire: pairs with the release where a number ends.
+        self.ends.load(Ordering::Acquire)
     }
 
     /// The number of an object that lives; null for none. Looks at the whole table.
@@ -186,6 +199,7 @@ impl Objects {
         match table.get_mut(handle.index() as usize) {
             Some(entry) if entry.generation == handle.generation() && !matches!(entry.state, State::Empty) => {
                 *entry = EMPTY;
+                self.ends.fetch_add(1, Ordering::Release);
                 true
             }
             _ => false,
@@ -206,6 +220,7 @@ impl Objects {
                     if ends(context) || ends(parent) {
                         ended.push(Handle::new(kind, entry.generation, index));
                         *entry = EMPTY;
+                        self.ends.fetch_add(1, Ordering::Release);
                     }
                 }
             }

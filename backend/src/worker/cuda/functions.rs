@@ -1,5 +1,6 @@
 //! Functions and kernels: their attributes and the layout of their parameters.
 
+use std::cell::RefCell;
 use std::collections::hash_map::Entry;
 use std::ffi::c_void;
 use std::sync::{Arc, PoisonError};
@@ -16,6 +17,17 @@ use crate::worker::answer::Failure;
 const ATTRIBUTES: u32 = 16;
 /// Most parameters whose layout fits a reply.
 const MAX_PARAMETERS: usize = 450;
+
+/// Launched functions that a thread remembers.
+const RECENT_LAUNCHES: usize = 64;
+
+/// A function, how many objects had ended when it was looked up, and what was found.
+type Recent = Option<(Handle, u64, Code, Arc<Layout>)>;
+
+thread_local! {
+    /// By index of the handle.
+    static RECENT: RefCell<[Recent; RECENT_LAUNCHES]> = const { RefCell::new([const { None }; RECENT_LAUNCHES]) };
+}
 
 /// Where a kernel's parameters lie in the packed block.
 pub struct Layout {
@@ -53,6 +65,21 @@ impl Cuda {
             Some(number) if number == kind::CUkernel.number => self.handle(kind::CUkernel, handle).map(Code::Kernel),
             _ => Err(Failure::Status(CUDA_ERROR_INVALID_HANDLE)),
         }
+    }
+
+    /// What a launch needs to know of what it launches. Each thread remembers that of its last ones.
+    pub(super) fn launchable(&self, handle: Handle) -> Result<(Code, Arc<Layout>), Failure> {
+        let ends = self.objects.ends();
+        RECENT.with_borrow_mut(|recent| {
+            let place = &mut recent[handle.index() as usize % RECENT_LAUNCHES];
+            if let Some((_, _, code, layout)) = place.as_ref().filter(|(of, at, ..)| *of == handle && *at == ends) {
+                return Ok((*code, Arc::clone(layout)));
+            }
+            let code = self.code(handle)?;
+            let layout = self.layout(handle, code)?;
+            *place = Some((handle, ends, code, Arc::clone(&layout)));
+            Ok((code, layout))
+        })
     }
 
     /// The layout of a function's parameters, asked once.

@@ -73,8 +73,7 @@ impl Cuda {
         attributes: &[u8],
         parameters: &[u8],
     ) -> Result<(), Failure> {
-        let code = self.code(handle)?;
-        let layout = self.layout(handle, code)?;
+        let (code, layout) = self.launchable(handle)?;
         let mut attributes = self.attributes(attributes)?;
         let cooperative = launch.flags & COOPERATIVE != 0;
         let Some(places) = &layout.parameters else {

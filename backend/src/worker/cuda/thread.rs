@@ -16,6 +16,8 @@ use crate::worker::answer::{Failure, ok};
 thread_local! {
     /// The current context, and how many contexts had ended when it was set; `None` before.
     static CURRENT: Cell<Option<(usize, u64)>> = const { Cell::new(None) };
+    /// The context that was entered last, and how many objects and contexts had ended then: as long as no more have, it is current.
+    static ENTERED: Cell<Option<(Handle, u64, u64)>> = const { Cell::new(None) };
 }
 
 /// The last of the capture modes.
@@ -36,22 +38,31 @@ impl Cuda {
     /// `CUDA_ERROR_CONTEXT_IS_DESTROYED` for a context that is gone; [`Malformed`] for a mode that is none.
     #[inline]
     pub(super) fn enter(&self, from: &FrameHeader) -> Result<(), Failure> {
-        let context = context_of(from);
+        if from.capture_mode > LAST_MODE {
+            return Err(Malformed::new("a capture mode that is none").into());
+        }
+        let contexts_ended = self.contexts_ended.load(Ordering::Acquire);
+        let entered = Some((context_of(from), self.objects.ends(), contexts_ended));
+        if ENTERED.get() != entered {
+            self.set_current(context_of(from), contexts_ended)?;
+            ENTERED.set(entered);
+        }
+        Ok(())
+    }
+
+    fn set_current(&self, context: Handle, contexts_ended: u64) -> Result<(), Failure> {
         let wanted = if context.is_null() {
             std::ptr::null_mut()
         } else {
             let live = self.objects.get(kind::CUcontext, context);
             live.map_err(|_| Failure::Status(CUDA_ERROR_CONTEXT_IS_DESTROYED))?
         };
-        let now = (wanted as usize, self.contexts_ended.load(Ordering::Acquire));
+        let now = (wanted as usize, contexts_ended);
         if CURRENT.get() != Some(now) {
             let call = self.library.cuCtxSetCurrent.ok_or_else(|| self.missing("cuCtxSetCurrent"))?;
             // SAFETY: null or a context that lives.
             ok(unsafe { call(wanted) })?;
             CURRENT.set(Some(now));
-        }
-        if from.capture_mode > LAST_MODE {
-            return Err(Malformed::new("a capture mode that is none").into());
         }
         Ok(())
     }
@@ -59,6 +70,7 @@ impl Cuda {
     /// A call has changed this thread's current context behind [`Cuda::enter`]'s back.
     pub(super) fn context_unknown(&self) {
         CURRENT.set(None);
+        ENTERED.set(None);
     }
 
     /// A context has ended: no thread may trust what it remembers.
