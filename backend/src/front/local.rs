@@ -288,5 +288,9 @@ impl Session {
             let _ = self.program.send(&refused, self.hello, vec![]);
         }
         log::info!("local session {}: {} is closed", self.number, self.who);
+        // Numbers that the program could have written too: for statistics alone.
+        let counts: Vec<_> =
+            self.window.header().counters.all().iter().map(|(name, n)| format!("{name} {n}")).collect();
+        log::debug!("local session {}: counts: {}", self.number, counts.join(", "));
     }
 }

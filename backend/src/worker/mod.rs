@@ -31,6 +31,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use wire::sync::Ordering;
+use wire::window::HostCounters;
 
 pub use api::{Api, Device, Library, Load, LoadError, OpenClDevice, Patience, Reply, Settings};
 pub use lease::{Piece, Pieces};
@@ -93,6 +94,13 @@ impl Session {
         let word = &self.window.header().deferred;
         // Failure: an earlier status is still there, and is the one to report.
         let _ = word.compare_exchange(0, status.cast_unsigned(), Ordering::Release, Ordering::Relaxed);
+    }
+
+    /// Counts bytes of the guest's that a copy moves.
+    pub fn count_bytes(&self, buffer: &wire::payload::Buffer<'_>) {
+        let counters = &self.window.header().counters;
+        let is_leased = matches!(buffer, wire::payload::Buffer::Lease { .. });
+        HostCounters::add(if is_leased { &counters.leased } else { &counters.copied }, buffer.bytes());
     }
 
     /// Sets the status that every call of the guest returns from now on.

@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 use wire::Malformed;
 use wire::frame::FrameHeader;
 use wire::ring::{Consumer, Taken};
-use wire::window::SLOT_COUNT;
+use wire::window::{HostCounters, SLOT_COUNT};
 
 use super::post::Post;
 use super::serve::{ReplyMemory, Server, reply_memory};
@@ -116,6 +116,7 @@ impl Ring {
         };
         let Some(mut lead) = self.post.stand_by(rang) else { os::exit_now(EXIT_TROUBLE) };
         lead.consumer.unpark(&self.server.session.window().words());
+        HostCounters::add(&self.server.counters().doorbells, 1);
         if let Some(since) = lead.idle_since.take() {
             lead.budget.slept(since.elapsed());
         }
@@ -133,6 +134,7 @@ impl Ring {
                         server.wake_for_room();
                     }
                     server.check_slot(&header)?;
+                    server.count(&header);
                     if !server.api.blocks(header.call) {
                         let (status, bytes) = server.call(&header, payload, &mut memory.reply);
                         server.answer(&header, status, memory.reply.get(..bytes).unwrap_or_default());
@@ -161,7 +163,10 @@ impl Ring {
                     };
                     match self.post.lay_down(lead, park)? {
                         Some(again) => lead = again,
-                        None => return Ok(()),
+                        None => {
+                            HostCounters::add(&server.counters().parks, 1);
+                            return Ok(());
+                        }
                     }
                 }
             }
@@ -174,6 +179,7 @@ impl Ring {
         let server = &self.server;
         let words = server.session.window().words();
         server.begin_blocking(header);
+        HostCounters::add(&server.counters().sleeping, 1);
         let mut is_wanted = false;
         let begun = self.post.begin_call(lead, MAX_BLOCKING, |lead| {
             let parked = lead.consumer.park(&words)?;

@@ -8,6 +8,7 @@ use wire::Malformed;
 use wire::frame::{FrameHeader, NO_SLOT};
 use wire::slot::{self, MAX_REPLY_BYTES};
 use wire::sync::AtomicU32;
+use wire::window::HostCounters;
 
 use super::Session;
 use super::api::{Api, Reply};
@@ -53,6 +54,23 @@ pub(super) fn reply_memory() -> ReplyMemory {
 impl Server {
     pub(super) fn new(session: Arc<Session>, api: Arc<dyn Api>, waker: Waker, watchdog: Arc<Watchdog>) -> Server {
         Server { session, api, waker, watchdog, busy: AtomicU64::new(0) }
+    }
+
+    /// What the guest's statistics show.
+    pub(super) fn counters(&self) -> &HostCounters {
+        &self.session.window().header().counters
+    }
+
+    /// Counts a call. The leader alone does, so that no locked instruction is needed.
+    pub(super) fn count(&self, header: &FrameHeader) {
+        let counters = self.counters();
+        let counter = if header.slot == NO_SLOT { &counters.posted } else { &counters.waited };
+        counter.store(counter.load(Ordering::Relaxed).wrapping_add(1), Ordering::Relaxed);
+    }
+
+    fn wake(&self, word: &AtomicU32) {
+        HostCounters::add(&self.counters().wakes, 1);
+        self.waker.wake(word);
     }
 
     /// Marks the slot of a call that goes to a blocking thread.
@@ -105,13 +123,13 @@ impl Server {
         window.write_reply(index, payload);
         let head = window.slot(index);
         if slot::publish(head, header.sequence, status, payload.len() as u32) {
-            self.waker.wake(&head.ready);
+            self.wake(&head.ready);
         }
     }
 
     /// A guest thread sleeps because the ring was full.
     pub(super) fn wake_for_room(&self) {
-        self.waker.wake(&self.session.window().header().head_epoch);
+        self.wake(&self.session.window().header().head_epoch);
     }
 }
 

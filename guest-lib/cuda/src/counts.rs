@@ -133,24 +133,38 @@ pub fn unsupported(name: &'static str) -> CUresult {
     CUDA_ERROR_NOT_SUPPORTED
 }
 
-/// The counts as JSON: calls by class, bytes each way, and the calls that are not supported.
+/// The counts as JSON: calls by class, doorbells and sleeps on both sides, bytes each way, and the calls that are not supported.
 fn json() -> String {
     let mut text = String::from("{\n  \"api\": \"cuda\"");
-    let calls = CALLS.load(Ordering::Relaxed);
-    let (mut posted, mut waited, mut out, mut back) = (0, 0, 0, 0);
+    // Writing to a string cannot fail.
+    let mut number = |name: &str, value: u64| {
+        let _ = write!(text, ",\n  \"{name}\": {value}");
+    };
+    number("calls", CALLS.load(Ordering::Relaxed));
+    number("local", LOCAL.load(Ordering::Relaxed));
+    let mut host = Default::default();
+    let (mut posted, mut waited, mut doorbells, mut sleeps, mut out, mut back) = (0, 0, 0, 0, 0, 0);
     if let Some(session) = crate::init::opened() {
         let counters = &session.counters;
         posted = counters.posted.load(Ordering::Relaxed);
         waited = counters.waited.load(Ordering::Relaxed);
+        doorbells = counters.doorbells.load(Ordering::Relaxed);
+        sleeps = counters.sleeps.load(Ordering::Relaxed);
         out = counters.bytes_out.load(Ordering::Relaxed);
         back = counters.bytes_in.load(Ordering::Relaxed);
+        host = session.host_counts();
     }
-    let local = LOCAL.load(Ordering::Relaxed);
-    // Writing to a string cannot fail.
-    let _ = write!(
-        text,
-        ",\n  \"calls\": {calls},\n  \"local\": {local},\n  \"posted\": {posted},\n  \"waited\": {waited},\n  \"bytes_to_host\": {out},\n  \"bytes_to_guest\": {back},\n  \"unsupported\": {{"
-    );
+    number("posted", posted);
+    number("waited", waited);
+    number("doorbells", doorbells);
+    number("sleeps", sleeps);
+    number("bytes_to_host", out);
+    number("bytes_to_guest", back);
+    text.push_str(",\n  \"host\": {");
+    for (place, (name, value)) in host.iter().filter(|(name, _)| !name.is_empty()).enumerate() {
+        let _ = write!(text, "{}\"{name}\": {value}", if place == 0 { "" } else { ", " });
+    }
+    text.push_str("},\n  \"unsupported\": {");
     let names = UNSUPPORTED.lock().unwrap_or_else(PoisonError::into_inner);
     for (number, (name, count)) in names.iter().enumerate() {
         let _ = write!(text, "{}\n    \"{name}\": {count}", if number == 0 { "" } else { "," });

@@ -83,6 +83,55 @@ pub struct Header {
     /// Counts wake-ups for a full ring, so that the sleeper has a word that changes: stored by the worker.
     pub head_epoch: AtomicU32,
     _line5: [u32; 14],
+    _line6: [u64; 16],
+    /// What the worker has done, for statistics: stored by the worker; nothing is decided by it.
+    pub counters: HostCounters,
+}
+
+/// Counts since the session began, relaxed.
+#[repr(C, align(64))]
+#[derive(Debug, Default)]
+pub struct HostCounters {
+    /// Posted calls taken from the ring.
+    pub posted: AtomicU64,
+    /// Waited calls taken from the ring.
+    pub waited: AtomicU64,
+    /// Of these, calls that may sleep in the driver.
+    pub sleeping: AtomicU64,
+    /// Times that the worker parked.
+    pub parks: AtomicU64,
+    /// Times that the worker woke a guest thread: interrupts, over virtio.
+    pub wakes: AtomicU64,
+    /// Times that the doorbell made a thread of the worker lead.
+    pub doorbells: AtomicU64,
+    /// Bytes of the guest's that were copied through frames, replies and the staging area.
+    pub copied: AtomicU64,
+    /// Bytes that were read or written in leased pages.
+    pub leased: AtomicU64,
+}
+
+impl HostCounters {
+    /// Adds to a counter.
+    #[inline]
+    pub fn add(counter: &AtomicU64, more: u64) {
+        counter.fetch_add(more, core::sync::atomic::Ordering::Relaxed);
+    }
+
+    /// The counts by name.
+    #[must_use]
+    pub fn all(&self) -> [(&'static str, u64); 8] {
+        let get = |counter: &AtomicU64| counter.load(core::sync::atomic::Ordering::Relaxed);
+        [
+            ("posted", get(&self.posted)),
+            ("waited", get(&self.waited)),
+            ("sleeping", get(&self.sleeping)),
+            ("parks", get(&self.parks)),
+            ("wakes", get(&self.wakes)),
+            ("doorbells", get(&self.doorbells)),
+            ("copied", get(&self.copied)),
+            ("leased", get(&self.leased)),
+        ]
+    }
 }
 
 /// Offset in the window of [`Header::head_epoch`], for the carrier's wait.

@@ -59,6 +59,7 @@ fn handle_when_written_then_is_the_page_s_example() {
 fn offsets_when_the_page_names_them_then_are_where_the_fields_lie() {
     assert_eq!((offset_of!(Header, tail), offset_of!(Header, head), offset_of!(Header, host_parked)), (64, 128, 192));
     assert_eq!((offset_of!(Header, sticky), offset_of!(Header, guest_parked)), (256, 320));
+    assert_eq!(offset_of!(Header, counters), 512);
     assert_eq!((SLOTS_OFFSET, RING_OFFSET, RING_BYTES, STAGING_OFFSET), (4096, 266_240, 1_048_576, 1_314_816));
     assert_eq!((offset_of!(SlotHead, ready), offset_of!(SlotHead, parked)), (0, 4));
     assert_eq!((offset_of!(SlotHead, status), offset_of!(SlotHead, bytes), MAX_REPLY_BYTES), (8, 12, 4032));

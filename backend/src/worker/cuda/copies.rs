@@ -180,6 +180,7 @@ impl Cuda {
     }
 
     fn prepare(&self, buffer: &Buffer<'_>) {
+        self.session.count_bytes(buffer);
         if matches!(buffer, Buffer::Staging { bytes, .. } if *bytes >= REGISTER_FROM) {
             self.register_staging();
         }
@@ -247,7 +248,11 @@ impl Cuda {
             Buffer::Reply { .. } => Err(Malformed::new("asks for more than a reply holds").into()),
             Buffer::Staging { .. } | Buffer::Lease { .. } => {
                 let pieces = self.session.memory().resolve(&target, true)?;
-                if is_direct(&pieces) {
+                // Small copies do not register the staging area; until a large one has, a stage is faster than unregistered memory.
+                let is_registered = self.has_registered_staging.load(Ordering::Relaxed);
+                let is_small =
+                    matches!(target, Buffer::Staging { bytes, .. } if bytes < REGISTER_FROM) && !is_registered;
+                if is_direct(&pieces) && !is_small {
                     return each(&pieces, source, step).and(finish());
                 }
                 self.each_group(from, &pieces, &|stage, at, group| {
