@@ -21,7 +21,7 @@ const SPIN: Duration = Duration::from_micros(100);
 /// Looks between two looks at the clock.
 const LOOKS: u32 = 64;
 /// Most threads for copies, the caller's included; `GPUFERRY_COPY_THREADS` sets another number.
-const MOST_THREADS: usize = 4;
+const MOST_THREADS: usize = 8;
 
 /// Some bytes to copy for part `part` of a copy.
 struct Task {

@@ -154,6 +154,11 @@ impl Session {
         if deferred.load(Ordering::Relaxed) == 0 { 0 } else { deferred.swap(0, Ordering::AcqRel) as i32 }
     }
 
+    /// What the worker says it has done, by name: for statistics.
+    pub fn host_counts(&self) -> [(&'static str, u64); 8] {
+        self.window.header().counters.all()
+    }
+
     /// Whether a posted call has failed since the last time somebody asked for it.
     #[inline]
     pub fn has_deferred(&self) -> bool {
@@ -324,14 +329,16 @@ impl Session {
     }
 }
 
-/// Turns of the spin loop that take about `time` on this machine, of which one turn is very different from another's.
+/// Turns of the spin loop that take about `time` on this machine, of which one turn is very different from another's. Reading the
+/// clock may take longer than the turns: where a guest's kernel has no other, it is a system call.
 fn spin_turns(time: Duration) -> u32 {
     const PROBE: u32 = 256;
     let start = Instant::now();
+    let read = start.elapsed();
     for _ in 0..PROBE {
         std::hint::spin_loop();
     }
-    let nanos = start.elapsed().as_nanos().max(1);
+    let nanos = start.elapsed().saturating_sub(2 * read).as_nanos().max(1);
     u32::try_from(time.as_nanos() * u128::from(PROBE) / nanos).unwrap_or(u32::MAX).clamp(64, 1 << 16)
 }
 
