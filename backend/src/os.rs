@@ -186,6 +186,21 @@ pub fn close_all_but(fd: BorrowedFd<'_>) {
     }
 }
 
+/// Puts a descriptor in the place of the standard output.
+///
+/// # Errors
+/// As dup2(2).
+pub fn replace_stdout(fd: BorrowedFd<'_>) -> io::Result<()> {
+    // SAFETY: a descriptor that is open, and a number; nobody owns the standard output.
+    check(unsafe { libc::dup2(fd.as_raw_fd(), libc::STDOUT_FILENO) }).map(drop)
+}
+
+/// Writes out what C's streams hold back.
+pub fn flush_output() {
+    // SAFETY: a null pointer stands for all streams that write.
+    unsafe { libc::fflush(std::ptr::null_mut()) };
+}
+
 /// Puts a descriptor in the place of number 0.
 /// # Errors
 /// As dup2(2).

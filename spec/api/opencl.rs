@@ -213,6 +213,10 @@ trait Platforms {
     /// Ends that. The guest knows that no command uses the memory any more.
     #[call(0x4012, wait)] #[by_hand(both)]
     fn gpuferryUnshare(address: u64);
+    /// What kernels have printed since the last time, or since the first, which begins to collect it; nothing where there is no more.
+    /// Whoever asks after a command has ended finds all that it printed.
+    #[call(0x4013, wait)] #[by_hand(both)]
+    fn gpuferryPrinted(#[out] printed: Vec<u8>);
 }
 
 trait Contexts {

@@ -37,6 +37,7 @@ pub mod pages;
 pub mod pending;
 pub mod platform;
 pub mod pool;
+pub mod printed;
 pub mod program;
 pub mod program_build;
 pub mod program_make;

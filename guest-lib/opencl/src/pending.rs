@@ -5,6 +5,7 @@ use crate::arena::Ref;
 use crate::caller::Caller;
 use crate::event::{self, Event};
 use crate::pool::Chunk;
+use crate::printed;
 use crate::queue::Queue;
 use crate::transfer::Layout;
 use core::sync::atomic::{AtomicUsize, Ordering};
@@ -41,6 +42,7 @@ pub fn of_queue(queue: &Ref<Queue>) -> Vec<Ref<Event>> {
 
 /// Does what is due. Whoever comes second waits until the first has moved everything.
 pub fn settle(caller: &Caller) {
+    printed::show(caller);
     if COUNT.load(Ordering::Acquire) == 0 {
         return;
     }

@@ -75,6 +75,12 @@ impl Program {
         &self.devices
     }
 
+    /// Its source; empty where it has none.
+    #[must_use]
+    pub fn source(&self) -> &[u8] {
+        &self.origin.source
+    }
+
     /// Whether the program can ask what its kernels' arguments are: of its own source it must have said so when it was built.
     #[must_use]
     pub fn has_argument_info(&self) -> bool {

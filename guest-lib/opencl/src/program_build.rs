@@ -7,6 +7,7 @@ use crate::cl_int;
 use crate::context::Context;
 use crate::device::{self, Device};
 use crate::generated::send;
+use crate::printed;
 use crate::program::{Origin, Program};
 use crate::program_make::{devices_in, handles};
 use crate::status::{
@@ -34,6 +35,7 @@ struct Job {
 
 impl Job {
     fn run(&self, caller: &Caller) -> cl_int {
+        printed::watch(caller, self.program.source());
         let devices = handles(&self.devices);
         let status = match &self.headers {
             None => send::gpuferryBuild(caller, self.program.handle, &devices, &self.options),

@@ -23,6 +23,7 @@ mod info;
 mod kernels;
 mod load;
 mod memory;
+mod printed;
 mod programs;
 mod scratch;
 mod shared;
@@ -64,6 +65,7 @@ pub struct OpenCl {
     objects: Objects,
     bytes: Bytes,
     callbacks: Arc<callbacks::Callbacks>,
+    printed: printed::Printed,
     shared: Mutex<shared::Shared>,
     svm: Mutex<svm::Allocations>,
     memory: Mutex<memory::Sizes>,
@@ -116,6 +118,7 @@ impl OpenCl {
             objects: Objects::new(generated::MAX_KIND, &[]),
             bytes: Bytes::new(Arc::clone(&session), CL_OUT_OF_HOST_MEMORY),
             callbacks: Arc::default(),
+            printed: printed::Printed::default(),
             shared: Mutex::default(),
             svm: Mutex::default(),
             memory: Mutex::default(),
