@@ -30,6 +30,10 @@ SUM = re.compile(r"\b(sum|size)=([-+0-9.e]+|nan|inf)")
 KEPT = ("PYTHONPATH", "CUDA_HOME", "CUDA_PATH", "NCCL_NVLS_ENABLE", "TORCH_SYMM_MEM_DISABLE_MULTICAST", "NVSHMEM_DISABLE_NVLS")
 
 
+# Where libraries keep what they compiled: each run compiles for itself.
+CACHES = ("CUPY_CACHE_DIR", "TRITON_CACHE_DIR", "TORCHINDUCTOR_CACHE_DIR", "NUMBA_CACHE_DIR")
+
+
 class Outcome:
     """How one run of one judge went."""
 
@@ -179,6 +183,7 @@ class Bench:
         place = self.folder / f"{judge.name}.{name}"
         place.mkdir(exist_ok=True)
         variables = {**environment, **judge.environment, "PYTHONDONTWRITEBYTECODE": "1", "TMPDIR": str(place)}
+        variables |= dict.fromkeys(CACHES, str(place))
         begin = time.monotonic()
         with printed.open("w") as out, said.open("w") as errors:
             process = subprocess.Popen(words, env=variables, cwd=place, stdout=out, stderr=errors, stdin=subprocess.DEVNULL, start_new_session=True)
@@ -210,7 +215,7 @@ class Bench:
         variables |= {**judge.environment, "LD_LIBRARY_PATH": libraries, "PYTHONDONTWRITEBYTECODE": "1"}
         script = "\n".join((
             *(f"export {name}={shlex.quote(value)}" for name, value in variables.items()),
-            "now() { cut -d' ' -f1 /proc/uptime; }", "cd $TMPDIR", "b=$(now)",
+            *(f"export {name}=$TMPDIR/{name}" for name in CACHES), "now() { cut -d' ' -f1 /proc/uptime; }", "cd $TMPDIR", "b=$(now)",
             f"{shlex.join(words)} >$OUT/printed 2>$OUT/said", 'echo "$? $b $(now)" >$OUT/status',
         ))  # fmt: skip
         with host.Front(place, self.chosen.device, "info") as front:

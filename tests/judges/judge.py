@@ -8,6 +8,7 @@ raises Skipped is `NAME: skipped ...`. scripts/gpu-check compares the lines.
 import argparse
 import hashlib
 import os
+import re
 import sys
 import time
 
@@ -82,8 +83,11 @@ def _flat(name, value):
 
 
 def one_line(error):
-    """An error as one line without addresses and the like, which differ from run to run."""
-    text = str(error).strip().split("\n")[0]
+    """An error as one line without folders, which differ from run to run; of an error in a helper thread, that thread's."""
+    lines = str(error).strip().split("\n")
+    inner = [line for line in lines[1:] if re.match(r"[\w.]*(Error|Exception): ", line)]
+    text = inner[-1] if lines[0].startswith("Caught ") and inner else lines[0]
+    text = re.sub(r"\S*/(?=[^/\s]+)", "", text)
     return f"{type(error).__name__}: {text}"[:200]
 
 

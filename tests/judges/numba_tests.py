@@ -42,7 +42,8 @@ def outcomes(report):
         outcome = "passed"
         for part in case:
             if part.tag in ("failure", "error"):
-                outcome = f"failed {(part.get('message') or '').splitlines()[0][:100] if part.get('message') else ''}"
+                lines = f"{part.get('message') or ''}\n{part.text or ''}".strip().splitlines() or [""]
+                outcome = f"failed {lines[0][:80]} … {lines[-1][:120]}"
             elif part.tag == "skipped" and outcome == "passed":
                 outcome = "skipped"
         if not found.get(test, "").startswith("failed"):

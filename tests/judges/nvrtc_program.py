@@ -117,9 +117,10 @@ def linked():
     for number, image in enumerate((first, second)):
         ok(driver.cuLinkAddData(link, driver.CUjitInputType.CU_JIT_INPUT_PTX, image, len(image), f"{number}".encode(), 0, [], []))
     image, size = ok(driver.cuLinkComplete(link))
-    module = ok(driver.cuModuleLoadData(image))
-    out = launched(ok(driver.cuModuleGetFunction(module, b"go")))
+    # The linker's memory ends with the linker.
+    module = ok(driver.cuModuleLoadData(ctypes.string_at(image, size)))
     ok(driver.cuLinkDestroy(link))
+    out = launched(ok(driver.cuModuleGetFunction(module, b"go")))
     return {"out": out, "has_size": size > 0}
 
 

@@ -109,7 +109,8 @@ def convolution_benchmark():
         found = torch.conv2d(image, kernel, padding=1)
     finally:
         torch.backends.cudnn.benchmark = False
-    return bool((found - exact).abs().max() < 1e-3)
+    # Some of them compute in TF32.
+    return bool((found - exact).abs().max() < 0.1)
 
 
 @part
@@ -139,7 +140,7 @@ def fft():
     return {
         "c2c": torch.fft.fft(box), "c2c2d": torch.fft.fft2(box), "c2c3d": torch.fft.fftn(box), "r2c": torch.fft.rfft(line),
         "c2r": torch.fft.irfft(torch.fft.rfft(line)), "double": torch.fft.fft(box.to(torch.complex128)),
-        "half": torch.fft.rfft(seeded(16, 256).half()), "prime": torch.fft.fft(line[:, :997]), "stft": torch.stft(line, 128, window=torch.ones(128, device=DEVICE), return_complex=True),
+        "half": torch.fft.irfft(torch.fft.rfft(seeded(16, 256).half())), "prime": torch.fft.fft(line[:, :997]), "stft": torch.stft(line, 128, window=torch.ones(128, device=DEVICE), return_complex=True),
     }  # fmt: skip
 
 
