@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-const APIS: [&str; 2] = ["cuda", "opencl"];
+const APIS: [&str; 3] = ["cuda", "nvml", "opencl"];
 
 fn main() {
     let out = PathBuf::from(std::env::var_os("OUT_DIR").unwrap_or_default());

@@ -15,8 +15,10 @@ from kernels import CACHE, ROOT, SETUP, fail  # noqa: F401
 TARGET = pathlib.Path(os.environ.get("CARGO_TARGET_DIR") or ROOT / "target").absolute()
 # A bundle brings its programs; a checkout builds them.
 BUILT = pathlib.Path(os.environ.get("GPUFERRY_BIN") or TARGET / "release").absolute()
-CRATES = ("programs", "gpuferry-backend", "gpuferry-cuda", "gpuferry-opencl", "cpu-cuda")
+CRATES = ("programs", "gpuferry-backend", "gpuferry-cuda", "gpuferry-nvml", "gpuferry-opencl", "cpu-cuda")
 GUEST_LIBRARY, CPU_LIBRARY = "libgpuferry_cuda.so", "libcpu_cuda.so"
+# What a guest has beside its libcuda.so.1.
+NVML_LIBRARY = "libgpuferry_nvml.so"
 # Where programs and library lie in a guest that boots from an image.
 IN_GUEST = "/opt/gpuferry"
 START = time.monotonic()
@@ -57,11 +59,13 @@ def has_gpu():
 
 
 def libraries(folder, library):
-    """A folder whose libcuda.so.1 is one of our libraries."""
+    """A folder whose libcuda.so.1 is one of our libraries; beside the guest's lies its libnvidia-ml.so.1."""
     place = pathlib.Path(folder) / f"{library}.d"
     if not place.exists():
         place.mkdir(parents=True)
         (place / "libcuda.so.1").symlink_to(BUILT / library)
+        if library == GUEST_LIBRARY:
+            (place / "libnvidia-ml.so.1").symlink_to(BUILT / NVML_LIBRARY)
     return place
 
 
@@ -142,6 +146,7 @@ def image(kernel, folder, files=(), module=None):
     pairs = list(files)
     for name, source in (
         *((name, name) for name in ("battery", "picture", "latency", "endless")), ("lib/libcuda.so.1", GUEST_LIBRARY),
+        ("lib/libnvidia-ml.so.1", NVML_LIBRARY),
     ):  # fmt: skip
         stripped = place / "stripped" / name
         stripped.parent.mkdir(parents=True, exist_ok=True)

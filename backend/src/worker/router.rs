@@ -7,12 +7,14 @@ use std::sync::Arc;
 use wire::Malformed;
 use wire::frame::{FrameHeader, NO_SLOT};
 
-use super::{Api, Library, LoadError, Patience, Reply, Session, Settings, cuda, opencl};
+use super::{Api, Library, LoadError, Patience, Reply, Session, Settings, cuda, nvml, opencl};
 
 /// First number of OpenCL's messages.
 const OPENCL: u16 = 0x4000;
-/// First number behind them.
-const OPENCL_END: u16 = 0x6000;
+/// First number behind them, and first of NVML's.
+const NVML: u16 = 0x6000;
+/// First number behind those.
+const NVML_END: u16 = 0x7000;
 /// `CL_PLATFORM_NOT_FOUND_KHR`: what OpenCL's calls get where none is served.
 const NO_OPENCL: i32 = -1001;
 
@@ -22,32 +24,37 @@ const NO_OPENCL: i32 = -1001;
 /// What is wrong with one of them.
 pub fn load(settings: &Settings) -> Result<Box<dyn Library>, LoadError> {
     let opencl = settings.opencl.as_ref().map(|choice| opencl::load(choice, settings.opencl_library.as_deref()));
-    Ok(Box::new(Loaded { cuda: cuda::load(settings)?, opencl: opencl.transpose()? }))
+    let (opencl, cuda) = (opencl.transpose()?, cuda::load(settings)?);
+    Ok(Box::new(Loaded { cuda, nvml: nvml::load(settings), opencl }))
 }
 
 /// All libraries, before the session.
 struct Loaded {
     cuda: Box<dyn Library>,
+    nvml: Option<nvml::Host>,
     opencl: Option<Box<dyn Library>>,
 }
 
 impl Library for Loaded {
     fn begin(self: Box<Self>, session: Arc<Session>) -> Arc<dyn Api> {
         let opencl = self.opencl.map(|library| library.begin(Arc::clone(&session)));
-        Arc::new(Router { cuda: self.cuda.begin(session), opencl })
+        let nvml = nvml::Nvml::new(self.nvml, Arc::clone(&session));
+        Arc::new(Router { cuda: self.cuda.begin(session), nvml, opencl })
     }
 }
 
 /// The session's APIs.
 struct Router {
     cuda: Arc<dyn Api>,
+    nvml: nvml::Nvml,
     opencl: Option<Arc<dyn Api>>,
 }
 
 impl Router {
     fn serves(&self, call: u16) -> Option<&dyn Api> {
         match call {
-            OPENCL..OPENCL_END => self.opencl.as_deref(),
+            OPENCL..NVML => self.opencl.as_deref(),
+            NVML..NVML_END => Some(&self.nvml),
             _ => Some(&*self.cuda),
         }
     }

@@ -55,6 +55,7 @@ pub mod stream;
 pub mod tables;
 pub mod tensor;
 pub mod texture;
+pub mod usage;
 pub mod wait;
 
 /// The API's status type.

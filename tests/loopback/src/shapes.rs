@@ -30,13 +30,22 @@ pub struct Shapes {
 }
 
 impl Shapes {
-    /// For a session that has made nothing.
+    /// CUDA's, for a session that has made nothing.
     ///
     /// # Panics
     /// Where the spec is wrong.
     #[must_use]
     pub fn new(seed: u64) -> Shapes {
-        let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../spec/api/cuda.rs");
+        Shapes::of("cuda", seed)
+    }
+
+    /// Those of the API with that name.
+    ///
+    /// # Panics
+    /// Where the spec is wrong.
+    #[must_use]
+    pub fn of(api: &str, seed: u64) -> Shapes {
+        let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../spec/api").join(api).with_extension("rs");
         let spec = spec_gen::build::spec(&file).expect("a spec");
         Shapes { spec, random: Random::new(seed), made: HashMap::new(), next: HashMap::new(), addresses: Vec::new() }
     }
