@@ -5,6 +5,10 @@
 //! | 0 | limit of the guest, u64, `u64::MAX` for none | the front, once |
 //! | 8 | limit of one process, u64 | the front, once |
 //! | 64 + 64 × row | number of the process in its guest, u32; 1 where the row is taken, u32; bytes, u64 | the front takes and clears the row, its worker writes the bytes |
+//! | after the rows, at a multiple of 128, 128 × handle | state, u32 (0 free, 1 being written, 2 there); row of its owner, u32; token, 16 bytes; the driver's handle, 64 bytes | the owner's worker; the front frees it with the row |
+//!
+//! The handles are those by which one process of the guest gives another its memory or events. The guest has the tokens only: so none
+//! of another guest's can be named.
 //!
 //! A worker adds to its own row first and then compares the sum of all rows with the limit, so that two which allocate at the same time
 //! never pass it together; at the very edge both may be refused. The limits hold a guest, whose calls they count; a worker that a
@@ -22,7 +26,13 @@ use crate::os;
 pub const ROWS: u32 = wire::device::MAX_SESSIONS;
 const HEAD_BYTES: usize = 64;
 const ROW_BYTES: usize = 64;
-const BYTES: u64 = (HEAD_BYTES + ROWS as usize * ROW_BYTES).next_multiple_of(4096) as u64;
+/// Handles of all processes of a guest together.
+const HANDLES: usize = 4096;
+const HANDLES_AT: usize = (HEAD_BYTES + ROWS as usize * ROW_BYTES).next_multiple_of(size_of::<Shared>());
+const BYTES: u64 = (HANDLES_AT + HANDLES * size_of::<Shared>()).next_multiple_of(4096) as u64;
+/// Words of a token and of a driver's handle.
+const TOKEN: usize = 2;
+const NATIVE: usize = 8;
 
 /// Device memory that a guest, and one of its processes, may hold; `None` for what there is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -53,7 +63,31 @@ pub struct Ledger {
     mapping: Mapping,
 }
 
+/// A handle that the guest's processes share.
+#[repr(C, align(128))]
+struct Shared {
+    state: AtomicU32,
+    owner: AtomicU32,
+    token: [AtomicU64; TOKEN],
+    native: [AtomicU64; NATIVE],
+}
+
+const FREE: u32 = 0;
+const WRITING: u32 = 1;
+const THERE: u32 = 2;
+
+impl Shared {
+    fn read<const N: usize>(words: &[AtomicU64; N]) -> [u64; N] {
+        words.each_ref().map(|word| word.load(Ordering::Relaxed))
+    }
+}
+
 impl Ledger {
+    fn shared(&self) -> &[Shared] {
+        // SAFETY: the mapping holds as many behind the rows, aligned as they are; any bytes are valid atomics.
+        unsafe { std::slice::from_raw_parts(self.mapping.base().add(HANDLES_AT).cast::<Shared>(), HANDLES) }
+    }
+
     /// A fresh one: the front's.
     ///
     /// # Errors
@@ -150,6 +184,10 @@ impl Drop for Taken {
             row.process.store(0, Ordering::Relaxed);
             row.taken.store(0, Ordering::Release);
         }
+        for shared in self.ledger.shared().iter().filter(|shared| shared.owner.load(Ordering::Acquire) == self.number) {
+            // Its worker has ended, so nobody writes it.
+            shared.state.store(FREE, Ordering::Release);
+        }
     }
 }
 
@@ -174,6 +212,38 @@ impl Account {
 
     fn row(&self) -> &Row {
         &self.ledger.rows()[self.row as usize]
+    }
+
+    /// Gives the guest's other processes a handle of the driver's: its token, `fresh` if it has none yet. `None` where the table is full.
+    #[must_use]
+    pub fn share(&self, native: [u64; NATIVE], fresh: [u64; TOKEN]) -> Option<[u64; TOKEN]> {
+        let ours = |shared: &&Shared| {
+            shared.state.load(Ordering::Acquire) == THERE
+                && shared.owner.load(Ordering::Relaxed) == self.row
+                && Shared::read(&shared.native) == native
+        };
+        if let Some(known) = self.ledger.shared().iter().find(ours) {
+            return Some(Shared::read(&known.token));
+        }
+        let take = |shared: &&Shared| {
+            shared.state.compare_exchange(FREE, WRITING, Ordering::AcqRel, Ordering::Relaxed).is_ok()
+        };
+        let shared = self.ledger.shared().iter().find(take)?;
+        shared.owner.store(self.row, Ordering::Relaxed);
+        shared.token.iter().zip(fresh).for_each(|(to, word)| to.store(word, Ordering::Relaxed));
+        shared.native.iter().zip(native).for_each(|(to, word)| to.store(word, Ordering::Relaxed));
+        // Pairs with the acquire in `shared_as`: who sees that it is there sees what it is.
+        shared.state.store(THERE, Ordering::Release);
+        Some(fresh)
+    }
+
+    /// The handle that a process of the same guest has given a token for.
+    #[must_use]
+    pub fn shared_as(&self, token: [u64; TOKEN]) -> Option<[u64; NATIVE]> {
+        let is_it =
+            |shared: &&Shared| shared.state.load(Ordering::Acquire) == THERE && Shared::read(&shared.token) == token;
+        let native = Shared::read(&self.ledger.shared().iter().find(is_it)?.native);
+        Some(native)
     }
 
     /// Takes `bytes` more; false, and nothing is taken, where a limit would be passed.
@@ -274,6 +344,21 @@ mod tests {
             }
         });
         assert_eq!(ledger.used(), 0);
+    }
+
+    #[test]
+    fn share_when_given_again_or_to_another_guest_then_the_token_is_the_guests_own() {
+        let ledger = Arc::new(Ledger::new(Limits::default()).expect("a ledger"));
+        let other = Arc::new(Ledger::new(Limits::default()).expect("a ledger"));
+        let ((owner, one), (_second, two)) = (account(&ledger, 11), account(&ledger, 12));
+        let (_third, stranger) = account(&other, 11);
+        let native = [7; NATIVE];
+        assert_eq!(one.share(native, [1, 2]), Some([1, 2]));
+        assert_eq!(one.share(native, [3, 4]), Some([1, 2]), "the same handle");
+        assert_eq!(two.shared_as([1, 2]), Some(native));
+        assert_eq!((two.shared_as([1, 3]), stranger.shared_as([1, 2])), (None, None));
+        drop(owner);
+        assert_eq!(two.shared_as([1, 2]), None, "it ends with its process");
     }
 
     #[test]

@@ -230,6 +230,11 @@ struct CUexecAffinityParam {
     param: u32,
 }
 
+/// The driver's handle of memory or of an event for other processes (`CUipcMemHandle`, `CUipcEventHandle`).
+struct IpcHandle {
+    words: [u64; 8],
+}
+
 /// Four floats.
 struct BorderColor {
     rgba: [f32; 4],
@@ -902,6 +907,26 @@ trait Pools {
     fn gpuferryMemPoolGetAccess(#[out] flags: u32, memPool: CUmemoryPool, location: &CUmemLocation);
 }
 
+/// Memory and events of another process of the guest. A token is 128 random bits that the worker of the owner made; what it stands
+/// for, only workers of the same guest can look up.
+trait OtherProcesses {
+    /// Gives an allocation a token.
+    #[call(370, wait)] #[by_hand(both)]
+    fn gpuferryIpcGiveMemory(#[out] low: u64, #[out] high: u64, #[device(1)] dptr: CUdeviceptr);
+    /// Gives an event a token.
+    #[call(371, wait)] #[by_hand(both)]
+    fn gpuferryIpcGiveEvent(#[out] low: u64, #[out] high: u64, event: CUevent);
+    /// Opens an allocation of another process.
+    #[call(372, wait)] #[by_hand(both)]
+    fn gpuferryIpcOpenMemory(#[out] dptr: CUdeviceptr, #[out] bytes: u64, low: u64, high: u64, flags: u32);
+    /// Closes it. `left` is how often it is still open.
+    #[call(373, wait)] #[block] #[by_hand(both)]
+    fn gpuferryIpcCloseMemory(dptr: CUdeviceptr, #[out] left: u32);
+    /// Opens an event of another process.
+    #[call(374, wait)] #[by_hand(both)]
+    fn gpuferryIpcOpenEvent(#[new] event: CUevent, low: u64, high: u64);
+}
+
 trait VirtualMemory {
     /// Reserves addresses.
     #[call(180, wait)] #[no_context] #[by_hand(both)]
@@ -1553,6 +1578,17 @@ trait Driver {
     fn cuMemCreate(handle: *mut CUmemGenericAllocationHandle, size: usize, prop: *const CUmemAllocationProp, flags: u64);
     #[driver]
     fn cuMemGetAllocationGranularity(granularity: *mut usize, prop: *const CUmemAllocationProp, option: u32);
+
+    #[driver]
+    fn cuIpcGetMemHandle(pHandle: *mut IpcHandle, dptr: CUdeviceptr);
+    #[driver]
+    fn cuIpcGetEventHandle(pHandle: *mut IpcHandle, event: CUevent);
+    #[driver] #[alias(cuIpcOpenMemHandle)]
+    fn cuIpcOpenMemHandle_v2(pdptr: *mut CUdeviceptr, handle: IpcHandle, Flags: u32);
+    #[driver]
+    fn cuIpcCloseMemHandle(dptr: CUdeviceptr);
+    #[driver]
+    fn cuIpcOpenEventHandle(phEvent: *mut CUevent, handle: IpcHandle);
 
     #[driver]
     fn cuLaunchHostFunc(hStream: CUstream, function: *const c_void, userData: *mut c_void);

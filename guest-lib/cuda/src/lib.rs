@@ -30,6 +30,7 @@ pub mod host_memory;
 pub mod image;
 pub mod init;
 pub mod integrity;
+pub mod ipc;
 pub mod jit;
 pub mod launch;
 pub mod launch_config;

@@ -143,6 +143,8 @@ fn parameter(text: &str, pointers: &HashSet<&str>) -> Parameter {
         _ if text.contains('*') || text.contains('[') || pointers.contains(ty) => 8,
         "size_t" | "unsigned long long" | "cuuint64_t" | "CUmemGenericAllocationHandle" => 8,
         "CUdeviceptr" | "CUdeviceptr_v2" | "CUtexObject" | "CUsurfObject" | "CUtexObject_v1" | "CUsurfObject_v1" => 8,
+        // Structs by value: counted as the spec's are.
+        "CUipcMemHandle" | "CUipcEventHandle" => 8,
         "unsigned char" => 1,
         "unsigned short" => 2,
         _ => 4,

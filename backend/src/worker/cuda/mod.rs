@@ -31,6 +31,7 @@ mod host_memory;
 #[cfg(test)]
 mod hostile;
 mod image;
+mod ipc;
 mod launch;
 mod link;
 mod load;
@@ -105,6 +106,8 @@ pub struct Cuda {
     conditions: Mutex<HashSet<u64>>,
     /// References of the guest's to its user objects, by the library's object.
     user_objects: Mutex<HashMap<usize, u64>>,
+    /// How often memory of another process is open, by address.
+    imported: Mutex<HashMap<u64, u32>>,
     textures: Mutex<HashSet<u64>>,
     surfaces: Mutex<HashSet<u64>>,
     missing: Mutex<BTreeSet<&'static str>>,
@@ -164,6 +167,7 @@ impl Cuda {
             nodes: Mutex::default(),
             conditions: Mutex::default(),
             user_objects: Mutex::default(),
+            imported: Mutex::default(),
             textures: Mutex::default(),
             surfaces: Mutex::default(),
             missing: Mutex::default(),

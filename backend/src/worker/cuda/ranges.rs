@@ -12,6 +12,8 @@ pub enum Sort {
     Allocated,
     /// Allocated by a graph each time it runs, at the same address.
     Graph,
+    /// Memory of another process of the guest.
+    Imported,
     /// Addresses by `cuMemAddressReserve`.
     Reserved,
     /// Page-locked memory of the guest.

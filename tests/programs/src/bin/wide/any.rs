@@ -72,7 +72,8 @@ impl Any {
         Ok(Any { library, found: Mutex::default(), group: Mutex::new("start") })
     }
 
-    fn find(&self, name: &str) -> usize {
+    /// Address of a function; 0 where it is not there.
+    pub fn find(&self, name: &str) -> usize {
         let mut found = self.found.lock().expect("no panic under it");
         if let Some(address) = found.get(name) {
             return *address;

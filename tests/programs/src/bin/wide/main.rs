@@ -6,6 +6,7 @@ mod any;
 mod areas;
 mod graph_copies;
 mod graphs;
+mod ipc;
 mod recordings;
 
 use std::process::ExitCode;
@@ -76,11 +77,12 @@ impl Bench {
 
 type Group = (&'static str, fn(&Bench));
 
-const GROUPS: [Group; 4] = [
+const GROUPS: [Group; 5] = [
     ("graphs", graphs::run),
     ("graph copies", graph_copies::run),
     ("recordings", recordings::run),
     ("areas", areas::run),
+    ("ipc", ipc::run),
 ];
 
 fn main() -> ExitCode {
@@ -90,6 +92,10 @@ fn main() -> ExitCode {
         Ok(bench) => bench,
         Err(message) => fail("wide", 3, &message),
     };
+    if wanted == Some(ipc::OPTION) {
+        ipc::other(&bench, &arguments[1..]);
+        return ExitCode::SUCCESS;
+    }
     let chosen: Vec<&Group> = GROUPS.iter().filter(|(name, _)| wanted.is_none_or(|wanted| wanted == *name)).collect();
     if chosen.is_empty() {
         fail("wide", 2, &format!("usage: wide [GROUP]; groups are {}", GROUPS.map(|(name, _)| name).join(", ")));

@@ -1,0 +1,129 @@
+//! Memory and events that one process of a guest gives another (CUDA IPC). The driver's handles stay on the host, in memory that
+//! the workers of one guest share ([`crate::ledger`]); the guest has tokens for them, which name nothing to another guest's workers.
+
+use std::ffi::c_void;
+
+use wire::frame::FrameHeader;
+use wire::handle::Handle;
+
+use super::generated::{
+    CUDA_ERROR_INVALID_HANDLE, CUDA_ERROR_INVALID_VALUE, CUDA_ERROR_NOT_SUPPORTED, CUDA_ERROR_OUT_OF_MEMORY, IpcHandle,
+};
+use super::ranges::{Range, Sort};
+use super::{Cuda, lock};
+use crate::worker::answer::{Failure, ok};
+
+impl Cuda {
+    /// A token for a handle of the driver's.
+    fn token_for(&self, handle: &IpcHandle) -> Result<(u64, u64), Failure> {
+        let account = self.session.account().ok_or(Failure::Status(CUDA_ERROR_NOT_SUPPORTED))?;
+        let mut fresh = [0u64; 2];
+        // SAFETY: the array's own bytes.
+        let given = unsafe { libc::getrandom(fresh.as_mut_ptr().cast(), size_of_val(&fresh), 0) };
+        if given != size_of_val(&fresh) as isize {
+            return Err(Failure::Status(CUDA_ERROR_OUT_OF_MEMORY));
+        }
+        let [low, high] = account.share(handle.words, fresh).ok_or(Failure::Status(CUDA_ERROR_OUT_OF_MEMORY))?;
+        Ok((low, high))
+    }
+
+    /// The driver's handle for a token of a process of this guest.
+    fn given(&self, low: u64, high: u64) -> Result<IpcHandle, Failure> {
+        let words = self.session.account().and_then(|account| account.shared_as([low, high]));
+        Ok(IpcHandle { words: words.ok_or(Failure::Status(CUDA_ERROR_INVALID_HANDLE))? })
+    }
+
+    /// `gpuferryIpcGiveMemory`.
+    pub(super) fn gpuferryIpcGiveMemory(
+        &self,
+        _from: &FrameHeader,
+        low: &mut u64,
+        high: &mut u64,
+        address: u64,
+    ) -> Result<(), Failure> {
+        let call = self.library.cuIpcGetMemHandle.ok_or_else(|| self.missing("cuIpcGetMemHandle"))?;
+        let mut handle = IpcHandle::default();
+        // SAFETY: the pointer is to a live variable; the address is the guest's.
+        ok(unsafe { call(&raw mut handle, address) })?;
+        (*low, *high) = self.token_for(&handle)?;
+        Ok(())
+    }
+
+    /// `gpuferryIpcGiveEvent`.
+    pub(super) fn gpuferryIpcGiveEvent(
+        &self,
+        _from: &FrameHeader,
+        low: &mut u64,
+        high: &mut u64,
+        event: *mut c_void,
+    ) -> Result<(), Failure> {
+        let call = self.library.cuIpcGetEventHandle.ok_or_else(|| self.missing("cuIpcGetEventHandle"))?;
+        let mut handle = IpcHandle::default();
+        // SAFETY: the event lives, the pointer is to a live variable.
+        ok(unsafe { call(&raw mut handle, event) })?;
+        (*low, *high) = self.token_for(&handle)?;
+        Ok(())
+    }
+
+    /// `gpuferryIpcOpenMemory`.
+    pub(super) fn gpuferryIpcOpenMemory(
+        &self,
+        from: &FrameHeader,
+        address: &mut u64,
+        bytes: &mut u64,
+        low: u64,
+        high: u64,
+        flags: u32,
+    ) -> Result<(), Failure> {
+        let call = self.library.cuIpcOpenMemHandle_v2.ok_or_else(|| self.missing("cuIpcOpenMemHandle_v2"))?;
+        let name = "cuMemGetAddressRange_v2";
+        let extent = self.library.cuMemGetAddressRange_v2.ok_or_else(|| self.missing(name))?;
+        let handle = self.given(low, high)?;
+        // SAFETY: the pointer is to a live variable; the handle came from the driver, in a worker of this guest.
+        ok(unsafe { call(address, handle, flags) })?;
+        let (mut start, mut length) = (0u64, 0usize);
+        // SAFETY: the pointers are to live variables.
+        ok(unsafe { extent(&raw mut start, &raw mut length, *address) })?;
+        *bytes = (length as u64).saturating_sub(address.saturating_sub(start));
+        *lock(&self.imported).entry(*address).or_insert(0) += 1;
+        let owner = super::thread::context_of(from);
+        self.range_made(*address, Range { bytes: *bytes, sort: Sort::Imported, owner });
+        Ok(())
+    }
+
+    /// `gpuferryIpcCloseMemory`: memory that was opened twice is closed twice.
+    pub(super) fn gpuferryIpcCloseMemory(
+        &self,
+        _from: &FrameHeader,
+        address: u64,
+        left: &mut u32,
+    ) -> Result<(), Failure> {
+        let call = self.library.cuIpcCloseMemHandle.ok_or_else(|| self.missing("cuIpcCloseMemHandle"))?;
+        let mut imported = lock(&self.imported);
+        let count = imported.get_mut(&address).ok_or(Failure::Status(CUDA_ERROR_INVALID_VALUE))?;
+        // SAFETY: opened by this guest, and not closed as often.
+        ok(unsafe { call(address) })?;
+        *count -= 1;
+        *left = *count;
+        if *count == 0 {
+            imported.remove(&address);
+            self.range_ended(address, Sort::Imported);
+        }
+        Ok(())
+    }
+
+    /// `gpuferryIpcOpenEvent`.
+    pub(super) fn gpuferryIpcOpenEvent(
+        &self,
+        _from: &FrameHeader,
+        _event: Handle,
+        made: &mut *mut c_void,
+        low: u64,
+        high: u64,
+    ) -> Result<(), Failure> {
+        let call = self.library.cuIpcOpenEventHandle.ok_or_else(|| self.missing("cuIpcOpenEventHandle"))?;
+        let handle = self.given(low, high)?;
+        // SAFETY: the pointer is to a live variable; the handle came from the driver, in a worker of this guest.
+        ok(unsafe { call(made, handle) })
+    }
+}

@@ -1,0 +1,116 @@
+//! Memory and events of other processes (CUDA IPC). A handle is a mark of ours and a token, which the worker looks up; it is good in
+//! every process of this guest, and in no other guest.
+
+use crate::CUresult;
+use crate::caller;
+use crate::generated::{kind, send};
+use crate::handles;
+use crate::program::Out;
+use crate::progress;
+use crate::ranges::{self, Kind, Range};
+use crate::status::{CUDA_ERROR_INVALID_HANDLE, CUDA_ERROR_INVALID_VALUE};
+
+/// First word of a handle of memory, and of an event.
+const MEMORY: u64 = u64::from_le_bytes(*b"gpuferrM");
+const EVENT: u64 = u64::from_le_bytes(*b"gpuferrE");
+/// `CU_IPC_MEM_LAZY_ENABLE_PEER_ACCESS`, the only flag there is.
+const LAZY_PEER_ACCESS: u32 = 1;
+
+/// `CUipcMemHandle` and `CUipcEventHandle`.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct IpcHandle([u64; 8]);
+
+impl IpcHandle {
+    fn new(mark: u64, low: u64, high: u64) -> IpcHandle {
+        IpcHandle([mark, low, high, 0, 0, 0, 0, 0])
+    }
+
+    fn token(&self, mark: u64) -> Result<(u64, u64), CUresult> {
+        match self.0 {
+            [found, low, high, 0, 0, 0, 0, 0] if found == mark => Ok((low, high)),
+            _ => Err(CUDA_ERROR_INVALID_HANDLE),
+        }
+    }
+}
+
+fn open_memory(out: Out<u64>, handle: &IpcHandle, flags: u32) -> Result<(), CUresult> {
+    let caller = caller::enter_context()?;
+    out.check()?;
+    if flags & !LAZY_PEER_ACCESS != 0 {
+        return Err(CUDA_ERROR_INVALID_VALUE);
+    }
+    let (low, high) = handle.token(MEMORY)?;
+    let (mut address, mut bytes) = (0, 0);
+    caller::answer(send::gpuferryIpcOpenMemory(&caller, &mut address, &mut bytes, low, high, flags))?;
+    ranges::insert(Range::new(address, bytes, Kind::Device, 0));
+    out.set(address)
+}
+
+crate::export! {
+    /// CUDA Driver API, cuIpcGetMemHandle.
+    extern "C" fn cuIpcGetMemHandle(pHandle: Out<IpcHandle>, dptr: u64) {
+        let caller = caller::enter_context()?;
+        pHandle.check()?;
+        let (mut low, mut high) = (0, 0);
+        caller::answer(send::gpuferryIpcGiveMemory(&caller, &mut low, &mut high, dptr))?;
+        pHandle.set(IpcHandle::new(MEMORY, low, high))
+    }
+
+    /// CUDA Driver API, cuIpcOpenMemHandle.
+    extern "C" fn cuIpcOpenMemHandle_v2 | extern "C" fn cuIpcOpenMemHandle(
+        pdptr: Out<u64>, handle: IpcHandle, Flags: u32,
+    ) {
+        open_memory(pdptr, &handle, Flags)
+    }
+
+    /// CUDA Driver API, cuIpcCloseMemHandle.
+    extern "C" fn cuIpcCloseMemHandle(dptr: u64) {
+        let caller = caller::enter_context()?;
+        let mut left = 0;
+        caller::answer(send::gpuferryIpcCloseMemory(&caller, dptr, &mut left))?;
+        if left == 0 {
+            ranges::remove(dptr, &[Kind::Device]);
+        }
+        Ok(())
+    }
+
+    /// CUDA Driver API, cuIpcGetEventHandle.
+    extern "C" fn cuIpcGetEventHandle(pHandle: Out<IpcHandle>, event: u64) {
+        let caller = caller::enter_context()?;
+        pHandle.check()?;
+        let event = handles::of_kind(kind::CUevent, event)?;
+        progress::event_is_shared(event);
+        let (mut low, mut high) = (0, 0);
+        caller::answer(send::gpuferryIpcGiveEvent(&caller, &mut low, &mut high, event))?;
+        pHandle.set(IpcHandle::new(EVENT, low, high))
+    }
+
+    /// CUDA Driver API, cuIpcOpenEventHandle.
+    extern "C" fn cuIpcOpenEventHandle(phEvent: Out<u64>, handle: IpcHandle) {
+        let caller = caller::enter_context()?;
+        phEvent.check()?;
+        let (low, high) = handle.token(EVENT)?;
+        let event = handles::new(kind::CUevent)?;
+        if let Err(status) = caller::answer(send::gpuferryIpcOpenEvent(&caller, event, low, high)) {
+            handles::discard(event);
+            return Err(status);
+        }
+        phEvent.set(event.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn token_when_a_handle_is_of_another_kind_or_wild_then_is_refused() {
+        assert_eq!(IpcHandle::new(MEMORY, 1, 2).token(MEMORY), Ok((1, 2)));
+        let mut wild = IpcHandle::new(MEMORY, 1, 2);
+        wild.0[7] = 1;
+        for handle in [IpcHandle::new(EVENT, 1, 2), IpcHandle([0; 8]), IpcHandle([u64::MAX; 8]), wild] {
+            assert_eq!(handle.token(MEMORY), Err(CUDA_ERROR_INVALID_HANDLE));
+        }
+    }
+}
