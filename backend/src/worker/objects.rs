@@ -296,8 +296,10 @@ mod tests {
             .insert(kind::CUfunction, function, Owners { context: Handle::NULL, parent: module }, Ok(object(48)))
             .expect("vacant");
         objects.insert(kind::CUfunction, other, Owners::default(), Ok(object(64))).expect("vacant");
+        let before = objects.ends();
         let mut ended = objects.remove(kind::CUcontext, context);
         ended.sort_by_key(|handle| handle.0);
+        assert_ne!(objects.ends(), before, "who remembers the function must look again");
         assert_eq!(ended, [context, module, function]);
         assert!(objects.get(kind::CUfunction, function).is_err());
         assert!(objects.get(kind::CUfunction, other).is_ok());
