@@ -307,27 +307,174 @@ fn is_optional(role: &Role, number: u64) -> bool {
     number == 0 && matches!(role, Role::New { optional: true, .. })
 }
 
-/// Sends a sound message of every call twice, with other bytes in the reply's memory before: the same bytes come back, so each of them
-/// was written, padding too. Returns how many calls were answered, and how many bytes came back.
+/// Messages of each call in [`replies`].
+const SHAPES: u64 = 60;
+
+/// Sends messages of every call's shape, the same ones with other bytes in the reply's memory before: the same bytes come back, so
+/// each of them was written, padding too; and none where the status says that there are none. Returns how many messages were
+/// answered with success, and how many bytes came back. `left_out` are calls that sleep until something happens.
 pub(super) fn replies<T: Tried>(spec: &Spec, fresh: impl Fn() -> T, left_out: &[&str]) -> (usize, usize) {
     let (mut answered, mut bytes) = (0, 0);
-    for call in spec.calls.iter().filter(|call| call.waits && !left_out.contains(&call.name.as_str())) {
-        let payload = sound(spec, call);
-        let once = |poison: u8| {
+    for call in spec.calls.iter().filter(|call| !left_out.contains(&call.name.as_str())) {
+        let all = |poison: u8| {
             let api = fresh();
             furnish(spec, api.objects());
-            let mut memory = [poison; MAX_REPLY_BYTES];
-            let mut reply = Reply::new(&mut memory);
-            let answer = api.call(&header(spec, call), &payload, &mut reply);
-            let (status, bytes) = reply.finish();
-            (answer.map(|()| status), memory[..bytes].to_vec())
+            let mut random = Shape { seed: u64::from(call.number) << 32 | 1, next: 20 };
+            let mut outcomes = Vec::new();
+            for shape in 0..SHAPES {
+                let payload = if shape == 0 { sound(spec, call) } else { shaped(spec, call, &mut random) };
+                let mut memory = [poison; MAX_REPLY_BYTES];
+                let mut reply = Reply::new(&mut memory);
+                let answer = api.call(&header(spec, call), &payload, &mut reply);
+                let (status, bytes) = reply.finish();
+                let is_silent = call.always || status == 0 || bytes == 0;
+                assert!(is_silent, "{}: {bytes} bytes beside status {status}", call.name);
+                let kept = if answer.is_ok() { memory[..bytes].to_vec() } else { Vec::new() };
+                outcomes.push((answer.map(|()| status), kept));
+            }
+            outcomes
         };
-        let (first, second) = (once(0xa5), once(0x5a));
-        assert_eq!(first, second, "{}: bytes that nobody wrote", call.name);
-        answered += usize::from(first.0 == Ok(0));
-        bytes += first.1.len();
+        let (first, second) = (all(0xa5), all(0x5a));
+        for (one, other) in first.iter().zip(&second) {
+            assert_eq!(one.1, other.1, "{}: bytes that nobody wrote", call.name);
+        }
+        answered += first.iter().filter(|(answer, _)| *answer == Ok(0)).count();
+        bytes += first.iter().map(|(_, bytes)| bytes.len()).sum::<usize>();
     }
     (answered, bytes)
+}
+
+/// Numbers for messages of a call's shape, the same in every run.
+struct Shape {
+    seed: u64,
+    /// Index of the next new object.
+    next: u32,
+}
+
+impl Shape {
+    fn below(&mut self, end: u64) -> u64 {
+        self.seed ^= self.seed << 13;
+        self.seed ^= self.seed >> 7;
+        self.seed ^= self.seed << 17;
+        (self.seed >> 8) % end
+    }
+
+    fn one_of<U: Copy>(&mut self, of: &[U]) -> U {
+        of[self.below(of.len() as u64) as usize]
+    }
+
+    /// A word that means something: small, an address of the guest's, or a live object.
+    fn word(&mut self, spec: &Spec) -> u64 {
+        match self.below(8) {
+            0 => ADDRESS + self.below(4) * 4096,
+            1 if !spec.kinds.is_empty() => {
+                let place = self.below(spec.kinds.len() as u64) as usize;
+                live(kind_of(spec, place)).0
+            }
+            2 => self.one_of(&[16, 64, 100, 256, 4096, STAGING_OFFSET as u64]),
+            _ => self.below(6),
+        }
+    }
+}
+
+/// A payload in the call's shape, whose buffers are there and whose numbers mean something.
+fn shaped(spec: &Spec, call: &Call, random: &mut Shape) -> Vec<u8> {
+    let mut memory = vec![0; 65536];
+    let mut writer = Writer::new(&mut memory);
+    let elements = random.one_of(&[0, 1, 2, 4]);
+    for argument in &call.arguments {
+        shaped_argument(spec, &argument.role, elements, random, &mut writer).expect("room");
+    }
+    let bytes = writer.len();
+    memory.truncate(bytes);
+    memory
+}
+
+fn shaped_argument(
+    spec: &Spec,
+    role: &Role,
+    elements: u64,
+    random: &mut Shape,
+    w: &mut Writer<'_>,
+) -> Result<(), Full> {
+    let mut number = |number: Number, w: &mut Writer<'_>| {
+        let word = random.word(spec);
+        match number.bytes() {
+            1 => w.u8(word as u8),
+            2 => w.u16(word as u16),
+            4 => w.u32(word as u32 % 64),
+            _ => w.u64(word),
+        }
+    };
+    match role {
+        Role::Number { device: Some(_), .. } => w.u64(ADDRESS + random.below(4) * 256),
+        Role::Number { name, .. } if name == "CUdeviceptr" => w.u64(ADDRESS + random.below(2) * 64),
+        Role::Number { number: of, .. } => number(*of, w),
+        Role::Struct(place) => shaped_fields(spec, *place, &mut number, w),
+        Role::Handle { kind, .. } => w.u64(live(kind_of(spec, *kind)).0),
+        Role::AnyHandle => {
+            let place = random.below(spec.kinds.len() as u64 + 1) as usize;
+            w.u64(if place == spec.kinds.len() { 0 } else { live(kind_of(spec, place)).0 })
+        }
+        Role::New { kind, .. } => {
+            random.next += 1;
+            w.u64(Handle::new(kind_of(spec, *kind).number, 1, random.next).0)
+        }
+        Role::Handles { kind, .. } => {
+            w.u32(elements as u32 * 8)?;
+            let of = live(kind_of(spec, *kind)).0.to_le_bytes();
+            w.space(1, elements as usize * 8)?.chunks_exact_mut(8).for_each(|to| to.copy_from_slice(&of));
+            Ok(())
+        }
+        Role::Input { element, .. } => {
+            let bytes = elements * spec.measure(element).0 as u64;
+            let data = vec![1; bytes as usize];
+            let offset = STAGING_OFFSET as u64;
+            let places = [
+                Buffer::Inline(&data),
+                Buffer::Staging { offset, bytes },
+                Buffer::Lease { lease: LEASE, offset: 4000, bytes },
+            ];
+            w.buffer(random.one_of(&places))
+        }
+        Role::Output { element, .. } => {
+            let bytes = elements * spec.measure(element).0 as u64;
+            let offset = STAGING_OFFSET as u64;
+            let places = [
+                Buffer::Reply { bytes },
+                Buffer::Staging { offset, bytes },
+                Buffer::Lease { lease: LEASE, offset: 4000, bytes },
+            ];
+            w.buffer(random.one_of(&places))
+        }
+        Role::Run { align } => {
+            let bytes = random.one_of(&[0usize, 8, 16, 24, 32, 48, 64, 72, 80, 128, 144]);
+            w.u32(bytes as u32)?;
+            for word in w.space(*align, bytes)?.chunks_exact_mut(8) {
+                word.copy_from_slice(&random.word(spec).to_le_bytes());
+            }
+            Ok(())
+        }
+        Role::Text => w.run(random.one_of(&["name", "", "a longer name of something"]).as_bytes()),
+        Role::Length { .. } | Role::Out { .. } | Role::OutRun => Ok(()),
+    }
+}
+
+fn shaped_fields(
+    spec: &Spec,
+    place: usize,
+    number: &mut impl FnMut(Number, &mut Writer<'_>) -> Result<(), Full>,
+    w: &mut Writer<'_>,
+) -> Result<(), Full> {
+    for field in &spec.structs[place].fields {
+        for _ in 0..field.count.unwrap_or(1) {
+            match &field.element {
+                Element::Number { number: of, .. } => number(*of, w)?,
+                Element::Struct(inner) => shaped_fields(spec, *inner, number, w)?,
+            }
+        }
+    }
+    Ok(())
 }
 
 /// A payload whose outputs come back in the reply, 64 bytes each.

@@ -228,6 +228,66 @@ fn wild(kind: u8, live: Option<u64>, other: u64, freed: u64, foreign: u64) -> Ve
     ]
 }
 
+/// Pages of memory that end where nothing may be touched.
+const PAGES: usize = 2 * 4096;
+
+/// The end of [`PAGES`] bytes, behind which a fault is.
+fn guarded() -> *mut u8 {
+    let (access, flags) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);
+    // SAFETY: a fresh mapping at an address of the kernel's choice, whose last page nobody may touch.
+    unsafe {
+        let base = libc::mmap(std::ptr::null_mut(), PAGES + 4096, access, flags, -1, 0);
+        assert_ne!(base, libc::MAP_FAILED);
+        let end = base.cast::<u8>().add(PAGES);
+        assert_eq!(libc::mprotect(end.cast(), 4096, libc::PROT_NONE), 0);
+        end
+    }
+}
+
+/// Tries the buffers of every exported function with lengths: what is there is never passed by a byte, and what cannot be there is
+/// refused before anything is sent. Returns how many were tried.
+fn lengths(spec: &Spec, library: &Library, live: &BTreeMap<&'static str, u64>, memory: u64) -> usize {
+    let (end, mut tried) = (guarded(), 0);
+    for call in spec.calls.iter().filter(|call| !call.name.starts_with(spec_gen::OWN_PREFIX)) {
+        for (place, argument) in call.arguments.iter().enumerate() {
+            let (Role::Input { element, length } | Role::Output { element, length }) = &argument.role else { continue };
+            let each = spec.measure(element).0 as u64;
+            let most = PAGES as u64 / each;
+            // A pointer that ends at the guard where so many are there; null, or one byte, where they are not.
+            let mut lengths: Vec<(u64, bool)> = [0, 1, most - 1, most].map(|count| (count, true)).to_vec();
+            lengths.extend([1, 1 << 31, 1 << 63, u64::MAX].map(|count| (count, false)));
+            // As far as the count's own type goes.
+            let widest = match call.arguments[*length].role {
+                Role::Length { number, .. } if number.bytes() < 8 => (1 << (number.bytes() * 8)) - 1,
+                _ => u64::MAX,
+            };
+            for (count, is_there) in lengths.into_iter().filter(|(count, _)| *count <= widest) {
+                let mut words: Vec<u64> = call
+                    .arguments
+                    .iter()
+                    .map(|argument| match of_role(&argument.role) {
+                        Taken::Handle(kind) => live.get(spec.kinds[kind].name.as_str()).copied().unwrap_or(0),
+                        Taken::Pointer => library.scratch as u64,
+                        Taken::Address => memory,
+                        Taken::Long | Taken::Short => 0,
+                    })
+                    .collect();
+                words[*length] = count;
+                words[place] = if is_there { end as u64 - count * each } else { 0 };
+                let before = library.sent();
+                let status = library.call(&call.name, &words);
+                tried += 1;
+                if !is_there {
+                    let what = format!("{}, `{}`: null and {count:#x}", call.name, argument.name);
+                    assert_ne!(status, 0, "{what}");
+                    assert_eq!(library.sent(), before, "{what}: something was sent");
+                }
+            }
+        }
+    }
+    tried
+}
+
 #[test]
 fn exported_functions_when_a_handle_is_wild_then_answer_its_kinds_error_and_send_nothing() {
     let front = Front::start();
@@ -279,9 +339,11 @@ fn exported_functions_when_a_handle_is_wild_then_answer_its_kinds_error_and_send
             }
         }
     }
+    let measured = lengths(&spec, &library, &live, memory);
+    println!("{measured} calls with lengths that lie or not");
     println!(
         "{arguments} arguments that are handles, {tried} calls with wild ones; without a live object of the kind: {left_out:?}"
     );
     assert!(odd.is_empty(), "{} of {tried}:\n{}", odd.len(), odd.join("\n"));
-    assert!(arguments > 100 && tried > arguments * 7);
+    assert!(arguments > 100 && tried > arguments * 7 && measured > 40);
 }

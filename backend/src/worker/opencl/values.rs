@@ -65,6 +65,6 @@ fn messages_when_a_length_lies_then_are_refused_and_never_reach_the_library() {
 fn replies_when_their_memory_was_used_before_then_carry_no_byte_of_it() {
     let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
     let (answered, bytes) = values::replies(&values::spec("opencl"), recorded, &["gpuferryNextCallback"]);
-    println!("opencl: {answered} calls were answered, {bytes} bytes came back");
-    assert!(answered > 20 && bytes > 100, "{answered} {bytes}");
+    println!("opencl: {answered} messages were carried out, {bytes} bytes came back");
+    assert!(answered > 200 && bytes > 1000, "{answered} {bytes}");
 }
