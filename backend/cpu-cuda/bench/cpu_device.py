@@ -92,11 +92,11 @@ def same(values, wanted):
 
 
 def compare(ways, kernel, rounds):
-    """Medians in milliseconds of a launch, by way."""
-    launches, samples = {}, {}
+    """Medians in milliseconds of a launch, by way; and what the first launch took longer."""
+    launches, samples, firsts = {}, {}, {}
     for name, way in ways.items():
         first = way.measure(kernel, 1)
-        samples[name] = first["sample"]
+        samples[name], firsts[name] = first["sample"], first["first"]
         once = max(way.measure(kernel, 1)["ms"], 1e-3)
         launches[name] = max(1, min(1000, round(SAMPLE_MS / once)))
     times = {name: [] for name in ways}
@@ -106,18 +106,20 @@ def compare(ways, kernel, rounds):
     wrong = [name for name in ways if not same(samples[name], samples["gcc -O2"])]
     if wrong:
         raise SystemExit(f"bench: {kernel}: other results than gcc -O2: {', '.join(wrong)}")
-    return {name: statistics.median(list_) for name, list_ in times.items()}
+    medians = {name: statistics.median(list_) for name, list_ in times.items()}
+    return medians, {name: firsts[name] - medians[name] for name in ways}
 
 
 def table(cores, rows):
     width = os.cpu_count() if cores == "all" else 1
-    print(f"\n{cores} core{'s: ' + str(width) if cores == 'all' else ''}; ms a launch; ratios below 1: the CPU device is faster")
-    print(f"{'kernel':<12}{'CPU device':>12}{'PoCL':>10}{'gcc -O2':>10}{'to PoCL':>10}{'to gcc':>10}")
+    print(f"\n{cores} core{'s: ' + str(width) if cores == 'all' else ''}; ms a launch; ratios below 1: the CPU device is faster; compiling: ms that the first launch took longer")
+    print(f"{'kernel':<12}{'CPU device':>12}{'PoCL':>10}{'gcc -O2':>10}{'to PoCL':>10}{'to gcc':>10}{'compiling':>11}{'PoCL':>8}")
     for row in rows:
         cell = lambda value, digits: f"{value:.{digits}f}" if value is not None else "-"
         print(
             f"{row['kernel']:<12}{cell(row['ms']['CPU device'], 3):>12}{cell(row['ms'].get('PoCL'), 3):>10}"
             f"{cell(row['ms']['gcc -O2'], 3):>10}{cell(row['to_pocl'], 2):>10}{cell(row['to_gcc'], 2):>10}"
+            f"{cell(row['compiling']['CPU device'], 1):>11}{cell(row['compiling'].get('PoCL'), 1):>8}"
         )
 
 
@@ -138,10 +140,10 @@ def run(options):
         rows = []
         for kernel in options.kernels.split(","):
             say(f"{cores} core{'s' if cores == 'all' else ''}: {kernel}")
-            ms = compare(ways, kernel, options.rounds)
+            ms, compiling = compare(ways, kernel, options.rounds)
             mine = ms["CPU device"]
             to_pocl = mine / ms["PoCL"] if "PoCL" in ms else None
-            rows.append({"kernel": kernel, "ms": ms, "to_pocl": to_pocl, "to_gcc": mine / ms["gcc -O2"]})
+            rows.append({"kernel": kernel, "ms": ms, "to_pocl": to_pocl, "to_gcc": mine / ms["gcc -O2"], "compiling": compiling})
         for way in ways.values():
             way.close()
         result["cores"][cores] = rows

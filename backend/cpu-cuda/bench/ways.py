@@ -1,7 +1,7 @@
 """One way to run the kernels, as a process of its own: `python3 ways.py WAY LIBRARY FILE CORES`.
 
 Reads one request a line from stdin, `{"kernel": NAME, "launches": N}`, and answers each with one line,
-`{"ms": of a launch, "sample": some results of the first launch}`. WAY is cuda (FILE: PTX), opencl (FILE: OpenCL C)
+`{"ms": of a launch, "sample": some results of the first launch, "first": ms of that launch, compilation included}`. WAY is cuda (FILE: PTX), opencl (FILE: OpenCL C)
 or loops. CORES is 1 or 0 for all; with one core the time is what the process used of it, which others cannot stretch.
 """
 import array
@@ -182,15 +182,17 @@ def main():
     for line in sys.stdin:
         request = json.loads(line)
         name = request["kernel"]
-        first = None
+        first = first_ms = None
         if name not in ready:
             ready[name] = runner.prepare(name, *KERNELS[name]())
+            start = clock()
             runner.launch(ready[name], 1)
+            first_ms = (clock() - start) / 1e6
             first = sample(runner.result())
         start = clock()
         runner.launch(ready[name], request["launches"])
         took = clock() - start
-        print(json.dumps({"ms": took / 1e6 / request["launches"], "sample": first}), flush=True)
+        print(json.dumps({"ms": took / 1e6 / request["launches"], "sample": first, "first": first_ms}), flush=True)
 
 
 if __name__ == "__main__":

@@ -52,6 +52,8 @@ pub struct Block {
     local: Aligned,
     frames: Aligned,
     states: Vec<u32>,
+    /// The place where all threads stand, ready to go on; `states` is out of date then.
+    at: Option<u32>,
     exchange: Vec<u64>,
     threads: u32,
     arrived: [u32; 16],
@@ -61,6 +63,12 @@ pub struct Block {
 pub(super) fn alike(states: &[u32]) -> bool {
     let first = states.first().copied().unwrap_or(DONE);
     states.iter().fold(0, |different, &s| different | (s ^ first)) == 0
+}
+
+/// Whether a thread in this state waits for all others of the block and nothing else.
+fn plain_barrier(kernel: &Kernel, state: u32) -> bool {
+    let site = kernel.sites.get((state & !WAITING) as usize);
+    matches!(site, Some(Site::Barrier(b, Some(_))) if state != DONE && state & WAITING != 0 && b.reduce.is_none() && !b.counted && !b.cluster)
 }
 
 impl Block {
@@ -73,6 +81,7 @@ impl Block {
             local: Aligned::new(local_bytes * copies),
             frames: Aligned::new(kernel.frame_bytes as usize * copies),
             states: vec![0; if waits { threads as usize } else { 0 }],
+            at: None,
             exchange: vec![0; if waits { kernel.exchange_arrays * MAX_BLOCK_THREADS as usize } else { 0 }],
             threads,
             arrived: [0; 16],
@@ -80,7 +89,8 @@ impl Block {
     }
 
     /// Makes all threads stand at the start.
-    pub fn restart(&mut self) {
+    pub fn restart(&mut self, kernel: &Kernel) {
+        self.at = kernel.regions.then_some(0);
         // Filling nothing is slow: a masked store to an address that is none.
         if !self.states.is_empty() {
             self.states.fill(0);
@@ -111,25 +121,67 @@ impl Block {
         if kernel.frame_bytes == 0 {
             return if Self::call(kernel, context, 0, self.threads) { Round::Done } else { Round::Fault };
         }
+        let at = self.at.take();
+        let mut left = None;
         if kernel.has_collectives {
             for first in (0..self.threads).step_by(WARP_SIZE as usize) {
-                let last = (first + WARP_SIZE).min(self.threads);
-                loop {
-                    if !Self::call(kernel, context, first, last) {
-                        return Round::Fault;
-                    }
-                    if !self.warp(kernel, first, last).resolve() {
-                        break;
-                    }
+                if !self.run_warp(kernel, context, first, at) {
+                    return Round::Fault;
                 }
             }
-        } else if !Self::call(kernel, context, 0, self.threads) {
-            return Round::Fault;
+        } else {
+            left = match Self::run(kernel, context, 0, self.threads, at) {
+                None => return Round::Fault,
+                Some(left) => left,
+            };
         }
         for (number, _) in host.arrivals.borrow_mut().drain(..) {
             self.arrived[number as usize] += 1;
         }
-        self.barriers(kernel)
+        match left {
+            Some(DONE) => Round::Done,
+            Some(state) if plain_barrier(kernel, state) => {
+                self.at = Some(state & !WAITING);
+                Round::Ready
+            }
+            Some(state) => {
+                self.states.fill(state);
+                self.barriers(kernel)
+            }
+            None => self.barriers(kernel),
+        }
+    }
+
+    /// Runs threads that all stand `at` a place, or wherever their states say. None is a fault; else the state in which
+    /// all of them are then, if that is one.
+    fn run(kernel: &Kernel, context: &mut Context, first: u32, last: u32, at: Option<u32>) -> Option<Option<u32>> {
+        context.region = at.unwrap_or(u32::MAX);
+        context.left = WAITING;
+        if !Self::call(kernel, context, first, last) {
+            return None;
+        }
+        Some(Some(context.left).filter(|&left| left != WAITING))
+    }
+
+    /// Runs a warp until its lanes wait for others than each other; false is a fault.
+    fn run_warp(&mut self, kernel: &Kernel, context: &mut Context, first: u32, mut at: Option<u32>) -> bool {
+        let last = (first + WARP_SIZE).min(self.threads);
+        loop {
+            let Some(left) = Self::run(kernel, context, first, last, at) else { return false };
+            let mut warp = self.warp(kernel, first, last);
+            if let Some(state) = left {
+                if warp.resolve_at(state) {
+                    at = Some(state & !WAITING);
+                    continue;
+                }
+                warp.states.fill(state);
+            }
+            if !warp.resolve() {
+                return true;
+            }
+            let together = kernel.regions && alike(warp.states) && warp.states[0] & WAITING == 0;
+            at = together.then_some(warp.states[0]);
+        }
     }
 
     fn warp<'b>(&'b mut self, kernel: &'b Kernel, first: u32, last: u32) -> Warp<'b> {
@@ -144,13 +196,11 @@ impl Block {
             if first == DONE {
                 return Round::Done;
             }
-            if let Some(Site::Barrier(barrier, Some(_))) = kernel.sites.get((first & !WAITING) as usize)
-                && first & WAITING != 0
-                && barrier.reduce.is_none()
-                && !barrier.counted
-                && !barrier.cluster
-            {
-                self.states.fill(first & !WAITING);
+            if plain_barrier(kernel, first) {
+                self.at = kernel.regions.then_some(first & !WAITING);
+                if self.at.is_none() {
+                    self.states.fill(first & !WAITING);
+                }
                 return Round::Ready;
             }
         }

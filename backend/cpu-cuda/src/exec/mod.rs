@@ -180,7 +180,7 @@ impl Run<'_> {
                 pointers = pool.iter_mut().map(|b| b.shared.pointer()).collect();
             }
             for block in &mut pool[..count] {
-                block.restart();
+                block.restart(self.kernel);
             }
             if !self.group(first, &mut pool[..count], &pointers, &mut context, &host, cluster) {
                 return;
@@ -284,6 +284,8 @@ impl Run<'_> {
             frame_stride: 0,
             states: std::ptr::null_mut(),
             exchange: std::ptr::null_mut(),
+            region: u32::MAX,
+            left: 0,
             params: launch.params.as_ptr(),
             params_len: launch.params.len() as u64,
             resolved: 0,

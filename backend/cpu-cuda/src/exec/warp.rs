@@ -45,6 +45,21 @@ impl Warp<'_> {
         gathering.mask.unwrap_or_else(|| self.get(lane, EXCHANGE_MASK) as u32)
     }
 
+    /// Completes the collective that all lanes wait at, if it is of all of them; the states are left as they are.
+    pub fn resolve_at(&mut self, state: u32) -> bool {
+        let all = u32::MAX >> (32 - self.states.len());
+        match self.sites.get((state & !WAITING) as usize) {
+            Some(&Site::Collective(gathering)) if state != DONE => {
+                let full = gathering.legacy || gathering.mask.is_some_and(|mask| mask & all == all);
+                if full {
+                    self.complete(gathering.kind, all, Some(gathering));
+                }
+                full
+            }
+            _ => false,
+        }
+    }
+
     /// Completes what can be completed; answers whether anything was.
     pub fn resolve(&mut self) -> bool {
         let count = self.states.len();
@@ -172,7 +187,7 @@ impl Warp<'_> {
         for lane in lanes(members) {
             let (value, second) = match kind {
                 Collective::Shfl(mode) => {
-                    let [b, c] = self.waiting(lane).map_or([None; 2], |g| g.constants);
+                    let [b, c] = common.or_else(|| self.waiting(lane)).map_or([None; 2], |g| g.constants);
                     let b = b.unwrap_or_else(|| self.get(lane, EXCHANGE_B) as u32);
                     let c = c.unwrap_or_else(|| self.get(lane, EXCHANGE_C) as u32);
                     let (from, valid) = source(mode, lane as u32, b, c);

@@ -37,6 +37,10 @@ pub struct Context {
     pub states: *mut u32,
     // Where threads that wait leave operands and find results: arrays of words, one a thread.
     pub exchange: *mut u64,
+    // The place where all threads of this call stand, or a number that is none: see `regions`. What the call leaves: the
+    // place where they all stand then, or `WAITING` alone if `states` says it.
+    pub region: u32,
+    pub left: u32,
     // Parameter block.
     pub params: *const u8,
     pub params_len: u64,

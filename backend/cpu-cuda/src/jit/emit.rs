@@ -21,6 +21,7 @@ use cranelift_module::FuncId;
 use crate::jit::context::{DONE, fault};
 use crate::jit::flow::{Constancy, Flow, constancy, pure};
 use crate::jit::lanes::LANES;
+use crate::jit::regions::Region;
 use crate::jit::rows::{Plan, Span};
 use crate::jit::unit::{Site, Unit};
 use crate::ptx::ir::{Body, Inst, Op, Value};
@@ -103,6 +104,10 @@ pub struct Emit<'f, 'u, 'p> {
     pub(super) unchecked: Vec<Span>,
     /// Points where threads wait.
     pub sites: Vec<Site>,
+    /// By block, the number of the place where threads wait at its end.
+    pub(super) site_blocks: Vec<Option<u32>>,
+    /// What is compiled is a region.
+    pub(super) region: Option<Region>,
     pub(super) resumes: Vec<ir::Block>,
 }
 
@@ -134,6 +139,8 @@ pub struct Emitted {
     pub sites: Vec<Site>,
     /// Bytes of a thread's frame; 0 if threads never wait.
     pub frame_bytes: u32,
+    /// There are regions.
+    pub regions: bool,
 }
 
 /// The Cranelift type that holds a register of a PTX type.
@@ -253,11 +260,14 @@ impl<'f, 'u, 'p> Emit<'f, 'u, 'p> {
             scratch: [None; 3],
             unchecked: Vec::new(),
             sites: vec![Site::Start],
+            site_blocks: vec![None; flow.blocks.len()],
+            region: None,
             resumes: Vec::new(),
         };
         let constant = constancy(body, is_kernel, waits);
+        let mut regions = false;
         match part {
-            Part::Kernel(plan) => emit.kernel(&args, &constant, plan),
+            Part::Kernel(plan) => regions = emit.kernel(&args, &constant, plan),
             Part::Row(plan) => {
                 emit.unchecked.clone_from(&plan.spans);
                 emit.row(&args, &constant);
@@ -273,25 +283,29 @@ impl<'f, 'u, 'p> Emit<'f, 'u, 'p> {
         emit.b.seal_all_blocks();
         let config = emit.unit.frontend_config();
         emit.b.finalize(config);
-        Emitted { sites, frame_bytes }
+        Emitted { sites, frame_bytes, regions }
     }
 
-    fn kernel(&mut self, args: &[ir::Value], constant: &[Constancy], plan: Option<(&Plan, RowCode)>) {
+    fn kernel(&mut self, args: &[ir::Value], constant: &[Constancy], plan: Option<(&Plan, RowCode)>) -> bool {
         let (first, last) = (args[1], args[2]);
         self.thread.frame_offset = self.b.ins().iconst(I64, 0);
         self.hoist(constant, Constancy::Block);
         let nx = self.entry.ntid[0];
         let ny = self.entry.ntid[1];
-        let local = self.b.ins().load(I64, fixed(), self.context, field!(local));
-        let stride = self.b.ins().load(I64, fixed(), self.context, field!(local_stride));
         let head = self.b.create_block();
         let done = self.b.create_block();
         let run = self.b.create_block();
         for _ in 0..4 {
             self.b.append_block_param(head, I32);
         }
-        // Where rows begin: with a plan, a choice between two bodies.
-        let rows = if plan.is_some() { self.b.create_block() } else { head };
+        // Where rows begin: with a plan, a choice between two bodies. Where threads wait, one between regions.
+        let choice = self.waits.then(|| self.b.create_block());
+        let rows = if plan.is_some() { self.b.create_block() } else { choice.unwrap_or(head) };
+        if let Some(choice) = choice {
+            for _ in 0..4 {
+                self.b.append_block_param(choice, I32);
+            }
+        }
         // Divisions are slow, and most calls start at the first thread.
         let inside = self.b.create_block();
         let none = self.b.ins().iconst(I32, 0);
@@ -313,11 +327,8 @@ impl<'f, 'u, 'p> Emit<'f, 'u, 'p> {
         let more = self.b.ins().icmp(IntCC::UnsignedLessThan, linear, last);
         self.b.ins().brif(more, run, &[], done, &[]);
         self.b.switch_to_block(run);
-        self.thread.linear = linear;
-        self.thread.tid = [params[1], params[2], params[3]];
-        let wide = self.b.ins().uextend(I64, linear);
-        let skip = self.b.ins().imul(wide, stride);
-        self.thread.local = self.b.ins().iadd(local, skip);
+        let before = self.known.clone();
+        self.enter_thread(&params);
         self.hoist(constant, Constancy::Thread);
 
         let body_start = self.b.create_block();
@@ -330,18 +341,12 @@ impl<'f, 'u, 'p> Emit<'f, 'u, 'p> {
 
         // The way to the next thread.
         self.b.switch_to_block(self.latch);
-        let next = self.b.ins().iadd_imm_s(linear, 1);
-        let one_x = self.b.ins().iadd_imm_s(params[1], 1);
-        let wrap_x = self.b.ins().icmp(IntCC::Equal, one_x, nx);
-        let none = self.b.ins().iconst(I32, 0);
-        let x = self.b.ins().select(wrap_x, none, one_x);
-        let [y, z] = self.step_row(wrap_x, [params[2], params[3]]);
-        let used = coordinates_used(self.body);
-        // Coordinates nobody reads stay as they are, unless rows begin where they wrap.
-        let kept = |n: usize, value| if used[n] || plan.is_some() { value } else { params[n + 1] };
-        let args: Vec<BlockArg> = [next, kept(0, x), kept(1, y), kept(2, z)].map(BlockArg::Value).to_vec();
+        let args = self.next_thread(&params, plan.is_some());
         if plan.is_some() {
-            self.b.ins().brif(wrap_x, rows, &args, head, &args);
+            let none = self.b.ins().iconst(I32, 0);
+            let wraps = args[1].as_value().map(|x| self.b.ins().icmp(IntCC::Equal, x, none));
+            let wraps = wraps.unwrap_or(none);
+            self.b.ins().brif(wraps, rows, &args, head, &args);
         } else {
             self.b.ins().jump(head, &args);
         }
@@ -355,6 +360,26 @@ impl<'f, 'u, 'p> Emit<'f, 'u, 'p> {
             self.b.switch_to_block(block);
             self.dispatch_table(state, body_start);
         }
+        let Some(choice) = choice else { return false };
+        let regions = self.regions(constant, last, &before);
+        self.b.switch_to_block(choice);
+        let args = self.b.block_params(choice).to_vec();
+        self.choose_region(&regions, head, &args);
+        !regions.is_empty()
+    }
+
+    /// What a head takes for the thread after the one it was given `params` for. Coordinates nobody reads stay as they
+    /// are, unless `all` are asked for.
+    pub(super) fn next_thread(&mut self, params: &[ir::Value], all: bool) -> Vec<BlockArg> {
+        let next = self.b.ins().iadd_imm_s(params[0], 1);
+        let one_x = self.b.ins().iadd_imm_s(params[1], 1);
+        let wrap_x = self.b.ins().icmp(IntCC::Equal, one_x, self.entry.ntid[0]);
+        let none = self.b.ins().iconst(I32, 0);
+        let x = self.b.ins().select(wrap_x, none, one_x);
+        let [y, z] = self.step_row(wrap_x, [params[2], params[3]]);
+        let used = coordinates_used(self.body);
+        let kept = |n: usize, value| if used[n] || all { value } else { params[n + 1] };
+        [next, kept(0, x), kept(1, y), kept(2, z)].map(BlockArg::Value).to_vec()
     }
 
     /// y and z of the next thread.
@@ -518,16 +543,28 @@ impl<'f, 'u, 'p> Emit<'f, 'u, 'p> {
 
     fn body_blocks(&mut self) {
         let flow = self.flow;
-        // What may be read before it is written is zero; also keeps values of one thread from the next.
+        self.zero_registers();
+        self.blocks = flow.blocks.iter().map(|_| self.b.create_block()).collect();
+        let first = self.blocks[0];
+        self.b.ins().jump(first, &[]);
+        let reachable: Vec<bool> = flow.blocks.iter().map(|block| block.reachable).collect();
+        self.flow_blocks(&reachable);
+    }
+
+    /// What may be read before it is written is zero; also keeps values of one thread from the next.
+    pub(super) fn zero_registers(&mut self) {
+        let flow = self.flow;
         for reg in flow.live_in[0].iter() {
             let zero = self.zero(self.kinds[reg as usize]);
             self.define(reg, zero);
         }
-        self.blocks = flow.blocks.iter().map(|_| self.b.create_block()).collect();
-        let first = self.blocks[0];
-        self.b.ins().jump(first, &[]);
+    }
+
+    /// The code of these blocks.
+    pub(super) fn flow_blocks(&mut self, which: &[bool]) {
+        let flow = self.flow;
         for (index, block) in flow.blocks.iter().enumerate() {
-            if !block.reachable {
+            if !which[index] {
                 continue;
             }
             self.b.switch_to_block(self.blocks[index]);
@@ -651,7 +688,7 @@ impl<'f, 'u, 'p> Emit<'f, 'u, 'p> {
 
     pub(super) fn end_thread(&mut self) {
         if self.waits {
-            self.set_state(DONE);
+            self.note_state(DONE);
         }
         self.b.ins().jump(self.latch, &[]);
     }

@@ -3,7 +3,7 @@
 //! `unit` compiles a kernel with what it calls, when it is first launched: `inline` makes flat bodies, `yields` adds
 //! turns to spinning loops, `flow` finds out what lives where, `rows` which
 //! checks can be done for many threads at once and `lanes` which kernels can be run four threads at a time, `emit` and its neighbours write the code (`wait`,
-//! `value`, `operation`, `integer`, `bits`, `float`, `convert`, `memory`, `atomic`, `call`, `texture`), `runtime` holds
+//! `regions`, `value`, `operation`, `integer`, `bits`, `float`, `convert`, `memory`, `atomic`, `call`, `texture`), `runtime` holds
 //! what the code calls, and `context` what it sees.
 
 mod atomic;
@@ -19,6 +19,7 @@ mod integer;
 mod lanes;
 mod memory;
 mod operation;
+mod regions;
 mod rows;
 pub mod runtime;
 mod runtime_atomic;

@@ -71,6 +71,8 @@ pub struct Kernel {
     pub calls: bool,
     /// It needs more of the host's stack than any thread may be expected to have left.
     pub large_stack: bool,
+    /// Threads that all stand at one place can be run from there by `Context::region`.
+    pub regions: bool,
     /// Some threads wait for others of their warp.
     pub has_collectives: bool,
     /// Bytes of static shared memory.
@@ -193,6 +195,7 @@ pub fn compile(program: &Program, index: usize, bindings: &Bindings, limits: &Li
     Ok(Kernel {
         code,
         large_stack: calls || body.regs.len() > SMALL_FRAME,
+        regions: emitted.regions,
         has_collectives: emitted.sites.iter().any(|s| matches!(s, Site::Collective(..))),
         exchange_arrays: if emitted.sites.iter().any(Site::has_matrices) { matrix::WORDS } else { EXCHANGE_ARRAYS },
         sites: emitted.sites,

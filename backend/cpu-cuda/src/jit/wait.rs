@@ -87,12 +87,16 @@ impl Emit<'_, '_, '_> {
             self.b.ins().brif(low, next, &[], give, &[]);
             self.b.switch_to_block(give);
         }
-        let number = self.sites.len() as u32;
+        let number = self.site_blocks[index].unwrap_or(self.sites.len() as u32);
         let frame = self.frame();
         let exchange = self.exchange();
         let site = self.leave_operands(inst, exchange);
         let waits = !matches!(site, Site::Yield);
+        if self.region.is_some() {
+            return self.leave_region(inst, behind, frame, number);
+        }
         self.sites.push(site);
+        self.site_blocks[index] = Some(number);
         let flow = self.flow;
         let results: Vec<Reg> = if inst.guard.is_none() { inst.defs().collect() } else { Vec::new() };
         let alive: Vec<Reg> = flow.live_in[behind]
@@ -120,6 +124,22 @@ impl Emit<'_, '_, '_> {
             self.take_results(inst, exchange);
         }
         self.b.ins().jump(next, &[]);
+    }
+
+    /// Leaves the thread at the end of a region.
+    fn leave_region(&mut self, inst: &Inst, behind: usize, frame: ir::Value, number: u32) {
+        let flow = self.flow;
+        let results: Vec<Reg> = if inst.guard.is_none() { inst.defs().collect() } else { Vec::new() };
+        for reg in flow.live_in[behind].iter() {
+            if self.known[reg as usize].is_some() || results.contains(&reg) || !self.must_save(reg) {
+                continue;
+            }
+            let value = self.read(reg);
+            let at = self.slot(reg);
+            self.b.ins().store(MemFlagsData::trusted(), value, frame, at);
+        }
+        self.note_state(number | WAITING);
+        self.b.ins().jump(self.latch, &[]);
     }
 
     /// Where in the frame a register is saved.
