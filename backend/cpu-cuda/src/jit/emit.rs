@@ -18,9 +18,8 @@ use cranelift_codegen::ir::{self, BlockArg, InstBuilder, MemFlagsData};
 use cranelift_frontend::{FunctionBuilder, Variable};
 use cranelift_module::FuncId;
 
-use crate::jit::context::{DONE, fault};
+use crate::jit::context::fault;
 use crate::jit::flow::{Constancy, Flow, constancy, pure};
-use crate::jit::lanes::LANES;
 use crate::jit::regions::Region;
 use crate::jit::rows::{Plan, Span};
 use crate::jit::unit::{Site, Unit};
@@ -383,7 +382,7 @@ impl<'f, 'u, 'p> Emit<'f, 'u, 'p> {
     }
 
     /// y and z of the next thread.
-    fn step_row(&mut self, wrap_x: ir::Value, [y, z]: [ir::Value; 2]) -> [ir::Value; 2] {
+    pub(super) fn step_row(&mut self, wrap_x: ir::Value, [y, z]: [ir::Value; 2]) -> [ir::Value; 2] {
         let ny = self.entry.ntid[1];
         let none = self.b.ins().iconst(I32, 0);
         let one_y = self.b.ins().iadd_imm_s(y, 1);
@@ -393,109 +392,6 @@ impl<'f, 'u, 'p> Emit<'f, 'u, 'p> {
         let one_z = self.b.ins().iadd_imm_s(z, 1);
         let next_z = self.b.ins().select(wrap_y, one_z, z);
         [next_y, next_z]
-    }
-
-    /// The fault exit, where thread `linear` runs.
-    pub(super) fn fault_return(&mut self, linear: ir::Value) {
-        self.b.switch_to_block(self.fault_block);
-        self.b.ins().store(MemFlagsData::trusted(), linear, self.context, field!(fault_thread));
-        let bad = self.b.ins().iconst(I32, 1);
-        self.b.ins().return_(&[bad]);
-    }
-
-    /// The code at `rows`, which takes what `head` takes: has a row run by `code`, without checks, where `plan` allows
-    /// it, and goes to `head` where not.
-    fn rows(
-        &mut self,
-        plan: &Plan,
-        code: RowCode,
-        constant: &[Constancy],
-        last: ir::Value,
-        [rows, head, done]: [ir::Block; 3],
-    ) {
-        for _ in 0..4 {
-            self.b.append_block_param(rows, I32);
-        }
-        let params = self.b.block_params(rows).to_vec();
-        let args: Vec<BlockArg> = params.iter().copied().map(BlockArg::Value).collect();
-        let [begin, checked, failed, over] = [(); 4].map(|()| self.b.create_block());
-        self.b.set_cold_block(failed);
-
-        self.b.switch_to_block(rows);
-        let more = self.b.ins().icmp(IntCC::UnsignedLessThan, params[0], last);
-        self.b.ins().brif(more, begin, &[], done, &[]);
-        self.b.switch_to_block(checked);
-        self.b.ins().jump(head, &args);
-        self.b.switch_to_block(failed);
-        let bad = self.b.ins().iconst(I32, 1);
-        self.b.ins().return_(&[bad]);
-
-        self.b.switch_to_block(begin);
-        let nx = self.entry.ntid[0];
-        let left = self.b.ins().isub(last, params[0]);
-        let length = self.b.ins().isub(nx, params[1]);
-        let length = self.b.ins().umin(length, left);
-        let end = self.b.ins().iadd(params[1], length);
-        let final_x = self.b.ins().iadd_imm_s(end, -1);
-        let before = self.known.clone();
-        self.thread.linear = params[0];
-        self.thread.tid = [params[1], params[2], params[3]];
-        let ends = self.row_test(plan, [params[1], final_x], constant, checked);
-        let mut rest = [params[0], params[1]];
-        if let (Some(lanes), Some(four)) = (&plan.lanes, code.four) {
-            let single = self.b.create_block();
-            rest = [(); 2].map(|()| self.b.append_block_param(single, I32));
-            let parted = self.b.create_block();
-            self.lane_test(lanes, &ends, parted);
-            let whole = self.b.ins().band_imm_s(length, -LANES);
-            let middle = self.b.ins().iadd(params[1], whole);
-            let four = self.unit.function(four, self.b.func);
-            self.b.ins().call(four, &[self.context, params[0], params[1], params[2], params[3], middle]);
-            let next = self.b.ins().iadd(params[0], whole);
-            let some = self.b.ins().icmp(IntCC::NotEqual, middle, end);
-            self.b.ins().brif(some, single, &[next, middle].map(BlockArg::Value), over, &[]);
-            self.b.switch_to_block(parted);
-            self.b.ins().jump(single, &[params[0], params[1]].map(BlockArg::Value));
-            self.b.switch_to_block(single);
-        }
-        let one = self.unit.function(code.one, self.b.func);
-        let call = self.b.ins().call(one, &[self.context, rest[0], rest[1], params[2], params[3], end]);
-        let status = self.b.inst_results(call)[0];
-        self.b.ins().brif(status, failed, &[], over, &[]);
-        self.b.switch_to_block(over);
-        let next = self.b.ins().iadd(params[0], length);
-        let wrap = self.b.ins().icmp(IntCC::Equal, end, nx);
-        let none = self.b.ins().iconst(I32, 0);
-        let [y, z] = self.step_row(wrap, [params[2], params[3]]);
-        self.b.ins().jump(rows, &[next, none, y, z].map(BlockArg::Value));
-        self.known = before;
-    }
-
-    /// The threads of a row that was tested, `fn(context, thread, x, y, z, end of x) -> fault?`.
-    fn row(&mut self, args: &[ir::Value], constant: &[Constancy]) {
-        let &[_, first, from, y, z, end] = args else { return };
-        self.thread.frame_offset = self.b.ins().iconst(I64, 0);
-        self.thread.local = self.b.ins().load(I64, fixed(), self.context, field!(local));
-        self.hoist(constant, Constancy::Block);
-        let turn = self.b.create_block();
-        let x = self.b.append_block_param(turn, I32);
-        self.b.ins().jump(turn, &[BlockArg::Value(from)]);
-        self.b.switch_to_block(turn);
-        let skipped = self.b.ins().isub(x, from);
-        let linear = self.b.ins().iadd(first, skipped);
-        self.thread.linear = linear;
-        self.thread.tid = [x, y, z];
-        self.hoist(constant, Constancy::Thread);
-        self.body_blocks();
-        self.b.switch_to_block(self.latch);
-        let next = self.b.ins().iadd_imm_s(x, 1);
-        let more = self.b.ins().icmp(IntCC::UnsignedLessThan, next, end);
-        let done = self.b.create_block();
-        self.b.ins().brif(more, turn, &[BlockArg::Value(next)], done, &[]);
-        self.b.switch_to_block(done);
-        let ok = self.b.ins().iconst(I32, 0);
-        self.b.ins().return_(&[ok]);
-        self.fault_return(linear);
     }
 
     fn device_function(&mut self, args: &[ir::Value]) {
@@ -540,210 +436,6 @@ impl<'f, 'u, 'p> Emit<'f, 'u, 'p> {
         }
         self.hoisting = false;
     }
-
-    fn body_blocks(&mut self) {
-        let flow = self.flow;
-        self.zero_registers();
-        self.blocks = flow.blocks.iter().map(|_| self.b.create_block()).collect();
-        let first = self.blocks[0];
-        self.b.ins().jump(first, &[]);
-        let reachable: Vec<bool> = flow.blocks.iter().map(|block| block.reachable).collect();
-        self.flow_blocks(&reachable);
-    }
-
-    /// What may be read before it is written is zero; also keeps values of one thread from the next.
-    pub(super) fn zero_registers(&mut self) {
-        let flow = self.flow;
-        for reg in flow.live_in[0].iter() {
-            let zero = self.zero(self.kinds[reg as usize]);
-            self.define(reg, zero);
-        }
-    }
-
-    /// The code of these blocks.
-    pub(super) fn flow_blocks(&mut self, which: &[bool]) {
-        let flow = self.flow;
-        for (index, block) in flow.blocks.iter().enumerate() {
-            if !which[index] {
-                continue;
-            }
-            self.b.switch_to_block(self.blocks[index]);
-            let mut open = true;
-            for inst in &self.body.insts[block.start..block.end] {
-                self.line = inst.line;
-                open = self.instruction(inst, index);
-            }
-            if open {
-                match block.next.last() {
-                    Some(&next) => {
-                        let next = self.blocks[next];
-                        self.b.ins().jump(next, &[]);
-                    }
-                    None => {
-                        self.end_thread();
-                    }
-                }
-            }
-        }
-    }
-
-    /// Compiles an instruction in block `index`; answers whether control goes on behind it.
-    pub(super) fn instruction(&mut self, inst: &Inst, index: usize) -> bool {
-        if let &[Some(dst)] = &inst.dst[..]
-            && self.known[dst as usize].is_some()
-        {
-            return true;
-        }
-        let Some(guard) = inst.guard else { return self.transfer(inst, index) };
-        let raw = self.read(guard.reg);
-        let truth = self.coerce(raw, I8, false);
-        if let Op::Bra(label) = &inst.op {
-            let target = self.label(*label);
-            let next = match self.flow.blocks[index].next.last() {
-                Some(&n) if index + 1 == n => self.blocks[n],
-                _ => self.latch,
-            };
-            let (yes, no) = if guard.negated { (next, target) } else { (target, next) };
-            self.b.ins().brif(truth, yes, &[], no, &[]);
-            return false;
-        }
-        if pure_enough(&inst.op) {
-            let zero = self.b.ins().iconst(I8, 0);
-            let cc = if guard.negated { IntCC::Equal } else { IntCC::NotEqual };
-            self.select = Some(self.b.ins().icmp(cc, truth, zero));
-            self.operation(inst);
-            self.select = None;
-            return true;
-        }
-        let work = self.b.create_block();
-        let after = self.b.create_block();
-        let (yes, no) = if guard.negated { (after, work) } else { (work, after) };
-        self.b.ins().brif(truth, yes, &[], no, &[]);
-        self.b.switch_to_block(work);
-        if self.transfer(inst, index) {
-            self.b.ins().jump(after, &[]);
-        }
-        self.b.switch_to_block(after);
-        true
-    }
-
-    /// Compiles what moves control; answers whether it goes on behind.
-    fn transfer(&mut self, inst: &Inst, index: usize) -> bool {
-        match &inst.op {
-            Op::Bra(label) => {
-                let target = self.label(*label);
-                self.b.ins().jump(target, &[]);
-                false
-            }
-            Op::Brx(labels) => {
-                let value = self.int(inst.src[0], 32);
-                let targets: Vec<ir::Block> = labels.iter().map(|&l| self.label(l)).collect();
-                let bad = self.b.create_block();
-                self.b.set_cold_block(bad);
-                let data = {
-                    let pool = &mut self.b.func.dfg.value_lists;
-                    let mut call = |block| ir::BlockCall::new(block, std::iter::empty(), pool);
-                    let default = call(bad);
-                    let calls: Vec<_> = targets.into_iter().map(call).collect();
-                    ir::JumpTableData::new(default, &calls)
-                };
-                let table = self.b.create_jump_table(data);
-                self.b.ins().br_table(value, table);
-                self.b.switch_to_block(bad);
-                self.fault(fault::INVALID_PC);
-                false
-            }
-            Op::Ret => {
-                self.end_thread();
-                false
-            }
-            Op::Exit => {
-                if self.is_kernel {
-                    self.end_thread();
-                } else {
-                    let ended = self.iconst(32, u64::from(ENDED));
-                    self.b.ins().return_(&[ended]);
-                }
-                false
-            }
-            Op::Trap => {
-                self.fault(fault::TRAP);
-                false
-            }
-            _ if inst.suspends() => {
-                self.suspend(inst, index);
-                false
-            }
-            _ => {
-                self.operation(inst);
-                true
-            }
-        }
-    }
-
-    pub(super) fn label(&self, label: u32) -> ir::Block {
-        let at = self.body.labels[label as usize] as usize;
-        self.blocks[self.flow.block_at[at] as usize]
-    }
-
-    pub(super) fn end_thread(&mut self) {
-        if self.waits {
-            self.note_state(DONE);
-        }
-        self.b.ins().jump(self.latch, &[]);
-    }
-
-    /// Ends the launch with this kind of fault.
-    pub fn fault(&mut self, kind: u32) {
-        let kind = self.iconst(32, u64::from(kind));
-        let line = self.iconst(32, u64::from(self.line));
-        self.b.ins().store(MemFlagsData::trusted(), kind, self.context, field!(fault_kind));
-        self.b.ins().store(MemFlagsData::trusted(), line, self.context, field!(fault_line));
-        self.b.ins().jump(self.fault_block, &[]);
-    }
-
-    /// Where a fault goes once its fields are written.
-    pub fn fault_exit(&self) -> ir::Block {
-        self.fault_block
-    }
-
-    /// Ends the launch if `bad`.
-    pub fn fault_if(&mut self, bad: ir::Value, kind: u32) {
-        let cold = self.b.create_block();
-        self.b.set_cold_block(cold);
-        let good = self.b.create_block();
-        self.b.ins().brif(bad, cold, &[], good, &[]);
-        self.b.switch_to_block(cold);
-        self.fault(kind);
-        self.b.switch_to_block(good);
-    }
-
-    /// Goes to the fault exit if a helper or callee answered non-zero; the fault fields are written.
-    pub fn fault_exit_if(&mut self, status: ir::Value) {
-        let good = self.b.create_block();
-        self.b.ins().brif(status, self.fault_block, &[], good, &[]);
-        self.b.switch_to_block(good);
-    }
-
-    /// Goes where a callee's answer says: on, to the fault exit, or to the thread's end.
-    pub fn after_call(&mut self, status: ir::Value) {
-        let bad = self.b.create_block();
-        let end = self.b.create_block();
-        self.b.set_cold_block(bad);
-        self.b.set_cold_block(end);
-        let good = self.b.create_block();
-        self.b.ins().brif(status, bad, &[], good, &[]);
-        self.b.switch_to_block(bad);
-        let ended = self.b.ins().icmp_imm_u(IntCC::Equal, status, i64::from(ENDED));
-        self.b.ins().brif(ended, end, &[], self.fault_block, &[]);
-        self.b.switch_to_block(end);
-        if self.is_kernel {
-            self.end_thread();
-        } else {
-            self.b.ins().return_(&[status]);
-        }
-        self.b.switch_to_block(good);
-    }
 }
 
 /// Which coordinates of the thread the code reads. Those below a used one are needed to step it.
@@ -761,14 +453,4 @@ fn coordinates_used(body: &Body) -> [bool; 3] {
         }
     }
     [used[0] || used[1] || used[2], used[1] || used[2], used[2]]
-}
-
-/// A callee's answer when the thread ended in it; 0 is a return, 1 a fault.
-const ENDED: u32 = 2;
-
-/// Operations to be done unconditionally and then kept or not, rather than branched around.
-fn pure_enough(op: &Op) -> bool {
-    !matches!(op, Op::Load(_)) && (pure(op) || matches!(op, Op::Setp(..)))
-        || matches!(op, Op::Alu(crate::ptx::ir::Alu::Add | crate::ptx::ir::Alu::Mul, Type::F32 | Type::F64, f)
-            if *f == crate::ptx::ir::Float::default())
 }

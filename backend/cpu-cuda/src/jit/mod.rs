@@ -3,15 +3,17 @@
 //! `unit` compiles a kernel with what it calls, when it is first launched: `inline` makes flat bodies, `yields` adds
 //! turns to spinning loops, `flow` finds out what lives where, `rows` which
 //! checks can be done for many threads at once and `lanes` which kernels can be run four threads at a time, `emit` and its neighbours write the code (`wait`,
-//! `regions`, `value`, `operation`, `integer`, `bits`, `float`, `convert`, `memory`, `atomic`, `call`, `texture`), `runtime` holds
+//! `regions`, `control`, `faults`, `value`, `operation`, `integer`, `bits`, `float`, `convert`, `memory`, `atomic`, `call`, `texture`), `runtime` holds
 //! what the code calls, and `context` what it sees.
 
 mod atomic;
 mod bits;
 mod call;
 pub mod context;
+mod control;
 mod convert;
 mod emit;
+mod faults;
 mod float;
 mod flow;
 mod inline;

@@ -11,10 +11,10 @@
 //! them the number moves by less than 2^31, so it has wrapped exactly if the ends are in the wrong order.
 
 use cranelift_codegen::ir::condcodes::IntCC;
-use cranelift_codegen::ir::types::I64;
-use cranelift_codegen::ir::{self, InstBuilder, MemFlagsData};
+use cranelift_codegen::ir::types::{I32, I64};
+use cranelift_codegen::ir::{self, BlockArg, InstBuilder, MemFlagsData};
 
-use crate::jit::emit::Emit;
+use crate::jit::emit::{Emit, RowCode, field, fixed};
 use crate::jit::flow::{Constancy, constancy, pure};
 use crate::jit::{lanes, runtime};
 use crate::ptx::ir::{Alu, Body, Inst, Op, Reg, Value};
@@ -324,11 +324,106 @@ impl Emit<'_, '_, '_> {
         self.b.ins().brif(owned, good, &[], no, &[]);
 
         self.b.switch_to_block(far);
-        let owned = self.helper(runtime::span_owned as *const (), &[self.context, low, high], Some(ir::types::I32));
+        let owned = self.helper(runtime::span_owned as *const (), &[self.context, low, high], Some(I32));
         match owned {
             Some(owned) => self.b.ins().brif(owned, good, &[], no, &[]),
             None => self.b.ins().jump(no, &[]),
         };
         self.b.switch_to_block(good);
+    }
+
+    /// The code at `rows`, which takes what `head` takes: has a row run by `code`, without checks, where `plan` allows
+    /// it, and goes to `head` where not.
+    pub(super) fn rows(
+        &mut self,
+        plan: &Plan,
+        code: RowCode,
+        constant: &[Constancy],
+        last: ir::Value,
+        [rows, head, done]: [ir::Block; 3],
+    ) {
+        for _ in 0..4 {
+            self.b.append_block_param(rows, I32);
+        }
+        let params = self.b.block_params(rows).to_vec();
+        let args: Vec<BlockArg> = params.iter().copied().map(BlockArg::Value).collect();
+        let [begin, checked, failed, over] = [(); 4].map(|()| self.b.create_block());
+        self.b.set_cold_block(failed);
+
+        self.b.switch_to_block(rows);
+        let more = self.b.ins().icmp(IntCC::UnsignedLessThan, params[0], last);
+        self.b.ins().brif(more, begin, &[], done, &[]);
+        self.b.switch_to_block(checked);
+        self.b.ins().jump(head, &args);
+        self.b.switch_to_block(failed);
+        let bad = self.b.ins().iconst(I32, 1);
+        self.b.ins().return_(&[bad]);
+
+        self.b.switch_to_block(begin);
+        let nx = self.entry.ntid[0];
+        let left = self.b.ins().isub(last, params[0]);
+        let length = self.b.ins().isub(nx, params[1]);
+        let length = self.b.ins().umin(length, left);
+        let end = self.b.ins().iadd(params[1], length);
+        let final_x = self.b.ins().iadd_imm_s(end, -1);
+        let before = self.known.clone();
+        self.thread.linear = params[0];
+        self.thread.tid = [params[1], params[2], params[3]];
+        let ends = self.row_test(plan, [params[1], final_x], constant, checked);
+        let mut rest = [params[0], params[1]];
+        if let (Some(four_plan), Some(four)) = (&plan.lanes, code.four) {
+            let single = self.b.create_block();
+            rest = [(); 2].map(|()| self.b.append_block_param(single, I32));
+            let parted = self.b.create_block();
+            self.lane_test(four_plan, &ends, parted);
+            let whole = self.b.ins().band_imm_s(length, -lanes::LANES);
+            let middle = self.b.ins().iadd(params[1], whole);
+            let four = self.unit.function(four, self.b.func);
+            self.b.ins().call(four, &[self.context, params[0], params[1], params[2], params[3], middle]);
+            let next = self.b.ins().iadd(params[0], whole);
+            let some = self.b.ins().icmp(IntCC::NotEqual, middle, end);
+            self.b.ins().brif(some, single, &[next, middle].map(BlockArg::Value), over, &[]);
+            self.b.switch_to_block(parted);
+            self.b.ins().jump(single, &[params[0], params[1]].map(BlockArg::Value));
+            self.b.switch_to_block(single);
+        }
+        let one = self.unit.function(code.one, self.b.func);
+        let call = self.b.ins().call(one, &[self.context, rest[0], rest[1], params[2], params[3], end]);
+        let status = self.b.inst_results(call)[0];
+        self.b.ins().brif(status, failed, &[], over, &[]);
+        self.b.switch_to_block(over);
+        let next = self.b.ins().iadd(params[0], length);
+        let wrap = self.b.ins().icmp(IntCC::Equal, end, nx);
+        let none = self.b.ins().iconst(I32, 0);
+        let [y, z] = self.step_row(wrap, [params[2], params[3]]);
+        self.b.ins().jump(rows, &[next, none, y, z].map(BlockArg::Value));
+        self.known = before;
+    }
+
+    /// The threads of a row that was tested, `fn(context, thread, x, y, z, end of x) -> fault?`.
+    pub(super) fn row(&mut self, args: &[ir::Value], constant: &[Constancy]) {
+        let &[_, first, from, y, z, end] = args else { return };
+        self.thread.frame_offset = self.b.ins().iconst(I64, 0);
+        self.thread.local = self.b.ins().load(I64, fixed(), self.context, field!(local));
+        self.hoist(constant, Constancy::Block);
+        let turn = self.b.create_block();
+        let x = self.b.append_block_param(turn, I32);
+        self.b.ins().jump(turn, &[BlockArg::Value(from)]);
+        self.b.switch_to_block(turn);
+        let skipped = self.b.ins().isub(x, from);
+        let linear = self.b.ins().iadd(first, skipped);
+        self.thread.linear = linear;
+        self.thread.tid = [x, y, z];
+        self.hoist(constant, Constancy::Thread);
+        self.body_blocks();
+        self.b.switch_to_block(self.latch);
+        let next = self.b.ins().iadd_imm_s(x, 1);
+        let more = self.b.ins().icmp(IntCC::UnsignedLessThan, next, end);
+        let done = self.b.create_block();
+        self.b.ins().brif(more, turn, &[BlockArg::Value(next)], done, &[]);
+        self.b.switch_to_block(done);
+        let ok = self.b.ins().iconst(I32, 0);
+        self.b.ins().return_(&[ok]);
+        self.fault_return(linear);
     }
 }
