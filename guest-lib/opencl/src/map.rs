@@ -48,6 +48,15 @@ impl Maps {
         self.all().len() as u32
     }
 
+    /// The object ends: memory that a command may still write to is kept until that has ended.
+    pub fn end(&self) {
+        for Mapping { shadow, event, .. } in self.all().drain(..) {
+            if let Some(chunk) = shadow.filter(|_| !event.has_ended()) {
+                pending::add(event, chunk, None);
+            }
+        }
+    }
+
     /// Takes the newest mapping at an address out.
     fn take(&self, address: usize) -> Option<Mapping> {
         let mut all = self.all();

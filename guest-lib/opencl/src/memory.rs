@@ -111,6 +111,7 @@ impl Object for Mem {
             // SAFETY: the program gave function and data for this call; no lock is held.
             unsafe { function(this.raw(), data as *mut c_void) };
         }
+        this.maps.end();
         let _ = send::clReleaseMemObject(caller, this.handle);
     }
 }

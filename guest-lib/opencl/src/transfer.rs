@@ -193,11 +193,13 @@ impl Transfer<'_> {
                 let (area, host) = self.part(at);
                 at += host.bytes();
                 let is_last = at == self.host.bytes();
-                let chunk = pool::take(&self.command.caller, host.bytes())?;
-                match self.read_to(&chunk, &area, host.bytes(), is_last) {
-                    Ok(event) => under_way.push_back((event, chunk, host)),
-                    Err(status) => done = Err(status),
-                }
+                let sent = pool::take(&self.command.caller, host.bytes()).and_then(|chunk| {
+                    let event = self.read_to(&chunk, &area, host.bytes(), is_last)?;
+                    under_way.push_back((event, chunk, host));
+                    Ok(())
+                });
+                // What is under way is waited for all the same: it goes to memory that others get next.
+                done = sent;
                 continue;
             }
             let Some((event, chunk, host)) = under_way.pop_front() else { break };
