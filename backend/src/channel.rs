@@ -17,8 +17,8 @@ use crate::scm;
 
 /// Bytes that one read asks for.
 const READ_BYTES: usize = 64 * 1024;
-/// Most bytes that wait to be sent: what a worker that never reads can hold up in the front.
-const MAX_UNSENT_BYTES: usize = 4 * (MAX_BODY_BYTES + HEAD_BYTES);
+/// Most bytes that wait to be sent: what a worker that never reads can hold up in the front. The largest message, and small ones.
+const MAX_UNSENT_BYTES: usize = MAX_BODY_BYTES + HEAD_BYTES + (1 << 20);
 
 /// Why a connection is over.
 #[derive(Debug, thiserror::Error)]
@@ -47,6 +47,9 @@ pub struct Received {
     /// As many as [`Message::descriptors`] says.
     pub descriptors: Vec<OwnedFd>,
 }
+
+/// Messages that go before another: one for each region of guest memory.
+const ROOM_FOR_REGIONS: usize = 32 * (HEAD_BYTES + 128);
 
 #[derive(Debug)]
 struct Outgoing {
@@ -85,13 +88,23 @@ impl Channel {
         !self.outbox.is_empty()
     }
 
+    fn unsent_bytes(&self) -> usize {
+        self.outbox.iter().map(|entry| entry.bytes.len()).sum()
+    }
+
+    /// Whether a message with so many pieces may wait to be sent, beside what waits already.
+    #[must_use]
+    pub fn has_room(&self, pieces: usize) -> bool {
+        self.unsent_bytes() + HEAD_BYTES + (pieces * 24 + 128).min(MAX_BODY_BYTES) + ROOM_FOR_REGIONS
+            <= MAX_UNSENT_BYTES
+    }
+
     /// Sends a message, as far as the socket takes it now.
     /// # Errors
     /// [`ChannelError`]: the connection is over.
     pub fn send(&mut self, message: &Message, cookie: u64, descriptors: Vec<OwnedFd>) -> Result<(), ChannelError> {
         let bytes = message.to_bytes(cookie).map_err(|_| Malformed::new("message with too many pieces"))?;
-        let waiting: usize = self.outbox.iter().map(|entry| entry.bytes.len()).sum();
-        if waiting + bytes.len() > MAX_UNSENT_BYTES {
+        if self.unsent_bytes() + bytes.len() > MAX_UNSENT_BYTES {
             return Err(ChannelError::Stuck);
         }
         self.outbox.push_back(Outgoing { bytes, sent: 0, descriptors });
@@ -230,6 +243,18 @@ mod tests {
         });
         assert_eq!(b.receive_blocking().expect("a message").message, message);
         sender.join().expect("sender");
+    }
+
+    #[test]
+    fn send_when_the_other_side_never_reads_then_ends_after_one_largest_message() {
+        let (mut a, _b) = pair();
+        let piece = Piece { region: 0, offset: 4096, bytes: 4096 };
+        let large = Message::Pin { lease: 1, flags: 1, address: 0, bytes: 1, pieces: vec![piece; 1 << 20] };
+        assert!(a.has_room(1 << 20));
+        a.send(&large, 1, vec![]).expect("one waits");
+        assert!(!a.has_room(1 << 20) && a.has_room(1));
+        assert!(matches!(a.send(&large, 2, vec![]), Err(ChannelError::Stuck)));
+        assert!(a.unsent_bytes() <= MAX_UNSENT_BYTES);
     }
 
     #[test]

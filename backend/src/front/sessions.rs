@@ -160,7 +160,10 @@ impl Sessions {
     }
 
     fn forward(&mut self, number: u32, message: Message, answer: Answer) {
-        let status = match self.table.get(&number).map(|session| (&session.phase, session.waiting.len())) {
+        let pieces = if let Message::Pin { pieces, .. } = &message { pieces.len() } else { 0 };
+        let has_room = |session: &Session| session.worker.as_ref().is_none_or(|worker| worker.channel.has_room(pieces));
+        let waiting = |session: &Session| if has_room(session) { session.waiting.len() } else { MAX_WAITING };
+        let status = match self.table.get(&number).map(|session| (&session.phase, waiting(session))) {
             Some((Phase::Open, waiting)) if waiting < MAX_WAITING => RESPONSE_OK,
             Some((Phase::Open, _)) => RESPONSE_LIMIT,
             Some((Phase::Dead | Phase::Ending(_), _)) => RESPONSE_DEAD,
