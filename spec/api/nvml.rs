@@ -96,6 +96,10 @@ trait Beginning {
     #[call(0x6003, wait)] #[by_hand(host)]
     fn gpuferryClocks(device: nvmlDevice_t, at: u32, room: u32, #[out] found: Vec<u8>);
 
+    /// The guest's processes that hold memory of the device, 16 bytes each: number in the guest (u32), 0 (u32), bytes (u64).
+    #[call(0x6004, wait)] #[by_hand(host)]
+    fn gpuferryProcesses(device: nvmlDevice_t, #[out] found: Vec<u8>);
+
     #[driver]
     fn nvmlInit_v2();
     #[driver]
@@ -337,7 +341,7 @@ trait Modes {
 /// Memory. What a quota of the guest says goes before what the card says.
 trait Memory {
     /// Memory of the device.
-    #[call(0x604b, wait)]
+    #[call(0x604b, wait)] #[by_hand(host)]
     fn nvmlDeviceGetMemoryInfo(device: nvmlDevice_t, #[out] memory: nvmlMemory_t);
 
     /// Memory that the bus reaches.

@@ -33,7 +33,6 @@ pub fn opened() -> Option<&'static Session> {
 pub(crate) fn forked() {
     FORKED.store(true, Ordering::Release);
     OPENED.store(core::ptr::null_mut(), Ordering::Release);
-    crate::usage::forked();
 }
 
 fn refusal(error: &OpenError) -> CUresult {
@@ -107,7 +106,6 @@ fn initialize() -> Result<(), CUresult> {
         counts::log(format_args!("no GPU: the host has none for this guest"));
         return Err(CUDA_ERROR_NO_DEVICE);
     }
-    crate::usage::start();
     caller::set_session(session);
     Ok(())
 }

@@ -56,7 +56,6 @@ pub mod stream;
 pub mod tables;
 pub mod tensor;
 pub mod texture;
-pub mod usage;
 pub mod wait;
 
 /// The API's status type.

@@ -36,12 +36,6 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// Whether it is device memory that the program holds, as far as it is counted ([`crate::usage`]).
-    #[must_use]
-    pub fn is_allocated(self) -> bool {
-        matches!(self, Kind::Device | Kind::Pool | Kind::Managed)
-    }
-
     /// Whether the program itself may read and write it.
     #[must_use]
     pub fn is_host(self) -> bool {
@@ -86,23 +80,13 @@ fn covering(map: &Map, address: u64) -> Option<Range> {
 
 /// Adds a range.
 pub fn insert(range: Range) {
-    if range.kind.is_allocated() {
-        crate::usage::grew(range.bytes);
-    }
     MAP.write().unwrap_or_else(PoisonError::into_inner).insert(range.start, range);
 }
 
 /// Takes a range of one of these kinds away by its first address.
 pub fn remove(start: u64, kinds: &[Kind]) -> Option<Range> {
     let mut map = MAP.write().unwrap_or_else(PoisonError::into_inner);
-    if !kinds.contains(&map.get(&start)?.kind) {
-        return None;
-    }
-    let removed = map.remove(&start);
-    if let Some(range) = removed.filter(|range| range.kind.is_allocated()) {
-        crate::usage::shrank(range.bytes);
-    }
-    removed
+    if kinds.contains(&map.get(&start)?.kind) { map.remove(&start) } else { None }
 }
 
 /// The range that an address lies in.
@@ -147,13 +131,7 @@ pub fn check(caller: &Caller, address: u64, bytes: Option<u64>, aligned: u64) ->
 pub fn end_context(context: Handle) {
     let mut map = MAP.write().unwrap_or_else(PoisonError::into_inner);
     let ends = |kind| matches!(kind, Kind::Device | Kind::Variable | Kind::ManagedVariable | Kind::Pool);
-    map.retain(|_, range| {
-        let stays = range.context != context || !ends(range.kind);
-        if !stays && range.kind.is_allocated() {
-            crate::usage::shrank(range.bytes);
-        }
-        stays
-    });
+    map.retain(|_, range| range.context != context || !ends(range.kind));
 }
 
 #[cfg(test)]

@@ -97,11 +97,10 @@ unsafe extern "C" fn process_list(
     _: *mut c_void,
 ) -> nvmlReturn_t {
     guard(|| {
-        index_of(device).ok_or(NVML_ERROR_INVALID_ARGUMENT)?;
         let (count, list): (Out<u32>, Out<Entry>) = (Out(count.cast()), Out(list.cast()));
         let room = (count.get()? as usize).min(MAX_PROCESSES);
         list.check()?;
-        let all = processes::all();
+        let all = processes::all(device)?;
         let given = all.iter().take(room);
         count.set(u32::try_from(given.len()).unwrap_or(u32::MAX))?;
         for (number, process) in given.enumerate() {

@@ -1,19 +1,14 @@
-//! The guest's own processes that use the device: each says itself how much memory it holds.
-//!
-//! `libcuda.so.1` of a process keeps a page in a memory file of the name [`wire::usage::NAME`] (the head of that module says what is
-//! in it). Here the files of all processes are looked for in `/proc`; only those that this process may look into are found: root
-//! sees all of the guest's, others their own. No process of the host or of another guest can appear.
+//! The guest's own processes that hold memory of the device: the worker reads them in the ledger of its guest. No process of the host or
+//! of another guest is in it.
 
-use crate::caller::enter;
-use crate::generated::kind;
+use crate::caller::{self, enter};
+use crate::generated::{kind, send};
 use crate::handles;
 use crate::lists::give;
 use crate::nvmlReturn_t;
 use crate::program::Out;
 use core::ffi::c_void;
 use std::fs;
-use std::os::unix::fs::FileExt;
-use wire::usage::{BYTES, NAME, parse};
 
 /// A process that uses the device.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,30 +21,28 @@ pub struct Process {
     pub name: String,
 }
 
-/// All that can be found, by number.
-#[must_use]
-pub fn all() -> Vec<Process> {
-    let listed = fs::read_dir("/proc").into_iter().flatten().flatten();
-    let pids = listed.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
-    let mut found: Vec<Process> = pids.filter_map(of).collect();
-    found.sort_by_key(|process| process.pid);
-    found
+/// Those of a device, by number.
+///
+/// # Errors
+/// As of every call.
+pub fn all(device: *mut c_void) -> Result<Vec<Process>, nvmlReturn_t> {
+    let caller = enter()?;
+    let device = handles::check(kind::nvmlDevice_t, device)?;
+    let mut found = Vec::new();
+    caller::answer(send::gpuferryProcesses(&caller, device, &mut found))?;
+    let (entries, _) = found.as_chunks::<16>();
+    let mut all: Vec<Process> = entries.iter().map(process).collect();
+    all.sort_by_key(|process| process.pid);
+    Ok(all)
 }
 
-/// What a process says of itself.
-fn of(pid: u32) -> Option<Process> {
-    let link = format!("/memfd:{NAME} (deleted)");
-    let files = fs::read_dir(format!("/proc/{pid}/fd")).ok()?.flatten();
-    let file =
-        files.map(|file| file.path()).find(|path| fs::read_link(path).is_ok_and(|to| to.as_os_str() == &*link))?;
-    let mut page = [0; BYTES];
-    fs::File::open(file).ok()?.read_exact_at(&mut page, 0).ok()?;
-    // A child of a fork has its parent's file.
-    let (owner, used) = parse(&page)?;
-    (owner == pid).then_some(())?;
-    let line = fs::read(format!("/proc/{pid}/cmdline")).ok()?;
+/// One that the worker tells of. Its name is known where `/proc` shows it.
+fn process(entry: &[u8; 16]) -> Process {
+    let word = |at: usize| entry.iter().skip(at).take(8).rev().fold(0, |word: u64, byte| word << 8 | u64::from(*byte));
+    let (pid, used) = ((word(0) & 0xFFFF_FFFF) as u32, word(8));
+    let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
     let name = String::from_utf8_lossy(line.split(|byte| *byte == 0).next().unwrap_or_default()).into_owned();
-    Some(Process { pid, used, name })
+    Process { pid, used, name }
 }
 
 /// As version 2 and 3 have it (nvmlProcessInfo_t).
@@ -77,8 +70,8 @@ fn list<T>(
     entry: impl Fn(Process) -> T,
 ) -> Result<(), nvmlReturn_t> {
     enter()?;
-    handles::check(kind::nvmlDevice_t, device)?;
-    give(all().into_iter().map(entry), count, infos)
+    count.check()?;
+    give(all(device)?.into_iter().map(entry), count, infos)
 }
 
 crate::export! {
@@ -97,5 +90,20 @@ crate::export! {
     /// The same, older.
     extern "C" fn nvmlDeviceGetComputeRunningProcesses(device: *mut c_void, count: Out<u32>, infos: Out<OldInfo>) {
         list(device, count, infos, |one| OldInfo { pid: one.pid, padding: 0, used: one.used })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn process_when_an_entry_is_read_then_has_its_number_and_bytes() {
+        let mut entry = [0; 16];
+        entry[..4].copy_from_slice(&std::process::id().to_le_bytes());
+        entry[8..].copy_from_slice(&0x1_0000_0002_u64.to_le_bytes());
+        let found = process(&entry);
+        assert_eq!((found.pid, found.used), (std::process::id(), 0x1_0000_0002));
+        assert!(!found.name.is_empty());
     }
 }

@@ -18,7 +18,6 @@ pub mod payload;
 pub mod ring;
 pub mod slot;
 pub mod sync;
-pub mod usage;
 pub mod window;
 
 /// Version of everything in the window and of the call numbers. Guest library and worker must have the same.

@@ -21,6 +21,9 @@ const VERSION_MISMATCH: i32 = 25;
 /// Version word of nvmlMemory_v2_t: version 2, 40 bytes.
 const MEMORY_V2: u32 = 2 << 24 | 40;
 
+/// Device memory that the guest may have.
+const LIMIT: u64 = 3 << 30;
+
 /// Every function that is called here takes its arguments as words.
 type Function = unsafe extern "C" fn(u64, u64, u64, u64) -> i32;
 
@@ -61,7 +64,7 @@ impl Nvml {
 // One test: the library has one session in a process.
 #[test]
 fn functions_when_called_through_their_symbols_then_tell_of_the_guests_device() {
-    let front = Front::start();
+    let front = Front::with(&["--memory-limit", "3G"]);
     let nvml = Nvml::open(&front);
     let mut device = 0u64;
     let place = &raw mut device as u64;
@@ -88,7 +91,7 @@ fn functions_when_called_through_their_symbols_then_tell_of_the_guests_device() 
     let mut memory = [0u64; 3];
     assert_eq!(nvml.call("nvmlDeviceGetMemoryInfo", &[device, memory.as_mut_ptr() as u64]), SUCCESS);
     let [total, free, used] = memory;
-    assert!(total > 0 && free <= total && free + used == total, "{memory:?}");
+    assert!(total == LIMIT && free <= total && free + used == total, "{memory:?}");
     let mut newer = [0u64; 5];
     newer[0] = MEMORY_V2.into();
     assert_eq!(nvml.call("nvmlDeviceGetMemoryInfo_v2", &[device, newer.as_mut_ptr() as u64]), SUCCESS);
@@ -118,28 +121,35 @@ fn functions_when_called_through_their_symbols_then_tell_of_the_guests_device() 
     assert_eq!(nvml.call("nvmlDeviceGetSerial", &[device, small.as_mut_ptr() as u64, 4]), NOT_SUPPORTED);
     assert_eq!(nvml.call("nvmlDeviceGetTemperature", &[device, 0, &raw mut count as u64]), NOT_SUPPORTED);
 
-    // Processes: none computes, and none of the host's is named.
+    // Processes: the guest's that hold memory, and none of the host's.
     assert_eq!(nvml.call("nvmlDeviceGetGraphicsRunningProcesses_v3", &[device, &raw mut count as u64, 0]), SUCCESS);
     assert_eq!(count, 0);
+    assert_eq!(nvml.call("nvmlDeviceGetComputeRunningProcesses_v3", &[device, &raw mut count as u64, 0]), SUCCESS);
+    assert_eq!(count, 0);
+    let folder = Folder::new();
+    let mut endless = program("endless", Way::Local(&front), &folder).arg("copies").spawn().expect("started");
+    // nvmlProcessInfo_t: number, bytes, and what concerns MIG.
+    let mut infos = [0u64; 3 * 8];
+    assert!(loopback::eventually(|| {
+        count = 8;
+        let place = infos.as_mut_ptr() as u64;
+        nvml.call("nvmlDeviceGetComputeRunningProcesses_v3", &[device, &raw mut count as u64, place]) == SUCCESS
+            && count == 1
+    }));
+    assert_eq!(infos[0] as u32, endless.id());
+    assert!(infos[1] > 0 && infos[1] < LIMIT, "{infos:?}");
+    // What is used of a limit is what the guest's processes hold.
+    assert_eq!(nvml.call("nvmlDeviceGetMemoryInfo", &[device, memory.as_mut_ptr() as u64]), SUCCESS);
+    assert!(memory[0] == LIMIT && memory[2] > 0, "{memory:?}");
+    endless.kill().expect("ended");
+    endless.wait().expect("waited for");
+    assert!(loopback::eventually(|| {
+        nvml.call("nvmlDeviceGetComputeRunningProcesses_v3", &[device, &raw mut count as u64, 0]) == SUCCESS
+            && count == 0
+    }));
 
     assert_eq!(nvml.call("nvmlShutdown", &[]), SUCCESS);
     assert_eq!(nvml.call("nvmlDeviceGetMemoryInfo", &[device, memory.as_mut_ptr() as u64]), UNINITIALIZED);
-}
-
-#[test]
-fn processes_when_one_of_the_guests_computes_then_is_listed_with_what_it_holds() {
-    let (folder, front) = (Folder::new(), Front::start());
-    let mut endless = program("endless", Way::Local(&front), &folder).arg("copies").spawn().expect("started");
-    let mut found = None;
-    let listed = loopback::eventually(|| {
-        found = gpuferry_nvml::processes::all().into_iter().find(|process| process.pid == endless.id());
-        found.as_ref().is_some_and(|process| process.used > 0)
-    });
-    endless.kill().expect("ended");
-    endless.wait().expect("waited for");
-    assert!(listed, "{found:?}");
-    assert!(found.is_some_and(|process| process.name.ends_with("endless")));
-    assert!(gpuferry_nvml::processes::all().iter().all(|process| process.pid != endless.id()));
 }
 
 #[test]

@@ -31,8 +31,13 @@ use super::answer::{Failure, ok};
 use super::bytes::{Bytes, Output};
 use super::objects::Kind;
 use super::{Api, Reply, Session};
-use generated::{Library, NVML_ERROR_DRIVER_NOT_LOADED, NVML_ERROR_INSUFFICIENT_SIZE, NVML_ERROR_NOT_SUPPORTED};
+use generated::{
+    Library, NVML_ERROR_DRIVER_NOT_LOADED, NVML_ERROR_INSUFFICIENT_SIZE, NVML_ERROR_NOT_SUPPORTED, SHAPE_MEMORY_V2,
+    nvmlMemory_t,
+};
 
+/// Most processes in a list: it comes back in one reply.
+const MAX_PROCESSES: usize = 250;
 /// Most clocks in a list: it comes back in one reply.
 const MAX_CLOCKS: usize = 1000;
 
@@ -113,6 +118,29 @@ impl Nvml {
         // SAFETY: the prototype is the spec's, and the place is good for the version.
         ok(unsafe { version(std::ptr::from_mut(cuda)) })?;
         *count = self.devices.len() as u32;
+        Ok(())
+    }
+
+    /// From the newer structure, so that a limit is looked at in one place.
+    fn nvmlDeviceGetMemoryInfo(
+        &self,
+        from: &FrameHeader,
+        device: *mut c_void,
+        memory: &mut nvmlMemory_t,
+    ) -> Result<(), Failure> {
+        let mut found = Vec::new();
+        self.gpuferryShape(from, device, SHAPE_MEMORY_V2, &shapes::memory_request(), &mut found)?;
+        let [total, _, free, _] = shapes::memory_words(&found);
+        *memory = nvmlMemory_t { total, free, used: total.saturating_sub(free) };
+        Ok(())
+    }
+
+    fn gpuferryProcesses(&self, _from: &FrameHeader, _device: *mut c_void, found: &mut Vec<u8>) -> Result<(), Failure> {
+        let Some(account) = self.session.account() else { return Ok(()) };
+        for (process, bytes) in account.processes().filter(|(_, bytes)| *bytes > 0).take(MAX_PROCESSES) {
+            found.extend(u64::from(process).to_le_bytes());
+            found.extend(bytes.to_le_bytes());
+        }
         Ok(())
     }
 

@@ -20,6 +20,8 @@ const ROOM: usize = 65_536;
 const MAX_BYTES: usize = 4000;
 /// Size of a value of nvmlDeviceGetFieldValues (nvmlFieldValue_t).
 const FIELD_BYTES: usize = 40;
+/// Size of the structure of nvmlDeviceGetMemoryInfo_v2.
+const MEMORY_BYTES: usize = 40;
 /// The size that a version says.
 const SIZE: u32 = 0xFF_FFFF;
 
@@ -113,8 +115,44 @@ impl Nvml {
         };
         ok(status)?;
         found.extend(room.0.iter().take(given.len()));
+        if which == SHAPE_MEMORY_V2 {
+            self.limit_memory(found);
+        }
         Ok(())
     }
+
+    /// Where the guest has a limit, that is the device's memory, and what its processes hold is what is used of it.
+    fn limit_memory(&self, found: &mut [u8]) {
+        let Some((limit, held)) = self.session.account().and_then(|one| Some((one.limit()?, one.used()))) else {
+            return;
+        };
+        let words = limited(memory_words(found), limit, held);
+        let places = found.iter_mut().skip(MEMORY_BYTES - size_of_val(&words));
+        places.zip(words.iter().flat_map(|word| word.to_le_bytes())).for_each(|(place, byte)| *place = byte);
+    }
+}
+
+/// What nvmlDeviceGetMemoryInfo_v2 is asked with: version 2 of its structure, which begins with the version and a gap.
+pub(super) fn memory_request() -> [u8; MEMORY_BYTES] {
+    let mut request = [0; MEMORY_BYTES];
+    request[..4].copy_from_slice(&(2 << 24 | MEMORY_BYTES as u32).to_le_bytes());
+    request
+}
+
+/// Total, reserved, free and used bytes in that structure.
+pub(super) fn memory_words(found: &[u8]) -> [u64; 4] {
+    [1, 2, 3, 4].map(|place| {
+        found.get(8 * place..).and_then(|rest| rest.first_chunk()).map_or(0, |word| u64::from_le_bytes(*word))
+    })
+}
+
+/// The same where a guest may have `limit` bytes, of which it holds `held`.
+fn limited([total, reserved, free, used]: [u64; 4], limit: u64, held: u64) -> [u64; 4] {
+    if limit >= total {
+        return [total, reserved, free, used];
+    }
+    let free = free.min(limit.saturating_sub(held));
+    [limit, 0, free, limit - free]
 }
 
 /// Whether the bytes given are a structure of that size.
@@ -133,6 +171,19 @@ fn fits(size: &Size, given: &[u8]) -> Result<(), Failure> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn limited_when_the_guest_has_a_limit_then_it_is_the_devices_memory() {
+        assert_eq!(limited([100, 5, 60, 35], 50, 20), [50, 0, 30, 20]);
+        assert_eq!(limited([100, 5, 10, 85], 50, 20), [50, 0, 10, 40]);
+        assert_eq!(limited([100, 5, 60, 35], 500, 20), [100, 5, 60, 35]);
+    }
+
+    #[test]
+    fn memory_words_when_the_request_is_read_then_are_nothing() {
+        assert_eq!(memory_words(&memory_request()), [0; 4]);
+        assert!(fits(&Size::Versioned, &memory_request()).is_ok());
+    }
 
     #[test]
     fn fits_when_a_version_lies_about_the_size_then_is_a_mismatch() {
