@@ -42,8 +42,8 @@ class Driver:
 
     def __call__(self, function, *arguments, label=None):
         code = getattr(self.library, function)(*arguments)
-        # What a device prints itself does not end its line.
-        print(f"\n{label or function.removesuffix('_v2')} = {self.name(code)}", flush=True)
+        # In one piece, and on a line of its own: a device prints too.
+        os.write(1, f"\n{label or function.removesuffix('_v2')} = {self.name(code)}\n".encode())
         return code
 
     def quiet(self, function, *arguments):
@@ -307,9 +307,9 @@ def image(name, loader):
 
 
 for one in IMAGES:
-    CASES[f"image: {one}"] = image(one, "cuModuleLoadData")
+    CASES[f"image, {one}"] = image(one, "cuModuleLoadData")
     if "ELF" not in one and "fat" not in one:
-        CASES[f"link: {one}"] = image(one, "cuLinkAddData")
+        CASES[f"link, {one}"] = image(one, "cuLinkAddData")
 
 
 @case
@@ -438,7 +438,7 @@ def stale(label, work):
         d = start()
         work(d)
 
-    CASES[f"stale: {label}"] = run_one
+    CASES[f"stale, {label}"] = run_one
 
 
 def unloaded(d):
