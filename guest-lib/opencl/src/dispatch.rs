@@ -182,4 +182,38 @@ mod tests {
         assert_eq!(at(149), clGetKernelSuggestedLocalWorkSize as *const ());
         assert_eq!(TABLE.slot(150), None);
     }
+
+    /// Pointers that are no objects: null, small, into code, into data, far away.
+    fn wild() -> [Raw; 5] {
+        let data = Box::leak(Box::new([0x5au8; 64]));
+        [core::ptr::null_mut(), 8 as Raw, clFinish as Raw, data.as_mut_ptr().cast(), 0x7fff_1234_5000usize as Raw]
+    }
+
+    #[test]
+    fn functions_when_given_what_is_no_object_then_answer_its_kinds_error() {
+        use crate::generated::kind;
+        use crate::user::In;
+        let (none, list, out) = (core::ptr::null_mut(), In(core::ptr::null()), Out(core::ptr::null_mut()));
+        for raw in wild() {
+            // SAFETY: the pointers are only compared; no others are given.
+            unsafe {
+                assert_eq!(clRetainContext(raw), kind::cl_context.error);
+                assert_eq!(clReleaseDevice(raw), kind::cl_device_id.error);
+                assert_eq!(clFinish(raw), kind::cl_command_queue.error);
+                assert_eq!(clReleaseMemObject(raw), kind::cl_mem.error);
+                assert_eq!(clRetainSampler(raw), kind::cl_sampler.error);
+                assert_eq!(clReleaseProgram(raw), kind::cl_program.error);
+                assert_eq!(clSetKernelArg(raw, 0, 8, none), kind::cl_kernel.error);
+                assert_eq!(clReleaseEvent(raw), kind::cl_event.error);
+                assert_eq!(clSetUserEventStatus(raw, 0), kind::cl_event.error);
+                assert_eq!(clEnqueueUnmapMemObject(raw, raw, none, 0, list, out), kind::cl_command_queue.error);
+                assert_eq!(clWaitForEvents(1, In(&raw const raw)), kind::cl_event.error);
+                let mut status = 0;
+                assert!(clCreateBuffer(raw, 0, 8, none, Out(&raw mut status)).is_null());
+                assert_eq!(status, kind::cl_context.error);
+                assert!(clSVMAlloc(raw, 0, 8, 0).is_null());
+                clSVMFree(raw, raw);
+            }
+        }
+    }
 }
