@@ -1,11 +1,12 @@
 //! Launches with attributes (cuLaunchKernelEx) and their configurations, which occupancy is asked with too.
 
 use crate::CUresult;
-use crate::generated;
-use crate::handles::Handle;
+use crate::generated::{self, kind};
+use crate::handles::{self, Handle};
 use crate::launch::{ATTRIBUTE_BYTES, ATTRIBUTES, Launch, launch};
 use crate::program::In;
-use crate::status::{CUDA_ERROR_INVALID_VALUE, CUDA_ERROR_NOT_SUPPORTED};
+use crate::progress;
+use crate::status::CUDA_ERROR_INVALID_VALUE;
 use crate::stream;
 use core::ffi::c_void;
 
@@ -80,11 +81,11 @@ fn extended(
         return Err(CUDA_ERROR_INVALID_VALUE);
     }
     for index in 0..attribute_count as usize {
-        let id = attributes.at(index)?[0];
-        if [ATTRIBUTE_PROGRAMMATIC_EVENT, ATTRIBUTE_COMPLETION_EVENT].contains(&u32::from(id)) {
-            // Their values hold an event.
-            crate::counts::unsupported("cuLaunchKernelEx with an event among its attributes");
-            return Err(CUDA_ERROR_NOT_SUPPORTED);
+        let attribute = attributes.at(index)?;
+        if [ATTRIBUTE_PROGRAMMATIC_EVENT, ATTRIBUTE_COMPLETION_EVENT].contains(&u32::from(attribute[0])) {
+            // The launch records the event that the value begins with.
+            let event = attribute.as_chunks().0.get(1).map_or(0, |word| u64::from_le_bytes(*word));
+            progress::event_is_shared(handles::of_kind(kind::CUevent, event)?);
         }
     }
     let described = Launch {

@@ -94,3 +94,44 @@ fn stats_when_asked_for_then_count_calls_by_class_and_bytes_each_way() {
     }
     assert!(text.contains("\"unsupported\": {}"), "{text}");
 }
+
+fn wide(way: Way<'_>, folder: &Folder, group: &str) -> Vec<String> {
+    let output = finish(program("wide", way, folder).arg(group));
+    assert!(output.status.success(), "{group}: {}", errors(&output));
+    lines(&output)
+}
+
+fn of_programs(name: &str) -> Vec<String> {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../programs/expected").join(name);
+    let text = std::fs::read_to_string(file).expect("the measure");
+    text.lines().filter(|line| !line.starts_with('#') && !line.is_empty()).map(str::to_owned).collect()
+}
+
+#[test]
+fn recordings_when_made_over_the_local_carrier_then_are_held_to_the_rules_of_a_real_gpu() {
+    let (folder, front) = (Folder::new(), Front::start());
+    let (wanted, found) = (of_programs("recordings.txt"), wide(Way::Local(&front), &folder, "recordings"));
+    assert!(wanted == found, "{}", differences(&wanted, &found));
+}
+
+#[test]
+fn threads_when_they_take_turns_over_the_local_carrier_then_the_device_keeps_their_order() {
+    let (folder, front) = (Folder::new(), Front::start());
+    let found = wide(Way::Local(&front), &folder, "order");
+    let wanted = ["order: copies that failed: 0", "order: words that have arrived: 8001", "order: read at once: 5"];
+    assert_eq!(found, wanted);
+}
+
+#[test]
+fn wide_when_run_over_the_local_carrier_then_differs_from_a_direct_run_only_where_it_is_known() {
+    let (folder, front) = (Folder::new(), Front::start());
+    let mut found = Vec::new();
+    for group in ["graphs", "graph copies", "areas"] {
+        let (direct, local) = (wide(Way::Direct, &folder, group), wide(Way::Local(&front), &folder, group));
+        assert_eq!(direct.len(), local.len(), "{group}: {}", differences(&direct, &local));
+        let differs = direct.iter().zip(&local).filter(|(direct, local)| direct != local);
+        found.extend(differs.map(|(direct, local)| format!("{direct} -> {}", local.rsplit(": ").next().unwrap_or(""))));
+    }
+    let known = of_programs("wide-known.txt");
+    assert!(known == found, "{}", differences(&known, &found));
+}

@@ -11,6 +11,7 @@ pub fn run(bench: &Bench) {
     batches(bench);
     managed(bench);
     virtual_memory(bench);
+    launches(bench);
     processes(bench);
 }
 
@@ -197,10 +198,6 @@ fn managed(bench: &Bench) {
     tell!(cuda, "none", cuMemRangeGetAttribute(&mut value, 4usize, 99, memory, 8192usize));
     tell!(cuda, "too wide", cuMemRangeGetAttribute(&mut value, 8usize, 1, memory, 8192usize));
     tell!(cuda, "past the end", cuMemRangeGetAttribute(&mut value, 4usize, 1, memory, 1usize << 40));
-    // A memset without a stream is done when it returns.
-    tell!(cuda, "", cuMemsetD32_v2(memory, 5, 2048usize));
-    // SAFETY: managed memory, which no work of the device uses.
-    cuda.say("read at once", unsafe { (memory as *const u32).add(2047).read_volatile() });
     tell!(cuda, "", cuMemFree_v2(memory));
     let (mut pool, mut other) = (0u64, 0u64);
     let place = [1u32, 0];
@@ -233,6 +230,26 @@ fn virtual_memory(bench: &Bench) {
     tell!(cuda, "", cuMemUnmap(address, granularity));
     tell!(cuda, "", cuMemRelease(handle));
     tell!(cuda, "", cuMemAddressFree(address, granularity));
+}
+
+/// A launch that records an event, as an attribute.
+fn launches(bench: &Bench) {
+    let (cuda, words) = (&bench.cuda, bench.words(16, 0));
+    let (mut event, mut attribute) = (0u64, [0u64; 9]);
+    cu!(cuda, cuEventCreate(&mut event, 2));
+    attribute[..2].copy_from_slice(&[12, event]);
+    let parameters = crate::graphs::Fill::new(words, 16, 0, 3);
+    // Grid, block, bytes of shared memory, stream, attributes and their number.
+    let launch = |what: &str| {
+        let config = [1 | 1 << 32, 1 | 16 << 32, 1 | 1 << 32, 0u64, 0, attribute.as_ptr() as u64, 1];
+        let function = bench.function("fill");
+        tell!(cuda, what, cuLaunchKernelEx(config.as_ptr(), function, parameters.places().as_ptr(), null::<u64>()));
+    };
+    launch("an event at its end");
+    tell!(cuda, "", cuEventSynchronize(event));
+    bench.sum("words", words, 16);
+    cu!(cuda, cuEventDestroy_v2(event));
+    cu!(cuda, cuMemFree_v2(words));
 }
 
 unsafe extern "C" {

@@ -7,6 +7,7 @@ mod areas;
 mod graph_copies;
 mod graphs;
 mod ipc;
+mod order;
 mod recordings;
 
 use std::process::ExitCode;
@@ -77,12 +78,13 @@ impl Bench {
 
 type Group = (&'static str, fn(&Bench));
 
-const GROUPS: [Group; 5] = [
+const GROUPS: [Group; 6] = [
     ("graphs", graphs::run),
     ("graph copies", graph_copies::run),
     ("recordings", recordings::run),
     ("areas", areas::run),
     ("ipc", ipc::run),
+    ("order", order::run),
 ];
 
 fn main() -> ExitCode {
