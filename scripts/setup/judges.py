@@ -80,15 +80,18 @@ def compare(native, other, again):
     if other.bad:
         return "failed", [other.said]
     names = [name for name in {**native.lines, **other.lines} if native.lines.get(name) != other.lines.get(name)]
+    known = [f"{name}: {native.lines.get(name)} became {other.lines.get(name)}: {catalog.KNOWN[name]}" for name in names if name in catalog.KNOWN]
+    names = [name for name in names if name not in catalog.KNOWN]
+    but = f", {len(known)} known to differ" if known else ""
     if not names:
-        return "same", []
+        return f"same{but}", known
     second = again()
     varying = {name for name in names if name in native.lines and second.lines.get(name) != native.lines[name]}
     wrong = [name for name in names if name not in varying or not (
         close(native.lines[name], other.lines.get(name, "")) or other.lines.get(name) == second.lines.get(name)
     )]  # fmt: skip
     if not wrong:
-        return f"same ({len(varying)} vary)", []
+        return f"same ({len(varying)} vary){but}", known
     return f"differs ({len(wrong)} lines)", [
         f"{name}: {native.lines.get(name, 'no such line')!r} became {other.lines.get(name, 'no line')!r}" for name in wrong
     ]
@@ -352,6 +355,12 @@ def table(rows):
                 details.append(f"{judge.name}, {way}: {one['verdict']}\n  " + "\n  ".join(shown))
         out.append((judge.name, *cells))
     return out, details, wrong
+
+
+def markdown(lines):
+    """The table's lines, and those of times, for a document."""
+    head, *rest = [[str(cell).replace("|", "\\|") for cell in line] for line in lines]
+    return "\n".join(f"| {' | '.join(line)} |" for line in (head, ["---"] * len(head), *rest)) + "\n"
 
 
 def step_times(rows):

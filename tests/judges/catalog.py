@@ -25,6 +25,9 @@ NVCC = {
     "runtime-ipc": ("ipc.cu", ["-cudart", "static"]),
     "libraries": ("libraries.cu", ["-cudart", "shared", "-lcublas", "-lcufft", "-lcusolver", "-lcusparse", "-lcurand"]),
 }
+# Lines that are not the native ones, and why; they are named in the verdict.
+MANAGED = "managed memory is as of a device without concurrent access: program and device do not share pages"
+KNOWN = {"attribute.89": MANAGED, "attribute.101": MANAGED}
 TORCH = ("torch",)
 EXPANDABLE = {"PYTORCH_CUDA_ALLOC_CONF": "expandable_segments:True"}
 STREAM_ORDERED = {"PYTORCH_CUDA_ALLOC_CONF": "backend:cudaMallocAsync"}
