@@ -188,6 +188,19 @@ fn worker_when_killed_then_the_guest_gets_death_everywhere_and_can_close() {
 }
 
 #[test]
+fn front_when_killed_then_its_workers_tell_the_guest_within_a_second() {
+    let mut front = start();
+    let mut vmm = Vmm::connect(&front);
+    let opened = open(&mut vmm, 1);
+    let begin = std::time::Instant::now();
+    front.child.kill().expect("killed");
+    front.child.wait().expect("ended");
+    eventually("the window says dead", || opened.guest.header().state.load(Ordering::Acquire) == STATE_DEAD);
+    assert!(begin.elapsed() < Duration::from_secs(1), "after {:?}", begin.elapsed());
+    assert_eq!(opened.guest.header().death.load(Ordering::Relaxed), Death::FrontEnded as u32);
+}
+
+#[test]
 fn frame_when_malformed_then_ends_that_session_alone() {
     let front = start();
     let mut vmm = Vmm::connect(&front);

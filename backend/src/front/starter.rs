@@ -16,6 +16,7 @@ use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use super::options::Options;
 use super::process::Program;
@@ -35,6 +36,9 @@ const REMOVE: u8 = 4;
 pub const VHOST_SOCKET: u8 = 1;
 /// As [`VHOST_SOCKET`].
 pub const LOCAL_SOCKET: u8 = 2;
+
+/// How long workers may take to tell their guests that the front is gone.
+const LAST_WORDS: Duration = Duration::from_millis(300);
 
 /// Names of environment variables that a worker keeps, or how they begin: its library's. A worker does not see the others, which may
 /// hold secrets of the host's.
@@ -81,14 +85,14 @@ impl Starter {
         let (ours, theirs) = UnixStream::pair()?;
         if namespaces::spawn(0)? == 0 {
             drop(ours);
-            os::die_with_parent();
             os::close_all_but(theirs.as_fd());
             os::use_old_layout();
-            // Its parent may have ended before it asked to die with it; then the socket is hung up.
             let mut process = Process { socket: theirs, program, flags: layers.namespaces, workers: Vec::new() };
             if let Err(error) = process.serve(options) {
                 log::error!("starting workers: {error}");
             }
+            // The workers see that the front is gone too, and tell their guests. What is left dies with this process.
+            process.wait_for_workers(LAST_WORDS);
             os::exit_now(0);
         }
         Ok(Starter(Mutex::new(ours)))
@@ -169,6 +173,16 @@ impl Process {
             if news.first() == Some(&true) && !self.request(options)? {
                 return Ok(());
             }
+        }
+    }
+
+    /// Waits until all workers have ended, or the time is over.
+    fn wait_for_workers(&mut self, time: Duration) {
+        let end = Instant::now() + time;
+        for worker in &self.workers {
+            let left = end.saturating_duration_since(Instant::now());
+            // Where waiting fails there is nothing to wait for.
+            let _ = os::wait([os::Interest::read(&worker.process)], Some(left));
         }
     }
 

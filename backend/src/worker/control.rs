@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 
 use wire::Malformed;
-use wire::control::{Message, Piece, REGION_ATTACHED};
+use wire::control::{Death, Message, Piece, REGION_ATTACHED};
 use wire::device::{RESPONSE_INVALID, RESPONSE_LIMIT, RESPONSE_NO_WORKER, RESPONSE_OK};
 
 use super::Session;
@@ -103,6 +103,8 @@ impl Control {
     /// The front is gone.
     pub(super) fn end(&self) {
         if let Some(served) = &self.served {
+            // Nobody else can tell the guest any more.
+            served.session.window().set_dead(Death::FrontEnded);
             served.api.end();
         }
     }
