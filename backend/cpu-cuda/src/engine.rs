@@ -449,6 +449,9 @@ pub trait Memory: Send + Sync {
     /// `len` is at most 128. `true` promises that the bytes stay mapped while the launch is on.
     fn host_range(&self, address: u64, len: u64, write: bool) -> bool;
 
+    /// A thread has done its share of a launch; what was kept for it may go.
+    fn worker_ends(&self) {}
+
     /// The four components as raw 32-bit values of type `fetch.texel`; `None` for an invalid handle.
     fn texture(&self, fetch: &TextureFetch) -> Option<[u32; 4]>;
 

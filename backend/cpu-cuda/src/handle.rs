@@ -6,6 +6,7 @@
 
 use std::collections::VecDeque;
 use std::marker::PhantomData;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use crate::status::{Answer, Status};
@@ -114,12 +115,13 @@ struct Slots<T> {
 /// The live objects of one kind.
 pub struct Table<T> {
     slots: RwLock<Slots<T>>,
+    removed: AtomicU64,
 }
 
 impl<T: Object> Table<T> {
     /// An empty table.
     pub const fn new() -> Self {
-        Table { slots: RwLock::new(Slots { all: Vec::new(), free: VecDeque::new() }) }
+        Table { slots: RwLock::new(Slots { all: Vec::new(), free: VecDeque::new() }), removed: AtomicU64::new(0) }
     }
 
     /// Puts in the object that `make` builds, which is told its own handle.
@@ -157,9 +159,15 @@ impl<T: Object> Table<T> {
             return None;
         }
         let object = slot.object.take()?;
+        self.removed.fetch_add(1, Ordering::Release);
         slot.generation = (slot.generation + 1) & ((1 << GENERATION_BITS) - 1);
         slots.free.push_back(index);
         Some(object)
+    }
+
+    /// How many objects have been taken out: while it stays, what was found is still there.
+    pub fn removed(&self) -> u64 {
+        self.removed.load(Ordering::Acquire)
     }
 
     /// Every live object; for teardown and enumeration.

@@ -41,6 +41,10 @@ impl Memory for KernelMemory {
         texture::fetch(fetch)
     }
 
+    fn worker_ends(&self) {
+        texture::forget_last();
+    }
+
     fn texture_query(&self, handle: u64, query: TextureQuery) -> Option<u32> {
         texture::query(handle, query)
     }

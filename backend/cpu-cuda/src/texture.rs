@@ -3,6 +3,7 @@
 //! A texture object, or what a texture reference is bound to, is a [`Texture`]: levels of texels and how to sample them.
 //! Kernels name it by its handle, which is checked on every fetch. Sampling itself is in `sample.rs`.
 
+use std::cell::RefCell;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
@@ -215,10 +216,29 @@ pub fn destroy<T: Sampled>(handle: Handle<T>) -> Answer {
     Ok(())
 }
 
-/// A texture fetch of a kernel.
+thread_local! {
+    /// The texture that a kernel on this thread fetched from last, and what `Table::removed` was before it was looked up.
+    static LAST: RefCell<Option<(u64, u64, Arc<Texture>)>> = const { RefCell::new(None) };
+}
+
+/// A texture fetch of a kernel. Most are from the texture that the one before was from, so that one is kept at hand.
 pub fn fetch(fetch: &TextureFetch) -> Option<[u32; 4]> {
-    let texture = Handle::<Texture>::from_raw(fetch.handle).get().ok()?;
-    Some(sample::fetch(&texture.texels, &texture.sampler, fetch))
+    LAST.with_borrow_mut(|last| {
+        let removed = Texture::table().removed();
+        let found = match last {
+            Some((handle, seen, texture)) if *handle == fetch.handle && *seen == removed => texture,
+            _ => {
+                let texture = Handle::<Texture>::from_raw(fetch.handle).get().ok()?;
+                &mut last.insert((fetch.handle, removed, texture)).2
+            }
+        };
+        Some(sample::fetch(&found.texels, &found.sampler, fetch))
+    })
+}
+
+/// Lets go of what `fetch` keeps for this thread.
+pub fn forget_last() {
+    LAST.set(None);
 }
 
 /// A texture query of a kernel.

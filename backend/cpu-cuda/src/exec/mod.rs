@@ -159,8 +159,14 @@ impl Drop for Workspace<'_> {
 }
 
 impl Run<'_> {
-    /// One thread's share: groups of blocks until there are none, or it has done `most`.
+    /// One thread's share of the launch.
     fn work(&self, blocks: u64, cluster: [u32; 3], most: u64) {
+        self.take_groups(blocks, cluster, most);
+        self.memory.worker_ends();
+    }
+
+    /// Runs groups of blocks until there are none, or it has done `most`.
+    fn take_groups(&self, blocks: u64, cluster: [u32; 3], most: u64) {
         let host = Host { memory: self.memory, arrivals: Default::default() };
         let mut context = self.context(&host, cluster);
         let mut pool: Vec<Block> = Vec::new();
