@@ -63,9 +63,15 @@ pub fn enter() -> Result<Caller, CUresult> {
 /// As [`enter`], and `CUDA_ERROR_INVALID_CONTEXT` for none, `CUDA_ERROR_CONTEXT_IS_DESTROYED` for one that has ended.
 #[inline]
 pub fn enter_context() -> Result<Caller, CUresult> {
-    let caller = enter()?;
-    crate::context::check_current()?;
-    Ok(caller)
+    let context = crate::context::check_current();
+    match enter() {
+        Ok(caller) => context.map(|()| caller),
+        // No context, or one that was reset: natively too that comes before an error that stays. A dead worker comes first.
+        Err(error) if session().is_ok() && error != CUDA_ERROR_DEVICE_UNAVAILABLE => {
+            Err(context.err().unwrap_or(error))
+        }
+        Err(error) => Err(error),
+    }
 }
 
 /// The calling thread's state.
