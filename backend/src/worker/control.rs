@@ -79,6 +79,7 @@ impl Control {
             // Not used: only opening a session takes it.
             reservation: Arc::new(Reservation::at(0x5c00_0000_0000, 4096).expect("addresses")),
             answers,
+            times: Times { call: None, compile: None },
             served: Some(Served { session, api: Arc::new(api) }),
             complaints: Complaints::default(),
         }
