@@ -8,7 +8,7 @@ use crate::handles;
 use crate::program::Out;
 use crate::progress;
 use crate::ranges::{self, Kind, Range};
-use crate::status::{CUDA_ERROR_INVALID_HANDLE, CUDA_ERROR_INVALID_VALUE};
+use crate::status::CUDA_ERROR_INVALID_VALUE;
 
 /// First word of a handle of memory, and of an event.
 const MEMORY: u64 = u64::from_le_bytes(*b"gpuferrM");
@@ -29,7 +29,7 @@ impl IpcHandle {
     fn token(&self, mark: u64) -> Result<(u64, u64), CUresult> {
         match self.0 {
             [found, low, high, 0, 0, 0, 0, 0] if found == mark => Ok((low, high)),
-            _ => Err(CUDA_ERROR_INVALID_HANDLE),
+            _ => Err(CUDA_ERROR_INVALID_VALUE),
         }
     }
 }
@@ -110,7 +110,7 @@ mod tests {
         let mut wild = IpcHandle::new(MEMORY, 1, 2);
         wild.0[7] = 1;
         for handle in [IpcHandle::new(EVENT, 1, 2), IpcHandle([0; 8]), IpcHandle([u64::MAX; 8]), wild] {
-            assert_eq!(handle.token(MEMORY), Err(CUDA_ERROR_INVALID_HANDLE));
+            assert_eq!(handle.token(MEMORY), Err(CUDA_ERROR_INVALID_VALUE));
         }
     }
 }
