@@ -56,6 +56,9 @@ const LIBRARIES: [&str; 11] = [
     "/sys/devices/system/node",
 ];
 
+/// The CPU device takes its UUID from it.
+const MACHINE: &str = "/etc/machine-id";
+
 /// What NVIDIA's driver library reads besides, seen with release 580.
 const NVIDIA: [&str; 8] = [
     "/usr/local/nvidia",
@@ -110,7 +113,9 @@ impl Places {
             places.add(file, false);
         }
         places.add(Path::new("/dev/null"), true);
-        if profile != Profile::Cpu {
+        if profile == Profile::Cpu {
+            places.add(Path::new(MACHINE), false);
+        } else {
             for path in NVIDIA {
                 places.add(Path::new(path), false);
             }
@@ -234,6 +239,9 @@ impl Rules {
         if places.processes {
             for path in PROCESSES {
                 rules = add(rules, Path::new(path), false, BitFlags::EMPTY)?;
+            }
+            if profile.names_threads() {
+                rules = add(rules, Path::new("/proc/self/task"), false, AccessFs::WriteFile | AccessFs::Truncate)?;
             }
         }
         if places.scratch

@@ -122,8 +122,8 @@ pub(super) fn bound_rights() {
     }
 }
 
-/// No capability, none by any program either, and no process of the same user may look inside.
-pub(super) fn drop_rights() -> io::Result<()> {
+/// No capability, none by any program either, and, unless it must be `seen`, no process of the same user may look inside.
+pub(super) fn drop_rights(seen: bool) -> io::Result<()> {
     // SAFETY: integers; the two structures are as capset(2) asks.
     unsafe {
         // Unknown to old kernels, which have nothing to clear then.
@@ -132,7 +132,7 @@ pub(super) fn drop_rights() -> io::Result<()> {
         let none = [0u32; 6];
         check(libc::syscall(libc::SYS_capset, &raw const header, none.as_ptr()) as libc::c_int)?;
         check(libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))?;
-        check(libc::prctl(libc::PR_SET_DUMPABLE, 0, 0, 0, 0))
+        check(libc::prctl(libc::PR_SET_DUMPABLE, libc::c_ulong::from(seen), 0, 0, 0))
     }
 }
 

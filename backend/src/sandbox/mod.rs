@@ -32,6 +32,14 @@ pub enum Profile {
     OpenCl,
 }
 
+impl Profile {
+    /// NVIDIA's driver writes the names of its threads into `/proc/self/task`, and does not start where it cannot. Those files
+    /// are the process's own only while others of its user could look inside, had they the right to.
+    pub(crate) fn names_threads(self) -> bool {
+        matches!(self, Profile::Nvidia | Profile::OpenCl)
+    }
+}
+
 /// How strict to be.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Mode {
@@ -222,7 +230,7 @@ pub fn enter(profile: Profile, settings: &Settings, layers: &Layers, places: &fi
     if layers.user {
         identity::change(settings.user).map_err(Error::of("user"))?;
     }
-    identity::drop_rights().map_err(Error::of("capabilities"))?;
+    identity::drop_rights(profile.names_threads()).map_err(Error::of("capabilities"))?;
     if profile != Profile::Front {
         // The kernel forgets it when the user changes.
         crate::os::die_with_parent();
