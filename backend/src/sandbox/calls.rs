@@ -75,14 +75,17 @@ const OPENCL: [i64; 33] = [
 
 /// Tried by libraries, which do without when they are refused: EACCES.
 #[rustfmt::skip]
-const REFUSED: [i64; 29] = [
-    libc::SYS_socket, libc::SYS_bind, libc::SYS_listen, libc::SYS_unlink, libc::SYS_unlinkat,
-    libc::SYS_symlink, libc::SYS_symlinkat, libc::SYS_mkdir, libc::SYS_mkdirat, libc::SYS_rename, libc::SYS_chmod,
+const REFUSED: [i64; 27] = [
+    libc::SYS_socket, libc::SYS_bind, libc::SYS_listen, libc::SYS_symlink, libc::SYS_symlinkat, libc::SYS_mkdir, libc::SYS_mkdirat, libc::SYS_rename, libc::SYS_chmod,
     libc::SYS_open, libc::SYS_openat, libc::SYS_stat, libc::SYS_access, libc::SYS_readlink, libc::SYS_readlinkat,
     libc::SYS_fork, libc::SYS_vfork, libc::SYS_setpriority, libc::SYS_sched_setaffinity,
     libc::SYS_sched_setscheduler, libc::SYS_sched_setparam, libc::SYS_set_mempolicy, libc::SYS_mbind,
     libc::SYS_mlockall, libc::SYS_getcwd, libc::SYS_statfs, libc::SYS_ioctl,
 ];
+
+/// As if what they name were not there: ENOENT. CUDA's driver asks for a daemon for several processes, and unlinks the empty name
+/// before it binds its socket; any other answer is an error to it.
+const ABSENT: [i64; 3] = [libc::SYS_connect, libc::SYS_unlink, libc::SYS_unlinkat];
 
 /// A condition that holds where the argument is one of these values.
 fn one_of(argument: u8, values: &[u64]) -> Result<Vec<SeccompRule>, seccompiler::BackendError> {
@@ -155,14 +158,13 @@ fn programs(profile: Profile, settings: &Settings) -> Result<Vec<BpfProgram>, Fa
     known.extend(refused.clone());
     // Not only for threads: a library that wants a child is told that there can be none.
     known.insert(libc::SYS_clone3, vec![]);
-    known.insert(libc::SYS_connect, vec![]);
+    let absent: Rules = ABSENT.iter().filter(|call| !allowed.contains_key(call)).map(|call| (*call, vec![])).collect();
+    known.extend(absent.clone());
     let ends = if settings.says_calls { SeccompAction::Trap } else { SeccompAction::KillProcess };
     let filter = |rules, other, matching| SeccompFilter::new(rules, other, matching, machine);
     let refuse = SeccompAction::Errno(libc::EACCES as u32);
     // The C library falls back to clone, whose arguments can be seen.
     let unknown = BTreeMap::from([(libc::SYS_clone3, vec![])]);
-    // CUDA's driver asks whether there is a daemon for several processes; any other answer than this is an error to it.
-    let absent = BTreeMap::from([(libc::SYS_connect, vec![])]);
     let mut programs: Vec<BpfProgram> = vec![
         filter(unknown, SeccompAction::Allow, SeccompAction::Errno(libc::ENOSYS as u32))?.try_into()?,
         filter(absent, SeccompAction::Allow, SeccompAction::Errno(libc::ENOENT as u32))?.try_into()?,
