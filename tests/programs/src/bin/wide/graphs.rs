@@ -119,7 +119,8 @@ fn chain(bench: &Bench) {
     let memset = Memset { dst: words, pitch: 0, value: 7, element: 4, width: 1024, height: 1 };
     tell!(cuda, "", cuGraphAddMemsetNode(&mut set, graph, null::<u64>(), 0usize, &memset, bench.context));
     let parameters = Fill::new(words, 512, 0, 3);
-    let params = kernel(bench.function("fill"), &parameters.places());
+    let places = parameters.places();
+    let params = kernel(bench.function("fill"), &places);
     tell!(cuda, "", cuGraphAddKernelNode_v2(&mut fill, graph, &set, 1usize, &params));
     let call = Host { function: Some(count), data: 5 as *mut c_void };
     tell!(cuda, "", cuGraphAddHostNode(&mut host, graph, &fill, 1usize, &call));
@@ -166,13 +167,15 @@ fn changes(bench: &Bench) {
     let mut memset = Memset { dst: words, pitch: 0, value: 1, element: 4, width: 1024, height: 1 };
     cu!(cuda, cuGraphAddMemsetNode(&mut set, graph, null::<u64>(), 0usize, &memset, bench.context));
     let parameters = Fill::new(words, 10, 0, 100);
-    let params = kernel(bench.function("fill"), &parameters.places());
+    let places = parameters.places();
+    let params = kernel(bench.function("fill"), &places);
     cu!(cuda, cuGraphAddKernelNode_v2(&mut fill, graph, &set, 1usize, &params));
     tell!(cuda, "", cuGraphInstantiateWithFlags(&mut exec, graph, 0u64));
     memset.value = 2;
     tell!(cuda, "", cuGraphExecMemsetNodeSetParams(exec, set, &memset, bench.context));
     let parameters = Fill::new(words, 20, 0, 200);
-    let params = kernel(bench.function("fill"), &parameters.places());
+    let places = parameters.places();
+    let params = kernel(bench.function("fill"), &places);
     tell!(cuda, "", cuGraphExecKernelNodeSetParams_v2(exec, fill, &params));
     tell!(cuda, "", cuGraphLaunch(exec, 0));
     bench.sum("changed when ready", words, 1024);
@@ -185,7 +188,8 @@ fn changes(bench: &Bench) {
     memset.value = 3;
     tell!(cuda, "", cuGraphMemsetNodeSetParams(set, &memset));
     let parameters = Fill::new(words, 30, 0, 300);
-    let params = kernel(bench.function("fill"), &parameters.places());
+    let places = parameters.places();
+    let params = kernel(bench.function("fill"), &places);
     tell!(cuda, "", cuGraphKernelNodeSetParams_v2(fill, &params));
     let mut result = [9u64; 3];
     tell!(cuda, "", cuGraphExecUpdate_v2(exec, graph, &mut result));
@@ -433,7 +437,8 @@ fn objects(bench: &Bench) {
     let words = bench.words(16, 0);
     let parameters = Fill::new(words, 16, 1, 1);
     let mut node = 0u64;
-    let params = kernel(bench.function("fill"), &parameters.places());
+    let places = parameters.places();
+    let params = kernel(bench.function("fill"), &places);
     cu!(cuda, cuGraphAddKernelNode_v2(&mut node, graph, null::<u64>(), 0usize, &params));
     let mut other = 0u64;
     cu!(cuda, cuGraphAddKernelNode_v2(&mut other, graph, null::<u64>(), 0usize, &params));
