@@ -9,7 +9,16 @@ use crate::graph_memory::{self, Waited};
 use crate::handles::{self, Handle};
 use crate::managed;
 use crate::progress;
+use crate::status::CUDA_ERROR_INVALID_CONTEXT;
 use crate::stream;
+
+/// Begins a call about an event. It belongs to a context, so that the thread needs none (PyTorch asks from threads that have none).
+fn of_event(event: u64) -> Result<Caller, CUresult> {
+    match caller::enter_context() {
+        Err(CUDA_ERROR_INVALID_CONTEXT) if handles::of_kind(kind::CUevent, event).is_ok() => caller::enter(),
+        begun => begun,
+    }
+}
 
 /// Ends a call that waited for a stream, or for an event of one.
 fn waited(caller: &Caller, status: CUresult, stream: Waited) -> Result<(), CUresult> {
@@ -79,7 +88,7 @@ crate::export! {
 
     /// CUDA Driver API, cuEventSynchronize.
     extern "C" fn cuEventSynchronize(hEvent: u64) {
-        let caller = caller::enter_context()?;
+        let caller = of_event(hEvent)?;
         let event = handles::of_kind(kind::CUevent, hEvent)?;
         capture::check_unsafe()?;
         progress::event(&caller, event, || waited(&caller, send::cuEventSynchronize(&caller, event), Waited::Event))
@@ -87,7 +96,7 @@ crate::export! {
 
     /// CUDA Driver API, cuEventQuery.
     extern "C" fn cuEventQuery(hEvent: u64) {
-        let caller = caller::enter_context()?;
+        let caller = of_event(hEvent)?;
         capture::check_unsafe()?;
         let event = handles::of_kind(kind::CUevent, hEvent)?;
         progress::event(&caller, event, || waited(&caller, send::cuEventQuery(&caller, event), Waited::Event))

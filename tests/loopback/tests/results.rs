@@ -118,7 +118,13 @@ fn recordings_when_made_over_the_local_carrier_then_are_held_to_the_rules_of_a_r
 fn threads_when_they_take_turns_over_the_local_carrier_then_the_device_keeps_their_order() {
     let (folder, front) = (Folder::new(), Front::start());
     let found = wide(Way::Local(&front), &folder, "order");
-    let wanted = ["order: copies that failed: 0", "order: words that have arrived: 8001", "order: read at once: 5"];
+    let wanted = [
+        "order: copies that failed: 0",
+        "order: words that have arrived: 8001",
+        "order: event, waited for with no context: 0",
+        "order: event, asked for with no context: 0",
+        "order: read at once: 5",
+    ];
     assert_eq!(found, wanted);
 }
 

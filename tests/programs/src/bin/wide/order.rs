@@ -39,6 +39,17 @@ pub fn run(bench: &Bench) {
     cu!(cuda, cuStreamSynchronize(stream));
     let all = bench.read(words, STEPS + 1);
     cuda.say("words that have arrived", all.iter().filter(|word| **word == 0x5eed).count());
+    // A thread with no context may ask for an event, which has one.
+    let mut event = 0u64;
+    cu!(cuda, cuEventCreate(&mut event, 2u32));
+    cu!(cuda, cuEventRecord(event, stream));
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            cuda.say("event, waited for with no context", cu!(cuda, cuEventSynchronize(event)));
+            cuda.say("event, asked for with no context", cu!(cuda, cuEventQuery(event)));
+        });
+    });
+    cu!(cuda, cuEventDestroy_v2(event));
     cu!(cuda, cuStreamDestroy_v2(stream));
     cu!(cuda, cuMemFree_v2(words));
 
