@@ -9,16 +9,12 @@ use crate::status::{
     CUDA_ERROR_UNKNOWN, CUDA_SUCCESS,
 };
 use core::cell::Cell;
-use core::panic::AssertUnwindSafe;
-use core::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
-use rt::{Access, Buffer, Gone, LendError, Origin, Session};
+use core::sync::atomic::{AtomicPtr, Ordering};
+use rt::{Buffer, Gone, LendError, Origin, Session};
 use wire::slot::MAX_REPLY_BYTES;
 
 /// The session after cuInit; null before, and in a forked child.
 static INITIALIZED: AtomicPtr<Session> = AtomicPtr::new(core::ptr::null_mut());
-
-/// Numbers threads, from 1.
-static THREADS: AtomicU32 = AtomicU32::new(1);
 
 thread_local! {
     static ORIGIN: Cell<Origin> =
@@ -80,7 +76,7 @@ pub fn enter_context() -> Result<Caller, CUresult> {
 pub fn origin() -> Origin {
     let mut origin = ORIGIN.get();
     if origin.thread == 0 {
-        origin.thread = THREADS.fetch_add(1, Ordering::Relaxed);
+        origin.thread = rt::thread_number();
         ORIGIN.set(origin);
     }
     origin
@@ -88,7 +84,7 @@ pub fn origin() -> Origin {
 
 /// Whether no other thread of the process has made a call: then a call that sleeps on the worker's ring holds nobody up.
 pub fn is_alone() -> bool {
-    THREADS.load(Ordering::Relaxed) <= 2
+    rt::threads() <= 1
 }
 
 /// Sets the calling thread's state.
@@ -125,19 +121,8 @@ pub unsafe fn input(
     bytes: usize,
     each: impl FnOnce(Buffer<'_>) -> CUresult,
 ) -> CUresult {
-    if data.is_null() {
-        return each(Buffer::Null);
-    }
-    caller.session.counters.bytes_out.fetch_add(bytes as u64, Ordering::Relaxed);
-    if bytes <= rt::INLINE_BYTES {
-        // SAFETY: not null, so good for reading by this function's contract.
-        return each(Buffer::Inline(unsafe { core::slice::from_raw_parts(data, bytes) }));
-    }
-    // SAFETY: as above; the lease ends before this function returns.
-    match unsafe { caller.session.lend(data, bytes, Access::Read) } {
-        Ok(lease) => each(lease.buffer(0, bytes)),
-        Err(error) => trouble(error),
-    }
+    // SAFETY: by this function's contract.
+    unsafe { caller.session.input(data, bytes, trouble, each) }
 }
 
 /// Fetches an output: `each` makes a waited call with the buffer that names the place, and with the memory for bytes that come
@@ -151,26 +136,8 @@ pub unsafe fn output(
     bytes: usize,
     each: impl FnOnce(Buffer<'_>, &mut [u8]) -> CUresult,
 ) -> CUresult {
-    if data.is_null() {
-        return each(Buffer::Null, &mut []);
-    }
-    caller.session.counters.bytes_in.fetch_add(bytes as u64, Ordering::Relaxed);
-    if bytes <= MAX_REPLY_BYTES / 2 {
-        // SAFETY: not null, so good for writing by this function's contract.
-        let memory = unsafe { core::slice::from_raw_parts_mut(data, bytes) };
-        return each(Buffer::Reply { bytes: bytes as u64 }, memory);
-    }
-    // SAFETY: as above; the lease ends before this function returns.
-    match unsafe { caller.session.lend(data, bytes, Access::Write) } {
-        Ok(lease) => {
-            let status = each(lease.buffer(0, bytes), &mut []);
-            if status != CUDA_SUCCESS {
-                lease.discard();
-            }
-            status
-        }
-        Err(error) => trouble(error),
-    }
+    // SAFETY: by this function's contract.
+    unsafe { caller.session.output(data, bytes, MAX_REPLY_BYTES / 2, trouble, each) }
 }
 
 /// The answer where memory cannot be lent.
@@ -193,11 +160,7 @@ pub fn gone(_: Gone) -> CUresult {
 #[inline]
 pub fn guard(body: impl FnOnce() -> Result<(), CUresult>) -> CUresult {
     let before = crate::counts::call();
-    let status = match std::panic::catch_unwind(AssertUnwindSafe(body)) {
-        Ok(Ok(())) => CUDA_SUCCESS,
-        Ok(Err(status)) => status,
-        Err(_) => CUDA_ERROR_UNKNOWN,
-    };
+    let status = rt::contained(CUDA_ERROR_UNKNOWN, body).err().unwrap_or(CUDA_SUCCESS);
     crate::counts::called(before);
     status
 }

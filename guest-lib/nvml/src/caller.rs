@@ -5,18 +5,8 @@ use crate::status::{
     NVML_ERROR_GPU_IS_LOST, NVML_ERROR_INVALID_ARGUMENT, NVML_ERROR_MEMORY, NVML_ERROR_UNINITIALIZED,
     NVML_ERROR_UNKNOWN, NVML_SUCCESS,
 };
-use core::cell::Cell;
-use core::panic::AssertUnwindSafe;
-use core::sync::atomic::{AtomicU32, Ordering};
-use rt::{Access, Buffer, LendError, Origin, Session};
+use rt::{Buffer, LendError, Origin, Session};
 use wire::slot::MAX_REPLY_BYTES;
-
-/// Numbers threads, from 1.
-static THREADS: AtomicU32 = AtomicU32::new(1);
-
-thread_local! {
-    static THREAD: Cell<u32> = const { Cell::new(0) };
-}
 
 /// What a call needs to leave the process.
 #[derive(Clone, Copy)]
@@ -38,12 +28,7 @@ pub fn enter() -> Result<Caller, nvmlReturn_t> {
 
 /// The calling thread.
 pub fn origin() -> Origin {
-    let mut thread = THREAD.get();
-    if thread == 0 {
-        thread = THREADS.fetch_add(1, Ordering::Relaxed);
-        THREAD.set(thread);
-    }
-    Origin { thread, ..Origin::default() }
+    Origin { thread: rt::thread_number(), ..Origin::default() }
 }
 
 /// Ends a call with the worker's answer.
@@ -65,30 +50,22 @@ pub unsafe fn output(
     bytes: usize,
     each: impl FnOnce(Buffer<'_>, &mut [u8]) -> nvmlReturn_t,
 ) -> nvmlReturn_t {
-    if data.is_null() {
-        return each(Buffer::Null, &mut []);
-    }
-    if bytes <= MAX_REPLY_BYTES / 2 {
-        // SAFETY: not null, so good for writing by this function's contract.
-        let memory = unsafe { core::slice::from_raw_parts_mut(data, bytes) };
-        return each(Buffer::Reply { bytes: bytes as u64 }, memory);
-    }
-    // SAFETY: as above; the lease ends before this function returns.
-    match unsafe { caller.session.lend(data, bytes, Access::Write) } {
-        Ok(lease) => each(lease.buffer(0, bytes), &mut []),
-        Err(LendError::Gone) => NVML_ERROR_GPU_IS_LOST,
-        Err(LendError::BadRange) => NVML_ERROR_INVALID_ARGUMENT,
-        Err(LendError::Limit) => NVML_ERROR_MEMORY,
+    // SAFETY: by this function's contract.
+    unsafe { caller.session.output(data, bytes, MAX_REPLY_BYTES / 2, trouble, each) }
+}
+
+/// The answer where memory cannot be lent.
+fn trouble(error: LendError) -> nvmlReturn_t {
+    match error {
+        LendError::Gone => NVML_ERROR_GPU_IS_LOST,
+        LendError::BadRange => NVML_ERROR_INVALID_ARGUMENT,
+        LendError::Limit => NVML_ERROR_MEMORY,
     }
 }
 
 /// Runs the body of an exported function: nothing unwinds into C.
 pub fn guard(body: impl FnOnce() -> Result<(), nvmlReturn_t>) -> nvmlReturn_t {
-    match std::panic::catch_unwind(AssertUnwindSafe(body)) {
-        Ok(Ok(())) => NVML_SUCCESS,
-        Ok(Err(status)) => status,
-        Err(_) => NVML_ERROR_UNKNOWN,
-    }
+    rt::contained(NVML_ERROR_UNKNOWN, body).err().unwrap_or(NVML_SUCCESS)
 }
 
 #[cfg(test)]

@@ -5,17 +5,7 @@ use crate::status::{
     CL_DEVICE_NOT_AVAILABLE, CL_INVALID_VALUE, CL_OUT_OF_HOST_MEMORY, CL_OUT_OF_RESOURCES, CL_SUCCESS,
 };
 use crate::user::{Out, Raw};
-use core::cell::Cell;
-use core::panic::AssertUnwindSafe;
-use core::sync::atomic::{AtomicU32, Ordering};
-use rt::{Access, Buffer, LendError, Origin, Session};
-
-/// Numbers threads, from 1.
-static THREADS: AtomicU32 = AtomicU32::new(1);
-
-thread_local! {
-    static THREAD: Cell<u32> = const { Cell::new(0) };
-}
+use rt::{Buffer, LendError, Origin, Session};
 
 /// Largest output that is asked for in the reply.
 pub const REPLY_BYTES: usize = 1984;
@@ -40,12 +30,7 @@ pub fn enter() -> Result<Caller, cl_int> {
 
 /// The calling thread.
 pub fn origin() -> Origin {
-    let mut thread = THREAD.get();
-    if thread == 0 {
-        thread = THREADS.fetch_add(1, Ordering::Relaxed);
-        THREAD.set(thread);
-    }
-    Origin { thread, ..Origin::default() }
+    Origin { thread: rt::thread_number(), ..Origin::default() }
 }
 
 /// Ends a call with the worker's answer.
@@ -58,27 +43,15 @@ pub fn answer(status: cl_int) -> Result<(), cl_int> {
 
 /// Sends an input: `each` makes a call with the buffer that names its bytes.
 pub fn input(caller: &Caller, data: &[u8], each: impl FnOnce(Buffer<'_>) -> cl_int) -> cl_int {
-    if data.len() <= rt::INLINE_BYTES {
-        return each(Buffer::Inline(data));
-    }
-    // SAFETY: the slice lives longer than the lease, which ends before this function returns.
-    match unsafe { caller.session.lend(data.as_ptr(), data.len(), Access::Read) } {
-        Ok(lease) => each(lease.buffer(0, data.len())),
-        Err(error) => trouble(error),
-    }
+    // SAFETY: the slice is good for reading.
+    unsafe { caller.session.input(data.as_ptr(), data.len(), trouble, each) }
 }
 
 /// Fetches an output: `each` makes a waited call with the buffer that names the place, and with the memory for bytes that come
 /// in the reply.
 pub fn output(caller: &Caller, data: &mut [u8], each: impl FnOnce(Buffer<'_>, &mut [u8]) -> cl_int) -> cl_int {
-    if data.len() <= REPLY_BYTES {
-        return each(Buffer::Reply { bytes: data.len() as u64 }, data);
-    }
-    // SAFETY: as in `input`; the slice is this call's alone.
-    match unsafe { caller.session.lend(data.as_ptr(), data.len(), Access::Write) } {
-        Ok(lease) => each(lease.buffer(0, data.len()), &mut []),
-        Err(error) => trouble(error),
-    }
+    // SAFETY: the slice is this call's alone.
+    unsafe { caller.session.output(data.as_mut_ptr(), data.len(), REPLY_BYTES, trouble, each) }
 }
 
 /// The answer where memory cannot be lent.
@@ -93,19 +66,14 @@ pub fn trouble(error: LendError) -> cl_int {
 
 /// Runs the body of a function of the API: nothing unwinds into C.
 pub fn guard(body: impl FnOnce() -> Result<(), cl_int>) -> cl_int {
-    match std::panic::catch_unwind(AssertUnwindSafe(body)) {
-        Ok(Ok(())) => CL_SUCCESS,
-        Ok(Err(status)) => status,
-        Err(_) => CL_OUT_OF_RESOURCES,
-    }
+    rt::contained(CL_OUT_OF_RESOURCES, body).err().unwrap_or(CL_SUCCESS)
 }
 
 /// The same for a function that returns an object.
 pub fn guard_maker(errcode_ret: Out<cl_int>, body: impl FnOnce() -> Result<Raw, cl_int>) -> Raw {
-    let (made, status) = match std::panic::catch_unwind(AssertUnwindSafe(body)) {
-        Ok(Ok(made)) => (made, CL_SUCCESS),
-        Ok(Err(status)) => (core::ptr::null_mut(), status),
-        Err(_) => (core::ptr::null_mut(), CL_OUT_OF_RESOURCES),
+    let (made, status) = match rt::contained(CL_OUT_OF_RESOURCES, body) {
+        Ok(made) => (made, CL_SUCCESS),
+        Err(status) => (core::ptr::null_mut(), status),
     };
     errcode_ret.set(status);
     made

@@ -546,7 +546,7 @@ impl Session {
 }
 
 /// The status of a call that wrote to a lease, which ends.
-fn ended(status: i32, lease: Lease<'_>) -> i32 {
+pub(crate) fn ended(status: i32, lease: Lease<'_>) -> i32 {
     if status != 0 {
         lease.discard();
     }

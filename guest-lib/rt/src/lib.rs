@@ -1,6 +1,7 @@
 //! Carries calls from a guest process to its worker. It knows no API: `guest-lib/cuda` and others stand on it.
 //!
 //! In the order in which a call meets it: [`Carrier`] (which way), [`Session`] (open, [`Session::post`], [`Session::wait`]),
+//! for an argument [`Session::input`], [`Session::output`],
 //! and for bulk data [`Session::input_parts`], [`Session::output_parts`], [`Session::lend`], [`Session::page_locked`].
 //!
 //! What holds: encoding takes no lock and no allocation; nothing here prints, exits or installs handlers; a dead worker, front or
@@ -8,16 +9,19 @@
 
 mod carrier;
 mod crew;
+mod exchange;
 #[cfg(fuzzing)]
 pub mod fuzz;
 mod lend;
 mod local;
 mod session;
+mod thread;
 mod virtio;
 mod window;
 
 pub use carrier::{Carrier, DEVICE_NODE, LendError, OpenError};
 pub use lend::{Access, INLINE_BYTES, Lease, MAX_LEASE_BYTES, PageLocked, Turn};
 pub use session::{Counters, Gone, Origin, Session};
+pub use thread::{contained, thread_number, threads};
 pub use wire::Malformed;
 pub use wire::payload::{Buffer, Full, Reader, Writer};
