@@ -18,6 +18,8 @@ pub mod nvml;
 mod objects;
 pub mod opencl;
 mod options;
+#[cfg(any(test, fuzzing))]
+mod played;
 mod post;
 mod regions;
 mod ring;

@@ -259,14 +259,11 @@ mod tests {
     use std::sync::atomic::Ordering::Relaxed;
 
     use wire::ring::Producers;
-    use wire::window::WINDOW_BYTES_LOCAL;
 
-    use super::super::lease::Answers;
     use super::super::serve::Waker;
-    use super::super::{Api, Memory, Reply, Session};
+    use super::super::watchdog::{Times, Watchdog};
+    use super::super::{Api, Reply, played};
     use super::*;
-    use crate::mapping::{Mapping, Reservation, Source};
-    use crate::window::Window;
 
     #[test]
     fn budget_when_sleeps_are_short_then_grows_and_when_long_then_vanishes() {
@@ -314,16 +311,8 @@ mod tests {
 
     impl Guest {
         fn new() -> Guest {
-            let bytes = WINDOW_BYTES_LOCAL as u64;
-            let file = os::sealed_memory(bytes).expect("memory");
-            let source = Source { file: file.as_fd(), offset: 0, bytes };
-            let window = Arc::new(Window::new(Mapping::of(source).expect("mapping")).expect("window"));
-            let reservation = Arc::new(Reservation::at(NEXT_PLACE.fetch_add(1 << 20, Relaxed), 1 << 20).expect("free"));
-            let answers = Arc::new(Answers::new().expect("eventfd"));
-            let memory = Memory::new(Arc::clone(&window), Arc::default(), reservation, answers);
-            let session = Arc::new(Session::new(1, memory, window));
-            let watchdog =
-                super::super::watchdog::Watchdog::new(super::super::watchdog::Times { call: None, compile: None });
+            let session = played::session();
+            let watchdog = Watchdog::new(Times { call: None, compile: None });
             let server = Arc::new(Server::new(session, Arc::new(Echo), Waker::Futex, Arc::new(watchdog)));
             let ring = Ring::new(server, os::eventfd().expect("eventfd"));
             let theirs = Arc::clone(&ring);
@@ -353,8 +342,6 @@ mod tests {
             until("a reply", || wire::slot::is_ready(slot, self.sequence));
         }
     }
-
-    static NEXT_PLACE: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(0x5e00_0000_0000);
 
     fn until(what: &str, mut is_so: impl FnMut() -> bool) {
         let start = Instant::now();

@@ -4,27 +4,20 @@
 //! [`handles`] and [`buffers`] are called by the tests of each API ([`super::cuda`]).
 
 use std::ffi::c_void;
-use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use spec_gen::Spec;
 use spec_gen::model::{Call, Element, Number, Role};
 use wire::Malformed;
-use wire::control::{Piece, REGION_ATTACHED};
-use wire::device::{PIN_READ, PIN_WRITE};
 use wire::frame::{FrameHeader, NO_SLOT};
 use wire::handle::{Handle, MAX_INDEX};
 use wire::payload::{Buffer, Full, Writer};
 use wire::slot::MAX_REPLY_BYTES;
 use wire::window::{STAGING_BYTES_LOCAL, STAGING_OFFSET, WINDOW_BYTES_LOCAL};
 
-use super::lease::{Answers, Lent};
 use super::objects::{Kind, Objects, Owners};
-use super::{Api, Memory, Reply, Session};
-use crate::mapping::{Mapping, Reservation, Source};
-use crate::os;
-use crate::window::Window;
+use super::{Api, Reply, Session, played};
 
 /// Calls of the recording library.
 static CALLS: AtomicU64 = AtomicU64::new(0);
@@ -48,19 +41,9 @@ pub(super) trait Tried: Api {
 
 /// A session with the lease [`LEASE`].
 pub(super) fn session() -> Arc<Session> {
-    static PLACES: AtomicU64 = AtomicU64::new(0x5f80_0000_0000);
-    let bytes = WINDOW_BYTES_LOCAL as u64;
-    let file = os::sealed_memory(bytes).expect("memory");
-    let mapping = Mapping::of(Source { file: file.as_fd(), offset: 0, bytes }).expect("mapping");
-    let window = Arc::new(Window::new(mapping).expect("window"));
-    let reservation = Reservation::at(PLACES.fetch_add(1 << 20, Ordering::Relaxed), 1 << 20).expect("addresses");
-    let answers = Arc::new(Answers::new().expect("eventfd"));
-    let memory = Memory::new(Arc::clone(&window), Arc::default(), Arc::new(reservation), answers);
-    let pages = [2, 7, 4, 5];
-    let piece = |page: u64| Piece { region: REGION_ATTACHED, offset: page * 4096, bytes: 4096 };
-    let lent = Lent { lease: LEASE, flags: PIN_READ | PIN_WRITE, address: 0x7000_0000 + 96, bytes: LEASE_BYTES };
-    memory.pin(lent, &pages.map(piece), Some(os::sealed_memory(1 << 16).expect("memory"))).expect("a lease");
-    Arc::new(Session::new(1, memory, window))
+    let session = played::session();
+    played::lend(&session, LEASE, 0x7000_0000 + 96, LEASE_BYTES, &[2, 7, 4, 5]);
+    session
 }
 
 const LEASE: u32 = 3;

@@ -4,24 +4,16 @@
 
 use std::ffi::{CStr, c_char, c_void};
 use std::num::NonZero;
-use std::os::fd::AsFd;
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, LazyLock, OnceLock};
 
-use wire::control::{Piece, REGION_ATTACHED};
-use wire::device::{PIN_READ, PIN_WRITE};
 use wire::frame::{FrameHeader, NO_SLOT};
 use wire::slot::MAX_REPLY_BYTES;
-use wire::window::WINDOW_BYTES_LOCAL;
 
 use super::generated::{self, Library};
 use super::{Api, Cuda, image};
-use crate::mapping::{Mapping, Reservation, Source};
-use crate::os;
-use crate::window::Window;
-use crate::worker::lease::{Answers, Lent};
-use crate::worker::{Memory, Reply, Session};
+use crate::worker::{Reply, Session, played};
 
 /// Where the fake library allocates.
 const ALLOCATED: u64 = 0x1000_0000;
@@ -192,26 +184,19 @@ fn find(name: &CStr) -> Option<NonNull<c_void>> {
     NonNull::new(function)
 }
 
+/// Where the session's page-locked memory begins.
+const PAGE_LOCKED: u64 = 0x5f00_0000_0000;
+
 fn session() -> Arc<Session> {
-    static SESSION: OnceLock<Arc<Session>> = OnceLock::new();
-    let make = || {
-        let file = os::sealed_memory(WINDOW_BYTES_LOCAL as u64).expect("memory");
-        let source = Source { file: file.as_fd(), offset: 0, bytes: WINDOW_BYTES_LOCAL as u64 };
-        let window = Arc::new(Window::new(Mapping::of(source).expect("mapping")).expect("window"));
-        let reservation = Arc::new(Reservation::at(0x5f00_0000_0000, 1 << 20).expect("addresses"));
-        let answers = Arc::new(Answers::new().expect("eventfd"));
-        let memory = Memory::new(Arc::clone(&window), Arc::default(), reservation, answers);
+    static SESSION: LazyLock<Arc<Session>> = LazyLock::new(|| {
+        let session = played::session_at(PAGE_LOCKED);
         // One lease of pages in a row, and one of pages that lie apart, not from a page's begin.
-        for (lease, pages) in [(0, vec![0, 1, 2, 3]), (1, vec![9, 5, 6, 1])] {
-            let file = os::sealed_memory(1 << 16).expect("memory");
-            let address = 0x5f00_0000_0000 + 100 * u64::from(lease);
-            let lent = Lent { lease, flags: PIN_READ | PIN_WRITE, address, bytes: 4 * 4096 - 100 };
-            let piece = |page: u64| Piece { region: REGION_ATTACHED, offset: page * 4096, bytes: 4096 };
-            memory.pin(lent, &pages.into_iter().map(piece).collect::<Vec<_>>(), Some(file)).expect("lease");
+        for (lease, pages) in [(0, [0, 1, 2, 3]), (1, [9, 5, 6, 1])] {
+            played::lend(&session, lease, PAGE_LOCKED + 100 * u64::from(lease), 4 * 4096 - 100, &pages);
         }
-        Arc::new(Session::new(1, memory, window))
-    };
-    Arc::clone(SESSION.get_or_init(make))
+        session
+    });
+    Arc::clone(&SESSION)
 }
 
 /// Takes `data` for messages, each of a call's place, flags, the payload's length (u16), and the payload.
@@ -247,7 +232,7 @@ pub fn messages(data: &[u8]) {
             return;
         }
     }
-    for address in [0x5f00_0000_0000, 0x5f00_0000_0000 + 100] {
+    for address in [PAGE_LOCKED, PAGE_LOCKED + 100] {
         cuda.session.memory().unmap(address);
     }
 }

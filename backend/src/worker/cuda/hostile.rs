@@ -1,26 +1,18 @@
 //! Messages that no guest library sends, against a library of fakes that remember how they were called.
 
 use std::ffi::c_void;
-use std::os::fd::AsFd;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, LazyLock, Mutex};
 
 use wire::Malformed;
-use wire::control::{Piece, REGION_ATTACHED};
-use wire::device::{PIN_READ, PIN_WRITE};
 use wire::frame::{FrameHeader, NO_SLOT};
 use wire::handle::Handle;
 use wire::payload::{Buffer, Full, Writer};
 use wire::slot::MAX_REPLY_BYTES;
-use wire::window::WINDOW_BYTES_LOCAL;
 
 use super::generated::{self, Library, kind};
 use super::{Api, Cuda};
-use crate::mapping::{Mapping, Reservation, Source};
-use crate::os;
-use crate::window::Window;
-use crate::worker::lease::{Answers, Lent};
-use crate::worker::{Memory, Reply, Session};
+use crate::worker::{Reply, Session, played};
 
 /// Where the fake library allocates.
 const ALLOCATED: u64 = 0x1000_0000;
@@ -116,17 +108,8 @@ extern "C" fn launch(
 }
 
 fn session() -> Arc<Session> {
-    static SESSION: OnceLock<Arc<Session>> = OnceLock::new();
-    let make = || {
-        let file = os::sealed_memory(WINDOW_BYTES_LOCAL as u64).expect("memory");
-        let source = Source { file: file.as_fd(), offset: 0, bytes: WINDOW_BYTES_LOCAL as u64 };
-        let window = Arc::new(Window::new(Mapping::of(source).expect("mapping")).expect("window"));
-        let reservation = Arc::new(Reservation::at(0x5f00_0000_0000, 1 << 20).expect("addresses"));
-        let answers = Arc::new(Answers::new().expect("eventfd"));
-        let memory = Memory::new(Arc::clone(&window), Arc::default(), reservation, answers);
-        Arc::new(Session::new(1, memory, window))
-    };
-    Arc::clone(SESSION.get_or_init(make))
+    static SESSION: LazyLock<Arc<Session>> = LazyLock::new(played::session);
+    Arc::clone(&SESSION)
 }
 
 fn cuda() -> Cuda {
@@ -215,13 +198,7 @@ fn copies_when_an_address_is_not_the_guests_then_never_reach_the_library() {
 
 /// Lends pages of a file in the order of `pages`, without the first 100 bytes. Returns the file.
 fn lend(lease: u32, pages: &[u64], bytes: u64) -> std::fs::File {
-    let file = os::sealed_memory(1 << 20).expect("memory");
-    let kept = file.try_clone().expect("descriptor");
-    let lent = Lent { lease, flags: PIN_READ | PIN_WRITE, address: 0x7000_0000 + 100, bytes };
-    let piece = |page: &u64| Piece { region: REGION_ATTACHED, offset: page * 4096, bytes: 4096 };
-    let pieces: Vec<Piece> = pages.iter().map(piece).collect();
-    session().memory().pin(lent, &pieces, Some(file)).expect("lease");
-    std::fs::File::from(kept)
+    played::lend(&session(), lease, 0x7000_0000 + 100, bytes, pages)
 }
 
 #[test]

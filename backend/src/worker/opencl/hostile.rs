@@ -2,10 +2,9 @@
 
 use std::collections::HashMap;
 use std::ffi::{CStr, c_char, c_void};
-use std::os::fd::AsFd;
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, LazyLock, Mutex};
 use std::time::{Duration, Instant};
 
 use wire::Malformed;
@@ -13,17 +12,12 @@ use wire::frame::{FrameHeader, NO_SLOT};
 use wire::handle::Handle;
 use wire::payload::{Buffer, Full, Reader, Writer};
 use wire::slot::MAX_REPLY_BYTES;
-use wire::window::WINDOW_BYTES_LOCAL;
 
 use super::generated::{self, Library, kind};
 use super::load::Found;
 use super::{Api, OpenCl};
-use crate::mapping::{Mapping, Reservation, Source};
-use crate::os;
-use crate::window::Window;
-use crate::worker::lease::Answers;
 use crate::worker::objects::Kind;
-use crate::worker::{Memory, Reply, Session};
+use crate::worker::{Reply, Session, played};
 
 /// Live objects of the fake library, with their references.
 static REFERENCES: Mutex<Option<HashMap<usize, u32>>> = Mutex::new(None);
@@ -254,17 +248,8 @@ fn find(name: &CStr) -> Option<NonNull<c_void>> {
 }
 
 fn session() -> Arc<Session> {
-    static SESSION: OnceLock<Arc<Session>> = OnceLock::new();
-    let make = || {
-        let file = os::sealed_memory(WINDOW_BYTES_LOCAL as u64).expect("memory");
-        let source = Source { file: file.as_fd(), offset: 0, bytes: WINDOW_BYTES_LOCAL as u64 };
-        let window = Arc::new(Window::new(Mapping::of(source).expect("mapping")).expect("window"));
-        let reservation = Arc::new(Reservation::at(0x5d00_0000_0000, 1 << 20).expect("addresses"));
-        let answers = Arc::new(Answers::new().expect("eventfd"));
-        let memory = Memory::new(Arc::clone(&window), Arc::default(), reservation, answers);
-        Arc::new(Session::new(1, memory, window))
-    };
-    Arc::clone(SESSION.get_or_init(make))
+    static SESSION: LazyLock<Arc<Session>> = LazyLock::new(played::session);
+    Arc::clone(&SESSION)
 }
 
 /// A session with its device, context, queue, program, kernel and buffer, each of index 0.
