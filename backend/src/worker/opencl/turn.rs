@@ -113,39 +113,36 @@ fn end(opencl: &OpenCl, kind: Kind, handle: Handle) -> Result<*mut c_void, i32> 
     }
 }
 
+/// Takes or gives back a reference of an object.
+type Count = unsafe extern "C" fn(*mut c_void) -> i32;
+
 impl OpenCl {
-    fn hold(&self, kind: u8, object: *mut c_void) {
+    /// How a reference of an object of a kind is taken, and how it is given back.
+    fn counts(&self, kind: u8) -> (Option<Count>, Option<Count>) {
         let library = &self.library;
-        let retain = match kind {
-            _ if object.is_null() => None,
-            _ if kind == kind::cl_device_id.number => library.clRetainDevice,
-            _ if kind == kind::cl_context.number => library.clRetainContext,
-            _ if kind == kind::cl_command_queue.number => library.clRetainCommandQueue,
-            _ if kind == kind::cl_mem.number => library.clRetainMemObject,
-            _ if kind == kind::cl_sampler.number => library.clRetainSampler,
-            _ if kind == kind::cl_program.number => library.clRetainProgram,
-            _ if kind == kind::cl_kernel.number => library.clRetainKernel,
-            _ => library.clRetainEvent,
-        };
-        if let Some(retain) = retain {
+        match kind {
+            _ if kind == kind::cl_device_id.number => (library.clRetainDevice, library.clReleaseDevice),
+            _ if kind == kind::cl_context.number => (library.clRetainContext, library.clReleaseContext),
+            _ if kind == kind::cl_command_queue.number => (library.clRetainCommandQueue, library.clReleaseCommandQueue),
+            _ if kind == kind::cl_mem.number => (library.clRetainMemObject, library.clReleaseMemObject),
+            _ if kind == kind::cl_sampler.number => (library.clRetainSampler, library.clReleaseSampler),
+            _ if kind == kind::cl_program.number => (library.clRetainProgram, library.clReleaseProgram),
+            _ if kind == kind::cl_kernel.number => (library.clRetainKernel, library.clReleaseKernel),
+            _ => (library.clRetainEvent, library.clReleaseEvent),
+        }
+    }
+
+    fn hold(&self, kind: u8, object: *mut c_void) {
+        if let (Some(retain), _) = self.counts(kind)
+            && !object.is_null()
+        {
             // SAFETY: the object lives: its number is in the table, which the caller has locked.
             unsafe { retain(object) };
         }
     }
 
     fn let_go(&self, kind: u8, object: *mut c_void) {
-        let library = &self.library;
-        let release = match kind {
-            _ if kind == kind::cl_device_id.number => library.clReleaseDevice,
-            _ if kind == kind::cl_context.number => library.clReleaseContext,
-            _ if kind == kind::cl_command_queue.number => library.clReleaseCommandQueue,
-            _ if kind == kind::cl_mem.number => library.clReleaseMemObject,
-            _ if kind == kind::cl_sampler.number => library.clReleaseSampler,
-            _ if kind == kind::cl_program.number => library.clReleaseProgram,
-            _ if kind == kind::cl_kernel.number => library.clReleaseKernel,
-            _ => library.clReleaseEvent,
-        };
-        if let Some(release) = release {
+        if let (_, Some(release)) = self.counts(kind) {
             // SAFETY: gives back the reference that `hold` took.
             unsafe { release(object) };
         }
