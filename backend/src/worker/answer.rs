@@ -1,11 +1,16 @@
 //! Statuses and broken messages on their way out of a forwarder of any API, and the small steps of decoding that the printed code shares.
 
+use std::collections::BTreeSet;
 use std::ffi::CString;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use wire::Malformed;
+use wire::frame::{FrameHeader, NO_SLOT};
 use wire::handle::Handle;
-use wire::payload::Buffer;
+use wire::payload::{Buffer, Full, Writer};
 use wire::slot::MAX_REPLY_BYTES;
+
+use super::{Reply, Session};
 
 /// Why a forwarder stops early.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,6 +41,52 @@ pub fn answer(forward: impl FnOnce() -> Result<(), Failure>) -> Result<i32, Malf
 #[inline]
 pub fn ok(status: i32) -> Result<(), Failure> {
     if status == 0 { Ok(()) } else { Err(Failure::Status(status)) }
+}
+
+/// The message waits for a reply, as its call does.
+pub fn waits(from: &FrameHeader) -> Result<(), Malformed> {
+    if from.slot == NO_SLOT { Err(Malformed::new("a waited call without a slot")) } else { Ok(()) }
+}
+
+/// The message waits for nothing, as its call does.
+pub fn posted(from: &FrameHeader) -> Result<(), Malformed> {
+    if from.slot == NO_SLOT { Ok(()) } else { Err(Malformed::new("a posted call with a slot")) }
+}
+
+/// Answers: the values by `fill`, and the status.
+#[inline]
+pub fn finish(
+    status: i32,
+    reply: &mut Reply<'_>,
+    fill: impl FnOnce(&mut Writer<'_>) -> Result<(), Full>,
+) -> Result<(), Malformed> {
+    fill(reply.writer()).map_err(|Full| Malformed::new("asks for more than a reply holds"))?;
+    reply.status(status);
+    Ok(())
+}
+
+/// Functions that a session called and the host's library lacks.
+#[derive(Debug, Default)]
+pub struct Missing(Mutex<BTreeSet<&'static str>>);
+
+impl Missing {
+    /// Takes note of one, and says so the first time.
+    pub fn note(&self, session: &Session, level: log::Level, name: &'static str) {
+        if self.names().insert(name) {
+            log::log!(level, "session {}: the host's library has no {name}: not supported", session.number());
+        }
+    }
+
+    /// Says them all, when the session ends.
+    pub fn sum_up(&self, session: &Session) {
+        for name in self.names().iter() {
+            log::info!("session {}: {name} was called and is not in the host's library", session.number());
+        }
+    }
+
+    fn names(&self) -> MutexGuard<'_, BTreeSet<&'static str>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// The text that a run holds.

@@ -186,7 +186,7 @@ fn forward(spec: &Spec, call: &Call, text: &mut Text) {
     text.line("r.clone().end()?;");
     if !call.either {
         let way = if call.waits { "waits" } else { "posted" };
-        text.line(format!("session.{way}(from)?;"));
+        text.line(format!("{way}(from)?;"));
     }
     for argument in &call.arguments {
         prepare(spec, argument, text);

@@ -230,12 +230,6 @@ pub mod host {
         pub fn new() -> Session {
             Session { objects: Objects, library: super::library() }
         }
-        pub fn waits(&self, from: &FrameHeader) -> Result<(), Malformed> {
-            if from.slot == 0 { Ok(()) } else { Err(Malformed::new("slot")) }
-        }
-        pub fn posted(&self, from: &FrameHeader) -> Result<(), Malformed> {
-            if from.slot == 0 { Err(Malformed::new("slot")) } else { Ok(()) }
-        }
         pub fn enter(&self, _: &FrameHeader) -> Done {
             Ok(())
         }
@@ -325,6 +319,12 @@ pub mod host {
 
         fn answer(forward: impl FnOnce() -> Result<(), i32>) -> Result<i32, Malformed> {
             Ok(forward().err().unwrap_or(0))
+        }
+        fn waits(from: &FrameHeader) -> Result<(), Malformed> {
+            if from.slot == 0 { Ok(()) } else { Err(Malformed::new("slot")) }
+        }
+        fn posted(from: &FrameHeader) -> Result<(), Malformed> {
+            if from.slot == 0 { Err(Malformed::new("slot")) } else { Ok(()) }
         }
         fn ok(status: i32) -> Result<(), i32> {
             if status == 0 { Ok(()) } else { Err(status) }

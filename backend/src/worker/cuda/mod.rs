@@ -50,7 +50,7 @@ mod user_objects;
 #[cfg(test)]
 mod values;
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 use std::ffi::c_void;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
@@ -63,7 +63,7 @@ use wire::payload::{Buffer, Full, Writer};
 pub(super) use load::cpu_device;
 pub use load::load;
 
-use super::answer::Failure;
+use super::answer::{self, Failure, Missing};
 use super::bytes::{Bytes, Input, Output};
 use super::objects::{Kind, Objects, Owners};
 use super::{Api, Patience, Reply, Session};
@@ -110,7 +110,7 @@ pub struct Cuda {
     imported: Mutex<HashMap<u64, u32>>,
     textures: Mutex<HashSet<u64>>,
     surfaces: Mutex<HashSet<u64>>,
-    missing: Mutex<BTreeSet<&'static str>>,
+    missing: Missing,
     /// Lines about what the guest asks for and does not get.
     complaints: Mutex<Complaints>,
     /// The log says that the context is lost.
@@ -146,9 +146,7 @@ impl Api for Cuda {
 
     fn end(&self) {
         // The process ends next, and with it everything on the device.
-        for name in lock(&self.missing).iter() {
-            log::info!("session {}: {name} was called and is not in the host's library", self.session.number());
-        }
+        self.missing.sum_up(&self.session);
     }
 }
 
@@ -170,7 +168,7 @@ impl Cuda {
             imported: Mutex::default(),
             textures: Mutex::default(),
             surfaces: Mutex::default(),
-            missing: Mutex::default(),
+            missing: Missing::default(),
             complaints: Mutex::default(),
             is_lost: AtomicBool::new(false),
             contexts_ended: AtomicU64::new(0),
@@ -179,21 +177,9 @@ impl Cuda {
         }
     }
 
-    /// The message waits for a reply, as its call does.
-    fn waits(&self, from: &FrameHeader) -> Result<(), Malformed> {
-        if from.slot == NO_SLOT { Err(Malformed::new("a waited call without a slot")) } else { Ok(()) }
-    }
-
-    /// The message waits for nothing, as its call does.
-    fn posted(&self, from: &FrameHeader) -> Result<(), Malformed> {
-        if from.slot == NO_SLOT { Ok(()) } else { Err(Malformed::new("a posted call with a slot")) }
-    }
-
     /// The host's library lacks a function: said once by name.
     fn missing(&self, name: &'static str) -> Failure {
-        if lock(&self.missing).insert(name) {
-            log::warn!("session {}: the host's library has no {name}: not supported", self.session.number());
-        }
+        self.missing.note(&self.session, log::Level::Warn, name);
         Failure::Status(CUDA_ERROR_NOT_SUPPORTED)
     }
 
@@ -284,8 +270,7 @@ impl Cuda {
         reply: &mut Reply<'_>,
         fill: impl FnOnce(&mut Writer<'_>) -> Result<(), Full>,
     ) -> Result<(), Malformed> {
-        fill(reply.writer()).map_err(|Full| Malformed::new("asks for more than a reply holds"))?;
-        reply.status(status);
+        answer::finish(status, reply, fill)?;
         if is_sticky(status) {
             // Each later call has the same status.
             if !self.is_lost.swap(true, Ordering::Relaxed) {

@@ -23,7 +23,7 @@ use wire::payload::{Buffer, Full, Reader, Writer};
 
 use super::Nvml as Session;
 use super::Reply;
-use crate::worker::answer::{answer, elements, ok, reply_bytes, same_length, text};
+use crate::worker::answer::{answer, elements, ok, posted, reply_bytes, same_length, text, waits};
 use crate::worker::objects::Kind;
 
 /// The API's status.

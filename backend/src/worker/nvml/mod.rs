@@ -16,18 +16,17 @@ mod generated;
 mod load;
 mod shapes;
 
-use std::collections::BTreeSet;
 use std::ffi::c_void;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use wire::Malformed;
-use wire::frame::{FrameHeader, NO_SLOT};
+use wire::frame::FrameHeader;
 use wire::handle::Handle;
 use wire::payload::{Buffer, Full, Writer};
 
 pub use load::{Host, load};
 
-use super::answer::{Failure, ok};
+use super::answer::{self, Failure, Missing, ok};
 use super::bytes::{Bytes, Output};
 use super::objects::Kind;
 use super::{Api, Reply, Session};
@@ -48,7 +47,7 @@ pub struct Nvml {
     devices: Vec<usize>,
     session: Arc<Session>,
     bytes: Bytes,
-    missing: Mutex<BTreeSet<&'static str>>,
+    missing: Missing,
 }
 
 impl Api for Nvml {
@@ -71,19 +70,12 @@ impl Nvml {
             None => (load::nothing(), Vec::new()),
         };
         let bytes = Bytes::new(Arc::clone(&session), NVML_ERROR_INSUFFICIENT_SIZE);
-        Nvml { library, devices, session, bytes, missing: Mutex::default() }
-    }
-
-    /// The message waits for a reply, as its call does.
-    fn waits(&self, from: &FrameHeader) -> Result<(), Malformed> {
-        if from.slot == NO_SLOT { Err(Malformed::new("a waited call without a slot")) } else { Ok(()) }
+        Nvml { library, devices, session, bytes, missing: Missing::default() }
     }
 
     /// The host's library lacks a function: said once by name.
     fn missing(&self, name: &'static str) -> Failure {
-        if self.missing.lock().unwrap_or_else(PoisonError::into_inner).insert(name) {
-            log::debug!("session {}: the host's library has no {name}: not supported", self.session.number());
-        }
+        self.missing.note(&self.session, log::Level::Debug, name);
         Failure::Status(if self.devices.is_empty() { NVML_ERROR_DRIVER_NOT_LOADED } else { NVML_ERROR_NOT_SUPPORTED })
     }
 
@@ -107,9 +99,7 @@ impl Nvml {
         reply: &mut Reply<'_>,
         fill: impl FnOnce(&mut Writer<'_>) -> Result<(), Full>,
     ) -> Result<(), Malformed> {
-        fill(reply.writer()).map_err(|Full| Malformed::new("asks for more than a reply holds"))?;
-        reply.status(status);
-        Ok(())
+        answer::finish(status, reply, fill)
     }
 
     fn gpuferryBegin(&self, _from: &FrameHeader, count: &mut u32, cuda: &mut i32) -> Result<(), Failure> {

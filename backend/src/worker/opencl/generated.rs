@@ -23,7 +23,9 @@ use wire::payload::{Buffer, Full, Reader, Writer};
 
 use super::OpenCl as Session;
 use super::Reply;
-use crate::worker::answer::{answer, elements, handle_list, list_length, ok, reply_bytes, same_length, text};
+use crate::worker::answer::{
+    answer, elements, handle_list, list_length, ok, posted, reply_bytes, same_length, text, waits,
+};
 use crate::worker::objects::Kind;
 
 /// The API's status.

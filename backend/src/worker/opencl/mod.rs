@@ -33,21 +33,21 @@ mod turn;
 #[cfg(test)]
 mod values;
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 use std::ffi::c_void;
 use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use wire::Malformed;
-use wire::frame::{FrameHeader, NO_SLOT};
+use wire::frame::FrameHeader;
 use wire::handle::Handle;
 use wire::payload::{Buffer, Full, Writer};
 
 pub use load::load;
 pub(super) use scratch::remove as remove_scratch;
 
-use super::answer::Failure;
+use super::answer::{self, Failure, Missing};
 use super::bytes::{Bytes, Input};
 use super::objects::{Kind, Objects, Owners};
 use super::{Api, Patience, Reply, Session};
@@ -77,7 +77,7 @@ pub struct OpenCl {
     abandoned: Arc<AtomicUsize>,
     /// Longest that a build may take.
     build_limit: Duration,
-    missing: Mutex<BTreeSet<&'static str>>,
+    missing: Missing,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -104,9 +104,7 @@ impl Api for OpenCl {
 
     fn end(&self) {
         // The process ends next, and with it everything on the device.
-        for name in lock(&self.missing).iter() {
-            log::info!("session {}: {name} was called and is not in the host's library", self.session.number());
-        }
+        self.missing.sum_up(&self.session);
     }
 }
 
@@ -126,26 +124,14 @@ impl OpenCl {
             overdue: Mutex::default(),
             abandoned: Arc::default(),
             build_limit: programs::BUILD_LIMIT,
-            missing: Mutex::default(),
+            missing: Missing::default(),
             session,
         }
     }
 
-    /// The message waits for a reply, as its call does.
-    fn waits(&self, from: &FrameHeader) -> Result<(), Malformed> {
-        if from.slot == NO_SLOT { Err(Malformed::new("a waited call without a slot")) } else { Ok(()) }
-    }
-
-    /// The message waits for nothing, as its call does.
-    fn posted(&self, from: &FrameHeader) -> Result<(), Malformed> {
-        if from.slot == NO_SLOT { Ok(()) } else { Err(Malformed::new("a posted call with a slot")) }
-    }
-
     /// The host's library lacks a function: said once by name.
     fn missing(&self, name: &'static str) -> Failure {
-        if lock(&self.missing).insert(name) {
-            log::warn!("session {}: the host's library has no {name}: not supported", self.session.number());
-        }
+        self.missing.note(&self.session, log::Level::Warn, name);
         Failure::Status(CL_INVALID_OPERATION)
     }
 
@@ -201,9 +187,7 @@ impl OpenCl {
             let name = generated::name(from.call).unwrap_or("a call");
             log::debug!("session {}: {name} answers {status}", self.session.number());
         }
-        fill(reply.writer()).map_err(|Full| Malformed::new("asks for more than a reply holds"))?;
-        reply.status(status);
-        Ok(())
+        answer::finish(status, reply, fill)
     }
 }
 

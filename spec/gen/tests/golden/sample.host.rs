@@ -186,7 +186,7 @@ pub fn dispatch(session: &Session, from: &FrameHeader, payload: &[u8], reply: &m
 /// Version of the library.
 fn version(session: &Session, from: &FrameHeader, r: &mut Reader<'_>, reply: &mut Reply<'_>) -> Result<(), Malformed> {
     r.clone().end()?;
-    session.waits(from)?;
+    waits(from)?;
     let mut number = 0i32;
     let mut ratio = 0.0;
     let status = answer(|| {
@@ -209,7 +209,7 @@ fn thingCreate(session: &Session, from: &FrameHeader, r: &mut Reader<'_>, reply:
     let thing = Handle(r.u64()?);
     let size = Size::read(r)?;
     r.clone().end()?;
-    session.posted(from)?;
+    posted(from)?;
     session.objects.vacant(kind::Thing, thing)?;
     let mut thing_made: *mut c_void = core::ptr::null_mut();
     let status = answer(|| {
@@ -229,7 +229,7 @@ fn thingFind(session: &Session, from: &FrameHeader, r: &mut Reader<'_>, reply: &
     let thing = Handle(r.u64()?);
     let name = text(r.run()?)?;
     r.clone().end()?;
-    session.waits(from)?;
+    waits(from)?;
     session.objects.vacant(kind::Thing, part)?;
     let mut part_made: *mut c_void = core::ptr::null_mut();
     let status = answer(|| {
@@ -248,7 +248,7 @@ fn thingFind(session: &Session, from: &FrameHeader, r: &mut Reader<'_>, reply: &
 fn thingDestroy(session: &Session, from: &FrameHeader, r: &mut Reader<'_>, reply: &mut Reply<'_>) -> Result<(), Malformed> {
     let thing = Handle(r.u64()?);
     r.clone().end()?;
-    session.posted(from)?;
+    posted(from)?;
     let status = answer(|| {
         session.enter(from)?;
         let thing = session.handle(kind::Thing, thing)?;
@@ -296,7 +296,7 @@ fn thingJoin(session: &Session, from: &FrameHeader, r: &mut Reader<'_>, reply: &
 fn thingSize(session: &Session, from: &FrameHeader, r: &mut Reader<'_>, reply: &mut Reply<'_>) -> Result<(), Malformed> {
     let thing = Handle(r.u64()?);
     r.clone().end()?;
-    session.waits(from)?;
+    waits(from)?;
     let mut size = Size::default();
     let status = answer(|| {
         session.enter(from)?;
@@ -320,7 +320,7 @@ fn fill(session: &Session, from: &FrameHeader, r: &mut Reader<'_>, reply: &mut R
     let value = r.u32()?;
     let count = r.u64()? as usize;
     r.clone().end()?;
-    session.posted(from)?;
+    posted(from)?;
     let status = answer(|| {
         session.enter(from)?;
         session.device(address, Some(count as u64).zip(Some(4u64)).and_then(|(a, b)| a.checked_mul(b)))?;
@@ -339,7 +339,7 @@ fn fillAsync(session: &Session, from: &FrameHeader, r: &mut Reader<'_>, reply: &
     let count = r.u64()? as usize;
     let queue = Handle(r.u64()?);
     r.clone().end()?;
-    session.posted(from)?;
+    posted(from)?;
     let status = answer(|| {
         session.enter(from)?;
         session.device(address, Some(count as u64).zip(Some(4u64)).and_then(|(a, b)| a.checked_mul(b)))?;
@@ -358,7 +358,7 @@ fn thingWrite(session: &Session, from: &FrameHeader, r: &mut Reader<'_>, reply: 
     let data = r.buffer()?;
     let bytes = elements::<usize>(&data, 1)?;
     r.clone().end()?;
-    session.waits(from)?;
+    waits(from)?;
     let status = answer(|| {
         session.enter(from)?;
         let thing = session.handle(kind::Thing, thing)?;
@@ -377,7 +377,7 @@ fn thingRead(session: &Session, from: &FrameHeader, r: &mut Reader<'_>, reply: &
     let bytes = elements::<usize>(&data, 1)?;
     let thing = Handle(r.u64()?);
     r.clone().end()?;
-    session.waits(from)?;
+    waits(from)?;
     let mut data_reply = reply_bytes(&data)?;
     let status = answer(|| {
         session.enter(from)?;
@@ -406,7 +406,7 @@ fn sum(session: &Session, from: &FrameHeader, r: &mut Reader<'_>, reply: &mut Re
     let weights = r.buffer()?;
     same_length(elements::<u32>(&weights, 4)?, count)?;
     r.clone().end()?;
-    session.waits(from)?;
+    waits(from)?;
     let mut total = 0u64;
     let status = answer(|| {
         session.enter(from)?;
@@ -432,7 +432,7 @@ fn gpuferryAsk(session: &Session, from: &FrameHeader, r: &mut Reader<'_>, reply:
     let block = r.u32()? as usize;
     let block = r.space(16, block)?;
     r.clone().end()?;
-    session.waits(from)?;
+    waits(from)?;
     let mut told = Vec::new();
     let status = answer(|| {
         session.enter(from)?;
