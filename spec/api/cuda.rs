@@ -29,6 +29,48 @@ const CUDA_ERROR_INVALID_PC: CUresult = 718;
 const CUDA_ERROR_LAUNCH_FAILED: CUresult = 719;
 const CUDA_ERROR_NOT_SUPPORTED: CUresult = 801;
 
+/// A kernel, as a node of a graph (`CUgraphNodeType`).
+const NODE_KERNEL: u32 = 0;
+/// A copy, as a node of a graph (`CUgraphNodeType`).
+const NODE_MEMCPY: u32 = 1;
+/// A memset, as a node of a graph (`CUgraphNodeType`).
+const NODE_MEMSET: u32 = 2;
+/// A function of the program, as a node of a graph (`CUgraphNodeType`).
+const NODE_HOST: u32 = 3;
+/// A graph, as a node of a graph (`CUgraphNodeType`).
+const NODE_CHILD: u32 = 4;
+/// Nothing, as a node of a graph (`CUgraphNodeType`).
+const NODE_EMPTY: u32 = 5;
+/// Waits for an event, as a node of a graph (`CUgraphNodeType`).
+const NODE_WAIT_EVENT: u32 = 6;
+/// Records an event, as a node of a graph (`CUgraphNodeType`).
+const NODE_RECORD_EVENT: u32 = 7;
+/// Allocates memory, as a node of a graph (`CUgraphNodeType`).
+const NODE_ALLOC: u32 = 10;
+/// Frees memory, as a node of a graph (`CUgraphNodeType`).
+const NODE_FREE: u32 = 11;
+/// A batch of memory operations, as a node of a graph (`CUgraphNodeType`).
+const NODE_BATCH: u32 = 12;
+/// Graphs that run by a condition, as a node of a graph (`CUgraphNodeType`).
+const NODE_CONDITIONAL: u32 = 13;
+/// Nodes of a graph: what `gpuferryGraphList` lists.
+const LIST_NODES: u32 = 0;
+/// Nodes of a graph that depend on none: what `gpuferryGraphList` lists.
+const LIST_ROOTS: u32 = 1;
+/// Edges of a graph: what `gpuferryGraphList` lists.
+const LIST_EDGES: u32 = 2;
+/// What a node depends on: what `gpuferryGraphList` lists.
+const LIST_DEPENDENCIES: u32 = 3;
+/// What depends on a node: what `gpuferryGraphList` lists.
+const LIST_DEPENDENTS: u32 = 4;
+/// Flag of a launch: cooperative.
+const LAUNCH_COOPERATIVE: u32 = 1;
+/// Flag of a copy that is described: it is in the stream that comes beside.
+const COPY_IN_STREAM: u32 = 1;
+/// First word of a code image that is several fat binaries to be linked: their count u32, then offset u64 and bytes u64 of each, then
+/// the fat binaries.
+const IMAGE_PARTS: u32 = 0x5352_4150;
+
 /// An address on the device; also one of page-locked memory.
 type CUdeviceptr = u64;
 /// Number of a device.
@@ -249,7 +291,7 @@ struct Launch {
     blockDimY: u32,
     blockDimZ: u32,
     sharedMemBytes: u32,
-    /// Bit 0: cooperative.
+    /// `LAUNCH_COOPERATIVE`.
     flags: u32,
 }
 
@@ -1286,7 +1328,7 @@ trait Graphs {
     /// Flags that a graph was made ready with.
     #[call(308, wait)] #[no_context]
     fn cuGraphExecGetFlags(hGraphExec: CUgraphExec, #[out] flags: u64);
-    /// Adds a node of a kind (`CUgraphNodeType`). Edges are a node and 8 bytes of `CUgraphEdgeData` each; `params` is the kind's
+    /// Adds a node of a kind (`NODE_`). Edges are a node and 8 bytes of `CUgraphEdgeData` each; `params` is the kind's
     /// struct, `data` what travels beside it. `dptr` is an allocation's address.
     #[call(309, wait)] #[by_hand(both)]
     fn gpuferryGraphAddNode(
@@ -1304,7 +1346,7 @@ trait Graphs {
     /// What a node does: the kind's struct and what is beside it, as runs. `total` is how many bytes that is.
     #[call(311, wait)] #[by_hand(both)]
     fn gpuferryGraphGetNode(node: Handle, kind: u32, #[out] total: u32, #[out] #[len(bytes)] data: &mut [u8], bytes: usize);
-    /// Lists of a graph: its nodes (0), roots (1), edges (2); of a node: what it depends on (3), what depends on it (4). Each entry is
+    /// Lists of a graph or of a node (`LIST_`). Each entry is
     /// two nodes and 8 bytes of edge data; what is not there is zero. `total` is how many there are.
     #[call(312, wait)] #[no_context] #[by_hand(both)]
     fn gpuferryGraphList(of: Handle, what: u32, #[out] total: u64, #[out] #[len(bytes)] list: &mut [u8], bytes: usize);

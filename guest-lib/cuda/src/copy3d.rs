@@ -4,7 +4,7 @@
 use crate::CUresult;
 use crate::caller::{self, Caller};
 use crate::copy::{self, Said, Side};
-use crate::generated::{Copy3D, kind, send};
+use crate::generated::{COPY_IN_STREAM, Copy3D, kind, send};
 use crate::graph_memory::{self, Way};
 use crate::handles::{self, Handle};
 use crate::program::In;
@@ -20,8 +20,6 @@ const DEVICE: u32 = 2;
 const ARRAY: u32 = 3;
 /// `CU_MEMORYTYPE_UNIFIED`.
 const UNIFIED: u32 = 4;
-/// Flag of the messages: the copy is in a stream.
-const IN_STREAM: u32 = 1;
 
 /// One side of `CUDA_MEMCPY2D`.
 #[repr(C)]
@@ -278,7 +276,7 @@ fn run(copy: &Memcpy3D, stream: Option<Handle>) -> Result<(), CUresult> {
     }
     let (source, target) = (copy.source.place(extent)?, copy.target.place(extent)?);
     let described = describe(copy, source, target, extent)?;
-    let at = (stream.unwrap_or(Handle::NULL), if stream.is_some() { IN_STREAM } else { 0 });
+    let at = (stream.unwrap_or(Handle::NULL), if stream.is_some() { COPY_IN_STREAM } else { 0 });
     match (source, target) {
         (Place::Program(from), Place::Program(to)) => in_program(&caller, from, to, extent, stream),
         (Place::Program(rows), _) => from_program(&caller, &described, rows, extent, target, at),

@@ -3,7 +3,10 @@
 
 use crate::CUresult;
 use crate::caller::{self, Caller};
-use crate::generated::{kind, send};
+use crate::generated::{
+    LIST_DEPENDENCIES as DEPENDENCIES, LIST_DEPENDENTS as DEPENDENTS, LIST_EDGES as EDGES, LIST_NODES as NODES,
+    LIST_ROOTS as ROOTS, kind, send,
+};
 use crate::graph_memory;
 use crate::handles::{self, Handle};
 use crate::managed;
@@ -15,12 +18,6 @@ use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::sync::{Mutex, PoisonError};
 
-/// What the worker lists.
-const NODES: u32 = 0;
-const ROOTS: u32 = 1;
-const EDGES: u32 = 2;
-const DEPENDENCIES: u32 = 3;
-const DEPENDENTS: u32 = 4;
 /// Bytes of an entry of a list: two nodes, the data of an edge.
 const ENTRY: usize = 24;
 /// Most edges in one message.

@@ -9,7 +9,10 @@ use crate::copy3d::{self, Memcpy3D};
 use crate::function;
 use crate::generated::{
     AllocNode, BatchNode, CUmemPoolProps, ChildNode, ConditionalNode, EventNode, FreeNode, HostNode, KernelNode,
-    Launch, MemcpyNode, MemsetNode, kind, send,
+    Launch, MemcpyNode, MemsetNode, NODE_ALLOC as ALLOC, NODE_BATCH as BATCH, NODE_CHILD as CHILD,
+    NODE_CONDITIONAL as CONDITIONAL, NODE_EMPTY as EMPTY, NODE_FREE as FREE, NODE_HOST as HOST, NODE_KERNEL as KERNEL,
+    NODE_MEMCPY as MEMCPY, NODE_MEMSET as MEMSET, NODE_RECORD_EVENT as RECORD_EVENT, NODE_WAIT_EVENT as WAIT_EVENT,
+    kind, send,
 };
 use crate::graph::{self, dependencies, node};
 use crate::graph_memory;
@@ -24,20 +27,6 @@ use core::ffi::c_void;
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 use wire::payload::{Full, Reader, Writer};
-
-/// `CUgraphNodeType`.
-const KERNEL: u32 = 0;
-const MEMCPY: u32 = 1;
-const MEMSET: u32 = 2;
-const HOST: u32 = 3;
-const CHILD: u32 = 4;
-const EMPTY: u32 = 5;
-const WAIT_EVENT: u32 = 6;
-const RECORD_EVENT: u32 = 7;
-const ALLOC: u32 = 10;
-const FREE: u32 = 11;
-const BATCH: u32 = 12;
-const CONDITIONAL: u32 = 13;
 
 /// Bytes of a `CUmemAccessDesc`.
 const ACCESS: usize = 12;

@@ -2,6 +2,7 @@
 //! fatbin, an ELF cubin, or else PTX text that ends with a zero byte.
 
 use crate::CUresult;
+use crate::generated::IMAGE_PARTS;
 use crate::status::{CUDA_ERROR_INVALID_IMAGE, CUDA_ERROR_INVALID_VALUE};
 use core::ffi::{CStr, c_void};
 use std::borrow::Cow;
@@ -14,9 +15,6 @@ const FATBIN: u32 = 0xba55_ed50;
 const ELF: u32 = 0x464c_457f;
 /// Type of an ELF section that has no bytes in the file.
 const SHT_NOBITS: u32 = 8;
-/// First word of several fatbins that are to be linked, as they travel: their count u32, then offset u64 and bytes u64 of each,
-/// then the fatbins.
-const PARTS: u32 = 0x5352_4150;
 /// Most fatbins behind one wrapper.
 const MAX_PARTS: usize = 4096;
 /// Longest image that is taken for one.
@@ -88,7 +86,7 @@ pub unsafe fn whole<'a>(code: *const c_void, wrapped: bool) -> Result<Cow<'a, [u
 fn together(parts: &[&[u8]]) -> Vec<u8> {
     let mut at = 8 + 16 * parts.len();
     let mut all = Vec::new();
-    all.extend(PARTS.to_le_bytes());
+    all.extend(IMAGE_PARTS.to_le_bytes());
     all.extend((parts.len() as u32).to_le_bytes());
     for part in parts {
         at = at.next_multiple_of(8);
@@ -235,7 +233,7 @@ mod tests {
         let wrapper = [u64::from(WRAPPER) | 2 << 32, fatbins[0].as_ptr() as u64, list.as_ptr() as u64];
         // SAFETY: complete images.
         let all = unsafe { whole(wrapper.as_ptr().cast(), true) }.expect("well-formed");
-        assert_eq!(all[..8], [PARTS.to_le_bytes(), 3u32.to_le_bytes()].concat());
+        assert_eq!(all[..8], [IMAGE_PARTS.to_le_bytes(), 3u32.to_le_bytes()].concat());
         for (place, fatbin) in fatbins.iter().enumerate() {
             let word = |at: usize| u64::from_le_bytes(all[at..at + 8].try_into().expect("eight")) as usize;
             let (at, bytes) = (word(8 + 16 * place), word(16 + 16 * place));

@@ -8,7 +8,7 @@ use crate::CUresult;
 use crate::caller;
 use crate::device::Limits;
 use crate::function::{self, Layout};
-use crate::generated::number;
+use crate::generated::{LAUNCH_COOPERATIVE, number};
 use crate::handles::Handle;
 use crate::managed;
 use crate::occupancy;
@@ -18,8 +18,6 @@ use crate::stream;
 use core::ffi::c_void;
 use rt::{Full, Writer};
 
-/// Flag of the message: a cooperative launch.
-const COOPERATIVE: u32 = 1;
 /// `CU_LAUNCH_PARAM_BUFFER_POINTER` in an `extra` array.
 const EXTRA_POINTER: usize = 1;
 /// `CU_LAUNCH_PARAM_BUFFER_SIZE`.
@@ -224,7 +222,7 @@ pub(crate) fn launch(launch: &Launch, each: *const *const c_void, extra: *const 
 
 /// Whether the launch is cooperative, by its flag or by an attribute.
 fn is_cooperative(launch: &Launch) -> bool {
-    launch.flags & COOPERATIVE != 0
+    launch.flags & LAUNCH_COOPERATIVE != 0
         || (0..launch.attribute_count as usize).any(|index| {
             let attribute = launch.attributes.at(index).unwrap_or([0; ATTRIBUTE_BYTES]);
             u32::from(attribute[0]) == ATTRIBUTE_COOPERATIVE && attribute[8..12] != [0; 4]
@@ -276,7 +274,7 @@ crate::export! {
     ) {
         let (grid, block) = ([gridDimX, gridDimY, gridDimZ], [blockDimX, blockDimY, blockDimZ]);
         let stream = stream::resolve(hStream);
-        plain(f, grid, block, sharedMemBytes, stream, COOPERATIVE, kernelParams, core::ptr::null())
+        plain(f, grid, block, sharedMemBytes, stream, LAUNCH_COOPERATIVE, kernelParams, core::ptr::null())
     }
 
     /// CUDA Driver API, cuLaunchCooperativeKernel with the per-thread default stream.
@@ -286,7 +284,7 @@ crate::export! {
     ) {
         let (grid, block) = ([gridDimX, gridDimY, gridDimZ], [blockDimX, blockDimY, blockDimZ]);
         let stream = stream::resolve_per_thread(hStream);
-        plain(f, grid, block, sharedMemBytes, stream, COOPERATIVE, kernelParams, core::ptr::null())
+        plain(f, grid, block, sharedMemBytes, stream, LAUNCH_COOPERATIVE, kernelParams, core::ptr::null())
     }
 }
 

@@ -7,7 +7,7 @@ use wire::frame::FrameHeader;
 use wire::payload::Buffer;
 
 use super::Cuda;
-use super::generated::{CUDA_ERROR_INVALID_VALUE, Copy3D};
+use super::generated::{COPY_IN_STREAM, CUDA_ERROR_INVALID_VALUE, Copy3D};
 use crate::worker::answer::{Failure, ok};
 
 /// `CUmemorytype`.
@@ -15,9 +15,6 @@ const HOST: u32 = 1;
 const DEVICE: u32 = 2;
 const ARRAY: u32 = 3;
 const UNIFIED: u32 = 4;
-
-/// Flag of these calls: in the stream.
-const IN_STREAM: u32 = 1;
 
 /// `CUDA_MEMCPY3D`.
 #[repr(C)]
@@ -281,7 +278,7 @@ impl Cuda {
             height: narrow(copy.Height)?,
             depth: narrow(copy.Depth)?,
         };
-        if flags & IN_STREAM != 0 {
+        if flags & COPY_IN_STREAM != 0 {
             let call = self.library.cuMemcpy3DAsync_v2.ok_or_else(|| self.missing("cuMemcpy3DAsync_v2"))?;
             // SAFETY: the stream and arrays live; memory on both sides was checked to hold all that the copy touches.
             return ok(unsafe { call((&raw const copy).cast(), stream) });

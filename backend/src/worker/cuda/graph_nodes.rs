@@ -11,26 +11,15 @@ use super::copies_3d::DriverCopy;
 use super::functions::Code;
 use super::generated::{
     AllocNode, BatchNode, CUDA_ERROR_INVALID_VALUE, CUDA_ERROR_NOT_SUPPORTED, CUmemAccessDesc, CUmemPoolProps,
-    ChildNode, ConditionalNode, EventNode, FreeNode, HostNode, KernelNode, Launch, MemcpyNode, MemsetNode, kind,
+    ChildNode, ConditionalNode, EventNode, FreeNode, HostNode, KernelNode, Launch, MemcpyNode, MemsetNode,
+    NODE_ALLOC as ALLOC, NODE_BATCH as BATCH, NODE_CHILD as CHILD, NODE_CONDITIONAL as CONDITIONAL,
+    NODE_EMPTY as EMPTY, NODE_FREE as FREE, NODE_HOST as HOST, NODE_KERNEL as KERNEL, NODE_MEMCPY as MEMCPY,
+    NODE_MEMSET as MEMSET, NODE_RECORD_EVENT as RECORD_EVENT, NODE_WAIT_EVENT as WAIT_EVENT, kind,
 };
 use super::launch::point;
 use super::ranges::{Range, Sort};
 use super::{Cuda, host_functions, lock};
 use crate::worker::answer::{Failure, ok};
-
-/// `CUgraphNodeType`.
-const KERNEL: u32 = 0;
-const MEMCPY: u32 = 1;
-const MEMSET: u32 = 2;
-const HOST: u32 = 3;
-const CHILD: u32 = 4;
-const EMPTY: u32 = 5;
-const WAIT_EVENT: u32 = 6;
-const RECORD_EVENT: u32 = 7;
-const ALLOC: u32 = 10;
-const FREE: u32 = 11;
-const BATCH: u32 = 12;
-const CONDITIONAL: u32 = 13;
 
 /// Words of `CUgraphNodeParams`: the kind and three of padding (as two), the kind's struct, one reserved.
 const WORDS: usize = 32;

@@ -7,17 +7,14 @@ use wire::frame::FrameHeader;
 use wire::handle::Handle;
 use wire::payload::{Buffer, Reader};
 
-use super::generated::{CUDA_ERROR_INVALID_VALUE, CUDA_ERROR_NOT_SUPPORTED, kind};
+use super::generated::{
+    CUDA_ERROR_INVALID_VALUE, CUDA_ERROR_NOT_SUPPORTED, LIST_DEPENDENCIES as DEPENDENCIES,
+    LIST_DEPENDENTS as DEPENDENTS, LIST_EDGES as EDGES, LIST_NODES as NODES, LIST_ROOTS as ROOTS, kind,
+};
 use super::thread::context_of;
 use super::{Cuda, lock};
 use crate::worker::answer::{Failure, ok};
 
-/// What [`Cuda::gpuferryGraphList`] lists.
-const NODES: u32 = 0;
-const ROOTS: u32 = 1;
-const EDGES: u32 = 2;
-const DEPENDENCIES: u32 = 3;
-const DEPENDENTS: u32 = 4;
 /// Most entries of a list.
 const MAX_ENTRIES: usize = 1 << 22;
 /// Bytes of an attribute's value.

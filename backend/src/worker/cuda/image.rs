@@ -1,15 +1,12 @@
 //! Code images before the driver sees them. The driver is given no length and trusts what the image says of itself, so here every
 //! extent that an image names is compared with the bytes that came.
 
-use super::generated::CUDA_ERROR_INVALID_IMAGE;
+use super::generated::{CUDA_ERROR_INVALID_IMAGE, IMAGE_PARTS};
 
 /// First word of a fat binary's wrapper: holds a pointer, so the guest unwraps it.
 const FATBIN_WRAPPER: u32 = 0x4662_43b1;
 /// First word of a fat binary.
 const FATBIN: u32 = 0xba55_ed50;
-/// First word of several fat binaries that are to be linked, as they travel: their count u32, then offset u64 and bytes u64 of
-/// each, then the fat binaries.
-const PARTS: u32 = 0x5352_4150;
 /// Version of a wrapper that leads to several.
 const WRAPPER_OF_PARTS: u64 = 2;
 /// First bytes of an ELF file.
@@ -29,7 +26,7 @@ pub fn check(image: &[u8]) -> Result<(), i32> {
     let inside = match word(image, 0) {
         Some(FATBIN_WRAPPER) | None => None, // a pointer; less than any image
         Some(FATBIN) => fatbin(image),
-        Some(PARTS) => parts(image).map(|_| ()),
+        Some(IMAGE_PARTS) => parts(image).map(|_| ()),
         Some(_) if image.starts_with(ELF) => elf(image),
         Some(_) => Some(()),
     };
@@ -64,7 +61,7 @@ pub enum Given {
 impl Given {
     /// The form for an image, which must stay where it is as long as this is used.
     pub fn of(image: &[u8]) -> Given {
-        let found = (word(image, 0) == Some(PARTS)).then(|| parts(image)).flatten();
+        let found = (word(image, 0) == Some(IMAGE_PARTS)).then(|| parts(image)).flatten();
         let Some(([first, others @ ..], version)) = found.as_deref().zip(Some(WRAPPER_OF_PARTS)) else {
             return Given::Whole;
         };
@@ -173,7 +170,7 @@ mod tests {
 
     fn parts_of(fatbins: &[Vec<u8>]) -> Vec<u8> {
         let mut at = 8 + 16 * fatbins.len() as u64;
-        let mut image = [PARTS.to_le_bytes(), (fatbins.len() as u32).to_le_bytes()].concat();
+        let mut image = [IMAGE_PARTS.to_le_bytes(), (fatbins.len() as u32).to_le_bytes()].concat();
         for fatbin in fatbins {
             image.extend([at.to_le_bytes(), (fatbin.len() as u64).to_le_bytes()].concat());
             at += fatbin.len() as u64;
@@ -194,7 +191,7 @@ mod tests {
             parts_of(&[fatbin_of(24, 9)]),
             parts_of(&[elf_of(0, 128, 1)]),
             parts_of(&[fatbin_of(24, 8)])[..60].to_vec(),
-            [PARTS.to_le_bytes(), u32::MAX.to_le_bytes()].concat(),
+            [IMAGE_PARTS.to_le_bytes(), u32::MAX.to_le_bytes()].concat(),
         ];
         for image in broken {
             assert_eq!(check(&image), Err(CUDA_ERROR_INVALID_IMAGE), "{image:?}");

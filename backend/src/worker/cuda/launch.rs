@@ -8,7 +8,7 @@ use wire::handle::Handle;
 
 use super::Cuda;
 use super::functions::{Code, Layout};
-use super::generated::{CUDA_ERROR_INVALID_VALUE, CUDA_ERROR_NOT_SUPPORTED, Launch, kind};
+use super::generated::{CUDA_ERROR_INVALID_VALUE, CUDA_ERROR_NOT_SUPPORTED, LAUNCH_COOPERATIVE, Launch, kind};
 use crate::worker::answer::{Failure, ok};
 
 /// `CUlaunchAttribute`: number, padding, 64 bytes of value.
@@ -40,8 +40,6 @@ const MAX_ATTRIBUTES: usize = 32;
 /// Most parameters for which the array of pointers lies on the stack.
 const FEW: usize = 64;
 
-/// Flag of [`Launch`]: cooperative.
-const COOPERATIVE: u32 = 1;
 /// `CUlaunchAttributeID`s that are more than numbers.
 const ATTRIBUTE_COOPERATIVE: u32 = 2;
 const ATTRIBUTE_PROGRAMMATIC_EVENT: u32 = 7;
@@ -75,7 +73,7 @@ impl Cuda {
     ) -> Result<(), Failure> {
         let (code, layout) = self.launchable(handle)?;
         let mut attributes = self.attributes(attributes)?;
-        let cooperative = launch.flags & COOPERATIVE != 0;
+        let cooperative = launch.flags & LAUNCH_COOPERATIVE != 0;
         let Some(places) = &layout.parameters else {
             // The library cannot tell the layout: it is told the block's length and checks that itself.
             return self.launch_block(code, stream, launch, &mut attributes, cooperative, parameters);
