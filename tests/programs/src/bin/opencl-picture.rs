@@ -8,6 +8,7 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use programs::opencl::{BLOCKING, Object, Start};
+use programs::painted::{Painted, lap};
 use programs::pictures::Picture;
 use programs::{fail, make_cl, must_cl};
 
@@ -33,16 +34,7 @@ fn main() -> ExitCode {
     };
     let painted = paint(&input).unwrap_or_else(|message| fail(NAME, 3, &message));
     painted.picture.write(&options.output).unwrap_or_else(|message| fail(NAME, 1, &message));
-    if options.json {
-        println!("{}", painted.json());
-    } else {
-        let Picture { width, height, .. } = painted.picture;
-        println!(
-            "{NAME}: {width} x {height} pixels on {}, checksum {:016x}",
-            painted.device,
-            painted.picture.checksum()
-        );
-    }
+    painted.print(NAME, options.json);
     ExitCode::SUCCESS
 }
 
@@ -58,33 +50,6 @@ fn options(mut words: impl Iterator<Item = String>) -> Result<Options, String> {
         }
     }
     if options.output.as_os_str().is_empty() { Err(USAGE.to_owned()) } else { Ok(options) }
-}
-
-struct Painted {
-    picture: Picture,
-    device: String,
-    /// Of brightness and of ink; the most ink; pixels with ink above 64.
-    sums: [u64; 4],
-    launches: u32,
-    /// From the platform to the queue; building kernels; from the first copy to the last.
-    seconds: [f64; 3],
-}
-
-impl Painted {
-    fn json(&self) -> String {
-        let [bright, ink, most, strong] = self.sums;
-        let [start, load, work] = self.seconds;
-        format!(
-            "{{\"device\": {:?}, \"width\": {}, \"height\": {}, \"checksum\": \"{:016x}\", \"brightness_sum\": {bright}, \
-             \"ink_sum\": {ink}, \"ink_most\": {most}, \"strong_edges\": {strong}, \"launches\": {}, \
-             \"seconds\": {{\"start\": {start:.4}, \"load\": {load:.4}, \"work\": {work:.4}}}}}",
-            self.device,
-            self.picture.width,
-            self.picture.height,
-            self.picture.checksum(),
-            self.launches
-        )
-    }
 }
 
 enum Argument {
@@ -156,11 +121,6 @@ fn paint(input: &Picture) -> Result<Painted, String> {
     work.start.end()?;
     let picture = Picture { width: input.width, height: input.height, pixels };
     Ok(Painted { picture, device, sums, launches: work.launches, seconds })
-}
-
-fn lap(clock: &mut Instant, seconds: &mut f64) {
-    *seconds = clock.elapsed().as_secs_f64();
-    *clock = Instant::now();
 }
 
 /// The chain; the painted pixels and the sums of `measure`.

@@ -1,6 +1,6 @@
 //! Paints a picture on a CUDA device: `picture [--input FILE] --output FILE [--json] [--device N]`.
 //!
-//! Brightness, an even spread of it by a histogram, a blur, edges, all composed: eight kernels in eleven launches on one
+//! Brightness, an even spread of it by a histogram, a blur, edges, all composed: eight kernels in ten launches on one
 //! stream. Its kernels are `tests/programs/kernels/picture.cu`; what must come out, `picture-expected` says.
 
 use std::ffi::{CString, c_void};
@@ -9,6 +9,7 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use programs::driver::{CUdeviceptr, Driver, Handle};
+use programs::painted::{Painted, lap};
 use programs::pictures::Picture;
 use programs::{fail, must};
 
@@ -37,17 +38,7 @@ fn main() -> ExitCode {
     }
     let painted = paint(&input, options.device).unwrap_or_else(|message| fail(NAME, 3, &message));
     painted.picture.write(&options.output).unwrap_or_else(|message| fail(NAME, 1, &message));
-    if options.json {
-        println!("{}", painted.json());
-    } else {
-        println!(
-            "picture: {} x {} pixels on {}, checksum {:016x}",
-            painted.picture.width,
-            painted.picture.height,
-            painted.device,
-            painted.picture.checksum()
-        );
-    }
+    painted.print(NAME, options.json);
     ExitCode::SUCCESS
 }
 
@@ -64,33 +55,6 @@ fn options(mut words: impl Iterator<Item = String>) -> Result<Options, String> {
         }
     }
     if options.output.as_os_str().is_empty() { Err(USAGE.to_owned()) } else { Ok(options) }
-}
-
-struct Painted {
-    picture: Picture,
-    device: String,
-    /// Of brightness and of ink; the most ink; pixels with ink above 64.
-    sums: [u64; 4],
-    launches: u32,
-    /// From cuInit to the context; loading kernels; from the first copy to the last.
-    seconds: [f64; 3],
-}
-
-impl Painted {
-    fn json(&self) -> String {
-        let [bright, ink, most, strong] = self.sums;
-        let [start, load, work] = self.seconds;
-        format!(
-            "{{\"device\": {:?}, \"width\": {}, \"height\": {}, \"checksum\": \"{:016x}\", \"brightness_sum\": {bright}, \
-             \"ink_sum\": {ink}, \"ink_most\": {most}, \"strong_edges\": {strong}, \"launches\": {}, \
-             \"seconds\": {{\"start\": {start:.4}, \"load\": {load:.4}, \"work\": {work:.4}}}}}",
-            self.device,
-            self.picture.width,
-            self.picture.height,
-            self.picture.checksum(),
-            self.launches
-        )
-    }
 }
 
 /// A stream of launches of one module's kernels.
@@ -163,11 +127,6 @@ fn paint(input: &Picture, ordinal: i32) -> Result<Painted, String> {
     must!(work.driver, cuDevicePrimaryCtxRelease_v2(device))?;
     let picture = Picture { width: input.width, height: input.height, pixels };
     Ok(Painted { picture, device: name, sums, launches: work.launches, seconds })
-}
-
-fn lap(clock: &mut Instant, seconds: &mut f64) {
-    *seconds = clock.elapsed().as_secs_f64();
-    *clock = Instant::now();
 }
 
 /// The chain; the painted pixels and the sums of `measure`.
