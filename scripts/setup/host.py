@@ -59,13 +59,16 @@ def has_gpu():
 
 
 def libraries(folder, library):
-    """A folder whose libcuda.so.1 is one of our libraries; beside the guest's lies its libnvidia-ml.so.1."""
+    """A folder whose libcuda.so.1 is one of our libraries; beside the guest's lies its libnvidia-ml.so.1. Both also under the names
+    without a version: numba asks for these first, and would find the machine's own.
+    """
     place = pathlib.Path(folder) / f"{library}.d"
     if not place.exists():
         place.mkdir(parents=True)
-        (place / "libcuda.so.1").symlink_to(BUILT / library)
-        if library == GUEST_LIBRARY:
-            (place / "libnvidia-ml.so.1").symlink_to(BUILT / NVML_LIBRARY)
+        ours = {"libcuda": library, **({"libnvidia-ml": NVML_LIBRARY} if library == GUEST_LIBRARY else {})}
+        for name, file in ours.items():
+            for suffix in (".so.1", ".so"):
+                (place / f"{name}{suffix}").symlink_to(BUILT / file)
     return place
 
 

@@ -14,8 +14,14 @@ const NVML_ERROR_INVALID_ARGUMENT: nvmlReturn_t = 2;
 const NVML_ERROR_NOT_SUPPORTED: nvmlReturn_t = 3;
 const NVML_ERROR_INSUFFICIENT_SIZE: nvmlReturn_t = 7;
 const NVML_ERROR_DRIVER_NOT_LOADED: nvmlReturn_t = 9;
+const NVML_ERROR_TIMEOUT: nvmlReturn_t = 10;
 const NVML_ERROR_GPU_IS_LOST: nvmlReturn_t = 15;
 const NVML_ERROR_ARGUMENT_VERSION_MISMATCH: nvmlReturn_t = 25;
+
+/// Most event sets of a session; their numbers are below it.
+const MAX_EVENT_SETS: u32 = 64;
+/// Longest that one `gpuferryEventSetWait` sleeps, in milliseconds: the guest asks again, so that no call seems to hang.
+const EVENT_WAIT_MS: u32 = 250;
 
 /// What `gpuferryShape` fills, a structure: that of `nvmlDeviceGetPciInfo_v3`.
 const SHAPE_PCI_INFO: u32 = 0;
@@ -517,4 +523,36 @@ trait Pairs {
     /// Whether two devices are on one board.
     #[call(0x6075, wait)]
     fn nvmlDeviceOnSameBoard(first: nvmlDevice_t, second: nvmlDevice_t, #[out] onSameBoard: i32);
+}
+
+/// Events of a device: sets of them are the session's, by number.
+trait Events {
+    /// Kinds of events that the device tells.
+    #[call(0x6076, wait)]
+    fn nvmlDeviceGetSupportedEventTypes(device: nvmlDevice_t, #[out] eventTypes: u64);
+
+    /// Makes a set.
+    #[call(0x6077, wait)] #[by_hand(host)]
+    fn gpuferryEventSetCreate(#[out] set: u32);
+
+    /// Has events of those kinds come to the set.
+    #[call(0x6078, wait)] #[by_hand(host)]
+    fn gpuferryRegisterEvents(device: nvmlDevice_t, eventTypes: u64, set: u32);
+
+    /// Sleeps until an event comes to the set, at most `timeout` milliseconds and [`EVENT_WAIT_MS`].
+    #[call(0x6079, wait)] #[block] #[by_hand(host)]
+    fn gpuferryEventSetWait(set: u32, timeout: u32, #[out] device: u32, #[out] kind: u64, #[out] data: u64, #[out] gpuInstance: u32, #[out] computeInstance: u32);
+
+    /// Ends a set.
+    #[call(0x607a, wait)] #[by_hand(host)]
+    fn gpuferryEventSetFree(set: u32);
+
+    #[driver]
+    fn nvmlEventSetCreate(set: *mut *mut c_void);
+    #[driver]
+    fn nvmlDeviceRegisterEvents(device: nvmlDevice_t, eventTypes: u64, set: *mut c_void);
+    #[driver]
+    fn nvmlEventSetWait_v2(set: *mut c_void, data: *mut c_void, timeoutms: u32);
+    #[driver]
+    fn nvmlEventSetFree(set: *mut c_void);
 }

@@ -15,6 +15,7 @@
 pub mod caller;
 pub mod counts;
 pub mod device;
+pub mod events;
 pub mod export_table;
 pub mod generated;
 pub mod handles;

@@ -2,6 +2,7 @@
 //! messages as no library sends them.
 
 use std::ffi::{CStr, CString, c_char, c_void};
+use std::time::{Duration, Instant};
 
 use loopback::random::Random;
 use loopback::raw::{Outcome, Raw};
@@ -17,6 +18,7 @@ const NOT_SUPPORTED: i32 = 3;
 const NO_PERMISSION: i32 = 4;
 const NOT_FOUND: i32 = 6;
 const INSUFFICIENT_SIZE: i32 = 7;
+const TIMEOUT: i32 = 10;
 const VERSION_MISMATCH: i32 = 25;
 /// Version word of nvmlMemory_v2_t: version 2, 40 bytes.
 const MEMORY_V2: u32 = 2 << 24 | 40;
@@ -120,6 +122,21 @@ fn functions_when_called_through_their_symbols_then_tell_of_the_guests_device() 
     assert_eq!(nvml.call("nvmlDeviceSetPowerManagementLimit", &[device, 1]), NO_PERMISSION);
     assert_eq!(nvml.call("nvmlDeviceGetSerial", &[device, small.as_mut_ptr() as u64, 4]), NOT_SUPPORTED);
     assert_eq!(nvml.call("nvmlDeviceGetTemperature", &[device, 0, &raw mut count as u64]), NOT_SUPPORTED);
+
+    // Events: the CPU device has none, and a set of it waits in vain for as long as it is told.
+    let (mut kinds, mut set) = (7u64, 0u64);
+    let waited = [0u64; 4];
+    assert_eq!(nvml.call("nvmlDeviceGetSupportedEventTypes", &[device, &raw mut kinds as u64]), SUCCESS);
+    assert_eq!(kinds, 0);
+    assert_eq!(nvml.call("nvmlEventSetCreate", &[&raw mut set as u64]), SUCCESS);
+    assert_eq!(nvml.call("nvmlDeviceRegisterEvents", &[device, 8, set]), NOT_SUPPORTED);
+    let begun = Instant::now();
+    assert_eq!(nvml.call("nvmlEventSetWait_v2", &[set, waited.as_ptr() as u64, 600]), TIMEOUT);
+    assert!(begun.elapsed() >= Duration::from_millis(600));
+    assert_eq!(nvml.call("nvmlEventSetWait_v2", &[set + 1, waited.as_ptr() as u64, 0]), INVALID_ARGUMENT);
+    assert_eq!(nvml.call("nvmlEventSetFree", &[set]), SUCCESS);
+    assert_eq!(nvml.call("nvmlEventSetFree", &[set]), INVALID_ARGUMENT);
+    assert_eq!(nvml.call("nvmlEventSetFree", &[0]), INVALID_ARGUMENT);
 
     // Processes: the guest's that hold memory, and none of the host's.
     assert_eq!(nvml.call("nvmlDeviceGetGraphicsRunningProcesses_v3", &[device, &raw mut count as u64, 0]), SUCCESS);

@@ -4,10 +4,15 @@ use std::ffi::{CStr, CString, c_char, c_void};
 use std::ptr::NonNull;
 use std::sync::OnceLock;
 
-use super::generated::{NVML_ERROR_INSUFFICIENT_SIZE, NVML_ERROR_INVALID_ARGUMENT, nvmlMemory_t, nvmlUtilization_t};
+use super::generated::{
+    NVML_ERROR_INSUFFICIENT_SIZE, NVML_ERROR_INVALID_ARGUMENT, NVML_ERROR_NOT_SUPPORTED, NVML_ERROR_TIMEOUT,
+    nvmlMemory_t, nvmlUtilization_t,
+};
 
 /// The address that stands for the device; nobody reads there.
 pub(super) const DEVICE: usize = 0x1000;
+/// The same for a set of its events.
+const EVENT_SET: usize = 0x2000;
 /// Version of NVML and driver that is told: this project has neither.
 const VERSION: &CStr = c"580.0-gpuferry";
 
@@ -153,6 +158,32 @@ unsafe extern "C" fn zero(_: *mut c_void, to: *mut u32) -> i32 {
     0
 }
 
+/// Nothing ever happens to this device: it tells no kind of event.
+unsafe extern "C" fn event_types(_: *mut c_void, to: *mut u64) -> i32 {
+    // SAFETY: the dispatcher hands in a place for it.
+    unsafe { to.write(0) };
+    0
+}
+
+unsafe extern "C" fn event_set(to: *mut *mut c_void) -> i32 {
+    // SAFETY: the caller hands in a place for it.
+    unsafe { to.write(std::ptr::without_provenance_mut(EVENT_SET)) };
+    0
+}
+
+unsafe extern "C" fn register_events(_: *mut c_void, kinds: u64, _: *mut c_void) -> i32 {
+    if kinds == 0 { 0 } else { NVML_ERROR_NOT_SUPPORTED }
+}
+
+unsafe extern "C" fn event_wait(_: *mut c_void, _: *mut c_void, timeout: u32) -> i32 {
+    std::thread::sleep(std::time::Duration::from_millis(timeout.into()));
+    NVML_ERROR_TIMEOUT
+}
+
+unsafe extern "C" fn event_set_free(_: *mut c_void) -> i32 {
+    0
+}
+
 /// The function of a name, as [`super::generated::Library`] looks for it.
 pub(super) fn function(name_: &CStr) -> Option<NonNull<c_void>> {
     let found = match name_.to_bytes() {
@@ -166,6 +197,11 @@ pub(super) fn function(name_: &CStr) -> Option<NonNull<c_void>> {
         b"nvmlDeviceGetMemoryInfo_v2" => memory_info_v2 as *const (),
         b"nvmlDeviceGetPciInfo_v3" => pci_info as *const (),
         b"nvmlDeviceGetUtilizationRates" => utilization as *const (),
+        b"nvmlDeviceGetSupportedEventTypes" => event_types as *const (),
+        b"nvmlEventSetCreate" => event_set as *const (),
+        b"nvmlDeviceRegisterEvents" => register_events as *const (),
+        b"nvmlEventSetWait_v2" => event_wait as *const (),
+        b"nvmlEventSetFree" => event_set_free as *const (),
         // Default compute mode, performance state 0, persistence off, minor number 0.
         b"nvmlDeviceGetComputeMode"
         | b"nvmlDeviceGetPerformanceState"

@@ -12,6 +12,7 @@
 #![allow(non_snake_case)]
 
 mod cpu;
+mod events;
 mod generated;
 mod load;
 mod shapes;
@@ -45,6 +46,7 @@ pub struct Nvml {
     library: Library,
     /// The guest's devices, by address of the library's object.
     devices: Vec<usize>,
+    event_sets: events::Sets,
     session: Arc<Session>,
     bytes: Bytes,
     missing: Missing,
@@ -70,7 +72,7 @@ impl Nvml {
             None => (load::nothing(), Vec::new()),
         };
         let bytes = Bytes::new(Arc::clone(&session), NVML_ERROR_INSUFFICIENT_SIZE);
-        Nvml { library, devices, session, bytes, missing: Missing::default() }
+        Nvml { library, devices, event_sets: events::Sets::default(), session, bytes, missing: Missing::default() }
     }
 
     /// The host's library lacks a function: said once by name.
