@@ -591,6 +591,14 @@ trait Events {
     /// `id` is due (`gpuferryNextCallback`) with the status when the event reaches `kind` or fails.
     #[call(0x40c7, either)] #[by_hand(both)]
     fn gpuferryEventCallback(event: cl_event, kind: i32, id: u64);
+    /// Lends the memory for `gpuferryWatchEvent`: `words` of 8 bytes, from the lease's first byte. Once a session; the host keeps
+    /// the lease for as long as that lasts.
+    #[call(0x40c8, wait)] #[by_hand(both)]
+    fn gpuferryEventWords(lease: u32, words: u32);
+    /// An event's execution status, and whether the host writes what becomes of it to word `slot`: the status in the low half, `tag`
+    /// above. It is written when it changes, at the latest soon after the event has ended.
+    #[call(0x40c9, wait)] #[by_hand(both)]
+    fn gpuferryWatchEvent(event: cl_event, slot: u32, tag: u32, #[out] state: i32, #[out] is_watched: u32);
 }
 
 /// Functions that have no message of their own name: what becomes of them.
@@ -814,7 +822,7 @@ trait Guest {
     /// Posted as `clEnqueueBarrierWithWaitList`.
     #[local]
     fn clEnqueueWaitForEvents();
-    /// Known in the guest; the state of what has not ended by `gpuferryEventStates`.
+    /// Known in the guest; the state of what has not ended by `gpuferryWatchEvent`, and after that from shared memory.
     #[local]
     fn clGetEventInfo();
     /// By `gpuferryInfo`.

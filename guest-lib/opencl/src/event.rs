@@ -1,7 +1,8 @@
 //! Events: of commands, and the program's own.
 //!
-//! What is known to have ended is kept here; else the host is asked. Whoever learns that something has ended also settles what
-//! waits for that here ([`crate::pending`]), so that the program finds the data that it was told of.
+//! What is known to have ended is kept here; else the host is asked, once: it is told to watch the event, and from then on its state is
+//! read from shared memory ([`crate::words`]). Whoever learns that something has ended also settles what waits for that here
+//! ([`crate::pending`]), so that the program finds the data that it was told of.
 
 use crate::answer::{Answer, Question};
 use crate::arena::{self, Arena, Live, Object, Ref};
@@ -13,11 +14,13 @@ use crate::generated::{INFO_EVENT_PROFILING, Kind, kind, send};
 use crate::pending;
 use crate::queue::Queue;
 use crate::status::{
-    CL_INVALID_CONTEXT, CL_INVALID_EVENT, CL_INVALID_OPERATION, CL_INVALID_VALUE, CL_PROFILING_INFO_NOT_AVAILABLE,
+    CL_DEVICE_NOT_AVAILABLE, CL_INVALID_CONTEXT, CL_INVALID_EVENT, CL_INVALID_OPERATION, CL_INVALID_VALUE,
+    CL_PROFILING_INFO_NOT_AVAILABLE,
 };
 use crate::user::{In, Out, Raw};
+use crate::words;
 use core::ffi::c_void;
-use core::sync::atomic::{AtomicBool, AtomicI32, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, Ordering};
 use std::sync::Arc;
 use wire::handle::Handle;
 
@@ -46,6 +49,10 @@ pub struct Event {
     ended: AtomicBool,
     /// The program has ended it.
     is_set: AtomicBool,
+    /// The host writes its state to its word.
+    is_watched: AtomicBool,
+    /// [`words::learnt`] when the host last said that it has not ended.
+    asked_at: AtomicU64,
 }
 
 static EVENTS: Arena<Event> = Arena::new();
@@ -66,9 +73,13 @@ impl Event {
     /// The event of a command.
     #[must_use]
     pub fn of_command(queue: &Ref<Queue>, command: u32) -> Event {
-        let (context, queue) = (queue.context.clone(), Some(queue.clone()));
-        let (ended, is_set) = (AtomicBool::new(false), AtomicBool::new(false));
-        Event { context, queue, command, state: AtomicI32::new(QUEUED), ended, is_set }
+        Event::new(queue.context.clone(), Some(queue.clone()), command, QUEUED)
+    }
+
+    fn new(context: Ref<Context>, queue: Option<Ref<Queue>>, command: u32, state: i32) -> Event {
+        let (ended, is_set, is_watched) = (AtomicBool::new(false), AtomicBool::new(false), AtomicBool::new(false));
+        let (state, asked_at) = (AtomicI32::new(state), AtomicU64::new(0));
+        Event { context, queue, command, state, ended, is_set, is_watched, asked_at }
     }
 
     /// Whether it is of a command of that queue.
@@ -86,11 +97,20 @@ impl Event {
     /// It has ended, and how is not known.
     pub fn end(&self) {
         self.ended.store(true, Ordering::Release);
+        words::learn();
     }
 
     /// Keeps what the host said.
     pub fn learn(&self, state: i32) {
-        self.state.fetch_min(state, Ordering::AcqRel);
+        let before = self.state.fetch_min(state, Ordering::AcqRel);
+        if state <= COMPLETE && before > COMPLETE {
+            words::learn();
+        }
+    }
+
+    /// Its state as far as that is known, how it ended included.
+    fn known(&self) -> i32 {
+        self.state.load(Ordering::Acquire)
     }
 }
 
@@ -101,7 +121,9 @@ impl Event {
 pub fn ask(caller: &Caller, events: &[Ref<Event>]) -> Result<(), cl_int> {
     /// As many as fit a reply.
     const AT_ONCE: usize = 900;
-    for events in events.chunks(AT_ONCE) {
+    events.iter().for_each(|event| event.look());
+    let unknown: Vec<&Ref<Event>> = events.iter().filter(|event| !event.has_ended()).collect();
+    for events in unknown.chunks(AT_ONCE) {
         let handles: Vec<Handle> = events.iter().map(|event| event.handle).collect();
         let mut states = Vec::new();
         caller::answer(send::gpuferryEventStates(caller, &handles, &mut states))?;
@@ -117,6 +139,11 @@ pub fn ask(caller: &Caller, events: &[Ref<Event>]) -> Result<(), cl_int> {
 /// # Errors
 /// The host's answer.
 pub fn wait(caller: &Caller, events: &[Ref<Event>]) -> Result<(), cl_int> {
+    events.iter().for_each(|event| event.look());
+    if events.iter().all(|event| event.known() == COMPLETE) {
+        pending::settle(caller);
+        return caller::answer(caller.session.take_deferred());
+    }
     let handles: Vec<Handle> = events.iter().map(|event| event.handle).collect();
     let status = send::clWaitForEvents(caller, &handles);
     if status == 0 {
@@ -127,15 +154,50 @@ pub fn wait(caller: &Caller, events: &[Ref<Event>]) -> Result<(), cl_int> {
 }
 
 impl Live<Event> {
+    /// Learns what the host has written of it.
+    fn look(&self) {
+        if self.is_watched.load(Ordering::Acquire)
+            && let Some(state) = words::read(self.handle)
+        {
+            self.learn(state);
+        }
+    }
+
     fn status(&self, caller: &Caller) -> Result<i32, cl_int> {
-        if self.state.load(Ordering::Acquire) > COMPLETE {
-            let this = arena::get::<Event>(self.raw())?;
-            ask(caller, &[this])?;
-            if self.has_ended() {
+        // The program's own is as the program has set it.
+        if self.known() > COMPLETE && self.queue.is_some() {
+            self.look();
+            let is_fresh =
+                self.is_watched.load(Ordering::Acquire) && self.asked_at.load(Ordering::Acquire) == words::learnt();
+            if self.known() > COMPLETE && !is_fresh {
+                self.watch(caller)?;
+            }
+            if self.known() <= COMPLETE {
                 pending::settle(caller);
             }
         }
-        Ok(self.state.load(Ordering::Acquire))
+        Ok(self.known())
+    }
+
+    /// Asks the host for its state, and to write what becomes of it.
+    fn watch(&self, caller: &Caller) -> Result<(), cl_int> {
+        let learnt = words::learnt();
+        let is_watched = self.is_watched.load(Ordering::Acquire);
+        // No event's word lies there: the host only answers then.
+        let nowhere = (u32::MAX, 0);
+        let (slot, tag) = if is_watched { nowhere } else { words::place(caller, self.handle).unwrap_or(nowhere) };
+        let (mut state, mut begun) = (QUEUED, 0);
+        match send::gpuferryWatchEvent(caller, self.handle, slot, tag, &mut state, &mut begun) {
+            0 => self.learn(state),
+            // The command failed on its way: the event has that code.
+            status if status != CL_INVALID_EVENT && status != CL_DEVICE_NOT_AVAILABLE => self.learn(status),
+            status => return Err(status),
+        }
+        self.asked_at.store(learnt, Ordering::Release);
+        if begun != 0 {
+            self.is_watched.store(true, Ordering::Release);
+        }
+        Ok(())
     }
 
     fn info(&self, param: u32, to: &Answer) -> Result<(), cl_int> {
@@ -174,8 +236,7 @@ crate::makers! {
         let context = arena::get::<Context>(context)?;
         let vacant = arena::vacant::<Event>()?;
         caller::answer(send::clCreateUserEvent(&caller::enter()?, vacant.handle, context.handle))?;
-        let (state, ended, is_set) = (AtomicI32::new(SUBMITTED), AtomicBool::new(false), AtomicBool::new(false));
-        Ok(vacant.fill(Event { context, queue: None, command: COMMAND_USER, state, ended, is_set }).raw())
+        Ok(vacant.fill(Event::new(context, None, COMMAND_USER, SUBMITTED)).raw())
     }
 }
 

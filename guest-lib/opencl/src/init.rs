@@ -3,6 +3,7 @@
 use crate::arena::Ref;
 use crate::caller::{self, Caller};
 use crate::cl_int;
+use crate::counts;
 use crate::device::{self, Device};
 use crate::status::CL_PLATFORM_NOT_FOUND_KHR;
 use core::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
@@ -60,6 +61,7 @@ fn open() -> Result<&'static Session, cl_int> {
     OPENED.store(core::ptr::from_ref(session).cast_mut(), Ordering::Release);
     // SAFETY: the handler only stores to atomics, which is allowed in the child of a fork; the library is never unloaded.
     unsafe { libc::pthread_atfork(None, None, Some(at_fork)) };
+    counts::start();
     Ok(session)
 }
 

@@ -20,6 +20,7 @@ pub mod callback;
 pub mod caller;
 pub mod context;
 pub mod copy;
+pub mod counts;
 pub mod device;
 pub mod dispatch;
 pub mod enqueue;
@@ -48,6 +49,7 @@ pub mod status;
 pub mod svm;
 pub mod transfer;
 pub mod user;
+pub mod words;
 
 /// The API's status type.
 pub type cl_int = i32;

@@ -8,6 +8,7 @@ use crate::pool::Chunk;
 use crate::printed;
 use crate::queue::Queue;
 use crate::transfer::Layout;
+use crate::words;
 use core::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -42,6 +43,7 @@ pub fn of_queue(queue: &Ref<Queue>) -> Vec<Ref<Event>> {
 
 /// Does what is due. Whoever comes second waits until the first has moved everything.
 pub fn settle(caller: &Caller) {
+    words::learn();
     printed::show(caller);
     if COUNT.load(Ordering::Acquire) == 0 {
         return;

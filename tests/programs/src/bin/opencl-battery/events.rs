@@ -65,6 +65,7 @@ pub fn events(bench: &Bench) -> Result<(), String> {
         must_cl!(cl, clReleaseEvent(event))?;
     }
     marker(bench)?;
+    polls(bench)?;
     must_cl!(cl, clReleaseCommandQueue(out_of_order))?;
     bench.free(buffer)
 }
@@ -82,6 +83,21 @@ fn marker(bench: &Bench) -> Result<(), String> {
         bench.code("opened by another thread", cl!(cl, clSetUserEventStatus(gate, 0)));
         bench.say("both return", format!("{:?} {:?}", waits.join().ok(), finishes.join().ok()));
     });
+    must_cl!(cl, clReleaseEvent(marker))?;
+    must_cl!(cl, clReleaseEvent(gate))
+}
+
+/// A program that asks for the state of a command again and again, before its end and after.
+fn polls(bench: &Bench) -> Result<(), String> {
+    let cl = bench.opencl();
+    let gate = make_cl!(cl, clCreateUserEvent(bench.start.context))?;
+    let mut marker = 0;
+    must_cl!(cl, clEnqueueMarkerWithWaitList(bench.start.queue, 1, &gate, &mut marker))?;
+    must_cl!(cl, clFlush(bench.start.queue))?;
+    bench.say("asked 2000 times, it waits", (0..2000).all(|_| state(bench, marker) > 0));
+    bench.code("opened", cl!(cl, clSetUserEventStatus(gate, 0)));
+    bench.say("asked until it ends", until(|| state(bench, marker) == 0));
+    bench.say("asked 2000 times, it has ended", (0..2000).all(|_| state(bench, marker) == 0));
     must_cl!(cl, clReleaseEvent(marker))?;
     must_cl!(cl, clReleaseEvent(gate))
 }
