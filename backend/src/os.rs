@@ -24,6 +24,13 @@ pub fn pidfd(process: u32) -> io::Result<OwnedFd> {
     owned(unsafe { libc::syscall(libc::SYS_pidfd_open, process, 0) })
 }
 
+/// Number of a descriptor's process as this process sees it; `None` where `/proc` does not say.
+#[must_use]
+pub fn process_of(process: BorrowedFd<'_>) -> Option<u32> {
+    let text = std::fs::read_to_string(format!("/proc/self/fdinfo/{}", process.as_raw_fd())).ok()?;
+    text.lines().find_map(|line| line.strip_prefix("Pid:"))?.trim().parse().ok()
+}
+
 /// Memory of `bytes` bytes in a file of its own, which can be shared and neither shrunk nor grown.
 /// # Errors
 /// As memfd_create(2), ftruncate(2), fcntl(2).

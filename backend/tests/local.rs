@@ -257,6 +257,26 @@ fn is_zombie(id: i32) -> bool {
 }
 
 #[test]
+fn room_when_its_first_process_is_killed_then_the_next_session_gets_another() {
+    let front = Front::start(&["--local-path", "FOLDER/local"]);
+    let mut program = Program::open(&front);
+    let room = parent(front.workers()[0]);
+    signal(room, libc::SIGKILL);
+    // All that was in it ends with it, also what sleeps.
+    assert_eq!(program.call_until_death(3, |writer| writer.u64(60_000)), None);
+    drop(program);
+    let mut next = Program::open(&front);
+    assert_eq!(next.echo(b"x"), (0, b"x".to_vec()));
+    assert_ne!(parent(front.workers()[0]), room);
+}
+
+fn parent(process: i32) -> i32 {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status")).expect("a process");
+    let line = status.lines().find_map(|line| line.strip_prefix("PPid:")).expect("its parent");
+    line.trim().parse().expect("a number")
+}
+
+#[test]
 fn front_when_killed_then_its_workers_end() {
     let mut front = start();
     let _program = Program::open(&front);

@@ -44,12 +44,21 @@ fn attempt(front: &Front, act: &str, other: i32) -> End {
     }
 }
 
-/// All acts of a list in sessions of one front, each against another worker and against the front.
+/// Numbers of a process in its namespaces, the machine's first.
+fn numbers(process: i32) -> Vec<i32> {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status")).expect("a process");
+    let line = status.lines().find_map(|line| line.strip_prefix("NSpid:")).expect("its numbers");
+    line.split_whitespace().map(|word| word.parse().expect("a number")).collect()
+}
+
+/// All acts of a list in sessions of one front, each against another worker of the same guest and against the front.
 fn refuses_all(arguments: &[&str], allowed: &[&str]) {
     let front = start(arguments);
     // A session whose worker the others are set on.
     let _other = Program::open(&front);
     let sibling = front.workers().first().copied().expect("a worker");
+    // By its number in the guest's process namespace; where each has one of its own, the other is the first in it, as this is.
+    let sibling = numbers(sibling).pop().filter(|inside| *inside != 1).unwrap_or(sibling);
     let mut wrong = Vec::new();
     for act in attempts::ACTS.iter().skip(1).filter(|act| !allowed.contains(act)) {
         for other in [sibling, front.child.id().cast_signed()] {
@@ -78,6 +87,25 @@ fn acts_when_tried_in_an_opencl_worker_then_only_files_of_its_own_and_children_i
     let allowed = ["create-in-tmp", "make-folder", "execute", "fork", "vfork"];
     refuses_all(&["--device", "opencl:pocl"], &allowed);
     assert!(!std::path::Path::new("/tmp/gpuferry-attempt").exists(), "its /tmp is the host's");
+}
+
+#[test]
+fn workers_when_of_one_guest_then_see_each_others_numbers_and_of_another_do_not() {
+    let namespace = |process: &i32| std::fs::read_link(format!("/proc/{process}/ns/pid")).expect("a namespace");
+    let front = start(&["--prestart", "3"]);
+    let other = start(&[]);
+    let waiting = |front: &Front| {
+        support::eventually("three workers wait", || front.workers().len() == 3);
+        front.workers()
+    };
+    let workers = waiting(&front);
+    assert!(workers.iter().all(|worker| namespace(worker) == namespace(&workers[0])));
+    assert_ne!(namespace(&workers[0]), namespace(&other.workers()[0]), "two fronts");
+    assert_ne!(namespace(&workers[0]), namespace(&front.child.id().cast_signed()), "the machine's");
+    // Children of such a worker end with it: each has a namespace of its own.
+    let opencl = start(&["--device", "opencl:pocl", "--prestart", "3"]);
+    let workers = waiting(&opencl);
+    assert_ne!(namespace(&workers[0]), namespace(&workers[1]));
 }
 
 #[test]

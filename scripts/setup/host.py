@@ -119,9 +119,9 @@ class Front:
         return "ready on device" in self.log.read_text()
 
     def workers(self):
-        """Process numbers of its workers: the children of its starter."""
+        """Process numbers of its workers: the children of its starter's rooms."""
         started = [self.process.pid]
-        for _ in range(2):
+        for _ in range(3):
             if not started:
                 return []
             listed = subprocess.run(

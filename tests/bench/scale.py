@@ -77,7 +77,7 @@ def idle(front, folder):
         time.sleep(2)
         spent = sum(ticks(process) - begun[process] for process in everybody)
         whole, private = resident(front.process.pid)
-        workers = [resident(process) for process in everybody[1:]]
+        workers = [resident(process) for process in front.workers()]
         return {
             "front: resident MiB": whole,
             "front: private MiB": private,

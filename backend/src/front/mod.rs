@@ -21,6 +21,7 @@ pub mod process;
 mod queues;
 mod ram;
 pub mod request;
+pub mod room;
 mod session;
 mod sessions;
 pub mod sockets;
@@ -39,7 +40,7 @@ use vhost_user_backend::{Error as DaemonError, VhostUserDaemon};
 use vm_memory::{GuestMemoryAtomic, GuestMemoryMmap};
 
 use self::device::Device;
-use self::nursery::Nursery;
+use self::nursery::{Nursery, Pool, Serving};
 use self::options::{Command, Options, VhostSocket};
 use self::process::Program;
 use self::starter::Starter;
@@ -47,6 +48,10 @@ use crate::ledger::{Ledger, Limits};
 use crate::os;
 use crate::sandbox::files::Places;
 use crate::sandbox::{self, Layers, Mode, Profile, User, namespaces};
+
+/// Where the VM's workers are, and those of programs of this host.
+const VM_ROOM: u32 = 1;
+const LOCAL_ROOM: u32 = 2;
 
 /// Any error that ends the front at its start.
 type Fatal = Box<dyn std::error::Error + Send + Sync>;
@@ -91,11 +96,11 @@ fn serve(options: &Options) -> Result<(), Fatal> {
     let mut bound = 0;
     let result = bind(options, &mut bound).and_then(|sockets| {
         leave(options, &layers)?;
-        start(options, sockets, Nursery::new(Arc::clone(&starter), program, options.prestart, options.max_sessions)?)
+        start(options, sockets, &starter, &program)
     });
-    if let Ok(nursery) = &result {
+    if let Ok(nurseries) = &result {
         while !os::wait_for_signal() {
-            nursery.renew();
+            nurseries.iter().for_each(|nursery| nursery.renew());
         }
         info!("ends");
     }
@@ -140,23 +145,37 @@ fn leave(options: &Options, layers: &Layers) -> Result<(), Fatal> {
     Ok(())
 }
 
-fn start(options: &Options, sockets: Sockets, nursery: Nursery) -> Result<Arc<Nursery>, Fatal> {
-    let nursery = Arc::new(nursery);
+/// Starts serving, each carrier with workers of its own: programs of this host are not the guest, whose room its workers share.
+fn start(
+    options: &Options,
+    sockets: Sockets,
+    starter: &Arc<Starter>,
+    program: &Program,
+) -> Result<Vec<Arc<Nursery>>, Fatal> {
+    let serving = Serving::new(options.max_sessions);
+    let nursery = |room| {
+        let pool = Pool { starter: Arc::clone(starter), room, program: program.clone(), prestart: options.prestart };
+        Nursery::new(pool, serving.clone()).map(Arc::new)
+    };
+    let vhost = sockets.vhost.map(|listener| nursery(VM_ROOM).map(|nursery| (listener, nursery))).transpose()?;
+    let local = sockets.local.map(|listener| nursery(LOCAL_ROOM).map(|nursery| (listener, nursery))).transpose()?;
     match &options.opencl {
         None => info!("ready on device {}", options.device),
         Some(opencl) => info!("ready on devices {} and {opencl}", options.device),
     }
     let limits = options.memory;
-    if let Some(listener) = sockets.vhost {
-        let nursery = Arc::clone(&nursery);
+    let mut nurseries = Vec::new();
+    if let Some((listener, nursery)) = vhost {
+        nurseries.push(Arc::clone(&nursery));
         std::thread::Builder::new().name("vhost".into()).spawn(move || serve_vmm(listener, &nursery, limits))?;
     }
-    if let Some(listener) = sockets.local {
-        let (nursery, ledger) = (Arc::clone(&nursery), Arc::new(Ledger::new(limits)?));
+    if let Some((listener, nursery)) = local {
+        nurseries.push(Arc::clone(&nursery));
+        let ledger = Arc::new(Ledger::new(limits)?);
         let serve = move || local::serve(&listener, &nursery, &ledger);
         std::thread::Builder::new().name("local-accept".into()).spawn(serve)?;
     }
-    Ok(nursery)
+    Ok(nurseries)
 }
 
 fn adopt(fd: i32) -> Result<UnixListener, sockets::SocketError> {
@@ -206,7 +225,7 @@ fn program(options: &Options, layers: &Layers) -> Result<Program, Fatal> {
     if let Some(library) = &options.opencl_library {
         arguments.extend(["--opencl-library".into(), std::path::absolute(library)?.into()]);
     }
-    Ok(Program { file, arguments })
+    Ok(Program { file, arguments, starts_programs: options.opencl.is_some() })
 }
 
 /// Serves one VMM after the other.
@@ -233,6 +252,10 @@ fn serve_one_vmm(listener: &mut Listener, nursery: &Arc<Nursery>, limits: Limits
     debug!("a VMM connects");
     let result = daemon.wait();
     device.end();
+    if device.has_talked() {
+        // The next VM is another guest.
+        nursery.leave();
+    }
     drop(daemon);
     if let Some(fd) = device.exit_descriptor() {
         // SAFETY: the daemon was given it, has ended, and never closes it.

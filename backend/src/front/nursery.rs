@@ -56,10 +56,41 @@ struct State {
     started: VecDeque<Result<Worker, StartError>>,
 }
 
+/// How many sessions there are, of all carriers, and may be.
+#[derive(Clone, Debug)]
+pub struct Serving {
+    count: Arc<AtomicU32>,
+    most: u32,
+}
+
+impl Serving {
+    /// None yet.
+    #[must_use]
+    pub fn new(most: u32) -> Serving {
+        Serving { count: Arc::default(), most }
+    }
+}
+
+/// Where workers come from.
+pub struct Pool {
+    /// Who starts them.
+    pub starter: Arc<Starter>,
+    /// Where they are.
+    pub room: u32,
+    /// What they are.
+    pub program: Program,
+    /// How many wait for a session.
+    pub prestart: usize,
+}
+
+impl Pool {
+    fn start(&self) -> Result<Worker, StartError> {
+        Worker::start(&self.starter, self.room, &self.program)
+    }
+}
+
 struct Shared {
-    starter: Arc<Starter>,
-    program: Program,
-    prestart: usize,
+    pool: Pool,
     state: Mutex<State>,
     news: Condvar,
     answers: Condvar,
@@ -74,28 +105,15 @@ impl Shared {
 /// See the module's head.
 pub struct Nursery {
     shared: Arc<Shared>,
-    serving: Arc<AtomicU32>,
-    max_sessions: u32,
+    serving: Serving,
 }
 
 impl Nursery {
     /// Starts the thread, and waits until its first worker has loaded its library (not with `prestart` 0).
     /// # Errors
     /// [`NoWorker`].
-    pub fn new(
-        starter: Arc<Starter>,
-        program: Program,
-        prestart: usize,
-        max_sessions: u32,
-    ) -> Result<Nursery, NoWorker> {
-        let shared = Arc::new(Shared {
-            starter,
-            program,
-            prestart,
-            state: Mutex::default(),
-            news: Condvar::new(),
-            answers: Condvar::new(),
-        });
+    pub fn new(pool: Pool, serving: Serving) -> Result<Nursery, NoWorker> {
+        let shared = Arc::new(Shared { pool, state: Mutex::default(), news: Condvar::new(), answers: Condvar::new() });
         let theirs = Arc::clone(&shared);
         let (sender, proven) = mpsc::channel();
         std::thread::Builder::new()
@@ -103,31 +121,46 @@ impl Nursery {
             .spawn(move || run(&theirs, &sender))
             .map_err(NoWorker::Thread)?;
         proven.recv().unwrap_or(Err(NoWorker::Slow))?;
-        Ok(Nursery { shared, serving: Arc::default(), max_sessions })
+        Ok(Nursery { shared, serving })
     }
 
     /// Most sessions at a time.
     #[must_use]
     pub fn max_sessions(&self) -> u32 {
-        self.max_sessions
+        self.serving.most
     }
 
     /// Ends the workers that wait for a session; new ones come from the program as it is now.
     pub fn renew(&self) {
+        let ended = self.empty();
+        log::info!("the next sessions get new workers; {ended} that waited end");
+    }
+
+    /// The guest is gone, and its room with it: the next guest's workers share nothing with what is left of its.
+    pub fn leave(&self) {
+        // First: a worker that is started before this is an old one, and is not kept.
+        self.shared.pool.starter.leave(self.shared.pool.room);
+        self.empty();
+    }
+
+    /// Ends the workers that wait for a session. Returns how many.
+    fn empty(&self) -> usize {
         let mut state = self.shared.lock();
         state.renewed += 1;
         let idle = std::mem::take(&mut state.ready);
         drop(state);
-        log::info!("the next sessions get new workers; {} that waited end", idle.len());
+        let ended = idle.len();
         drop(idle);
         self.shared.news.notify_one();
+        ended
     }
 
     /// Takes a worker for a session; it may still be loading its library.
     /// # Errors
     /// [`NoWorker`].
     pub fn take(&self) -> Result<Worker, NoWorker> {
-        let counted = Counted::take(&self.serving, self.max_sessions).ok_or(NoWorker::Limit(self.max_sessions))?;
+        let counted =
+            Counted::take(&self.serving.count, self.serving.most).ok_or(NoWorker::Limit(self.serving.most))?;
         let mut worker = self.take_any()?;
         worker.counted = Some(counted);
         Ok(worker)
@@ -179,8 +212,8 @@ fn prove(worker: &mut Worker) -> Result<(), NoWorker> {
 
 /// Starts the first worker and waits until it is ready, so that a library that does not work is known at once.
 fn first(shared: &Shared) -> Result<(), NoWorker> {
-    if shared.prestart > 0 {
-        let mut worker = Worker::start(&shared.starter, &shared.program)?;
+    if shared.pool.prestart > 0 {
+        let mut worker = shared.pool.start()?;
         prove(&mut worker)?;
         shared.lock().ready.push_back(worker);
     }
@@ -205,7 +238,7 @@ fn run(shared: &Shared, proven: &mpsc::Sender<Result<(), NoWorker>>) {
                 break true;
             }
             let wait = retry.saturating_duration_since(Instant::now());
-            let wanting = state.ready.len() < shared.prestart;
+            let wanting = state.ready.len() < shared.pool.prestart;
             if wanting && wait.is_zero() {
                 break false;
             }
@@ -214,7 +247,7 @@ fn run(shared: &Shared, proven: &mpsc::Sender<Result<(), NoWorker>>) {
         };
         let renewed = state.renewed;
         drop(state);
-        match Worker::start(&shared.starter, &shared.program) {
+        match shared.pool.start() {
             started if for_session => {
                 shared.lock().started.push_back(started);
                 shared.answers.notify_one();

@@ -21,6 +21,8 @@ pub struct Program {
     pub file: PathBuf,
     /// Its arguments.
     pub arguments: Vec<OsString>,
+    /// It may start programs in its turn: a platform of OpenCL's does.
+    pub starts_programs: bool,
 }
 
 /// A worker cannot be started.
@@ -69,12 +71,12 @@ impl Drop for Counted {
 }
 
 impl Worker {
-    /// Starts a process. It dies with the starter, and that with the front.
+    /// Starts a process in a room. It dies with the starter, and that with the front.
     /// # Errors
     /// [`StartError`].
-    pub fn start(starter: &Arc<Starter>, program: &Program) -> Result<Worker, StartError> {
+    pub fn start(starter: &Arc<Starter>, room: u32, program: &Program) -> Result<Worker, StartError> {
         let failed = |source| StartError { file: program.file.clone(), source };
-        let Started { control, number, process, end } = starter.start().map_err(failed)?;
+        let Started { control, number, process, end } = starter.start(room).map_err(failed)?;
         match Channel::new(control) {
             Ok(channel) => {
                 let starter = Arc::clone(starter);

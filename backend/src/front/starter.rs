@@ -4,30 +4,32 @@
 //! as making namespaces and changing users needs them; it reads eight bytes and one descriptor at a time from the front, and nothing of a
 //! guest's. It ends with the front, and the workers with it.
 //!
-//! For each `START` with the worker's control socket it answers the worker's number, with a descriptor of the process and a pipe that
-//! gets the exit status. `REMOVE` takes the sockets' files away at the end, which the front itself cannot any more.
+//! The workers of one guest are started in a [`room`](super::room) of theirs. For each `START` with the room and the worker's control
+//! socket it answers the worker's number, with a descriptor of the process and a pipe that gets the exit status. `LEAVE` ends a room
+//! and all in it. `REMOVE` takes the sockets' files away at the end, which the front itself cannot any more.
 
-use std::collections::VecDeque;
-use std::ffi::OsStr;
-use std::fs;
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, VecDeque};
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
-use std::os::unix::process::CommandExt;
-use std::process::Command;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::options::Options;
 use super::process::Program;
+use super::room::{self, Room};
 use super::sockets;
 use crate::os;
 use crate::sandbox::{Layers, namespaces};
 use crate::scm;
 
+/// With a room's number and a worker's control socket: a worker is started there.
 const START: u8 = 1;
 /// With a worker's number: that worker is killed, where the front may not yet, as it has not changed its user.
 const KILL: u8 = 2;
+/// With a room's number: it ends, and all in it. The next `START` makes it anew.
+const LEAVE: u8 = 3;
 /// Bytes of a request: its kind, and a number.
 const REQUEST_BYTES: usize = 8;
 /// With a number that names sockets: their files are removed.
@@ -39,25 +41,6 @@ pub const LOCAL_SOCKET: u8 = 2;
 
 /// How long workers may take to tell their guests that the front is gone.
 const LAST_WORDS: Duration = Duration::from_millis(300);
-
-/// Names of environment variables that a worker keeps, or how they begin: its library's. A worker does not see the others, which may
-/// hold secrets of the host's.
-const VARIABLES: [&str; 14] = [
-    "LD_LIBRARY_PATH",
-    "GPUFERRY_CPU_",
-    "CUDA_",
-    "NVIDIA_",
-    "OCL_",
-    "OPENCL_",
-    "POCL_",
-    "RUST_BACKTRACE",
-    "LLVM_PROFILE_FILE",
-    "ASAN_OPTIONS",
-    "TSAN_OPTIONS",
-    "UBSAN_OPTIONS",
-    "LANG",
-    "TZ",
-];
 
 /// A worker that was started.
 #[derive(Debug)]
@@ -87,7 +70,14 @@ impl Starter {
             drop(ours);
             os::close_all_but(theirs.as_fd());
             os::use_old_layout();
-            let mut process = Process { socket: theirs, program, flags: layers.namespaces, workers: Vec::new() };
+            let mut process = Process {
+                socket: theirs,
+                program,
+                layers: *layers,
+                rooms: BTreeMap::new(),
+                left: Vec::new(),
+                workers: Vec::new(),
+            };
             if let Err(error) = process.serve(options) {
                 log::error!("starting workers: {error}");
             }
@@ -98,24 +88,23 @@ impl Starter {
         Ok(Starter(Mutex::new(ours)))
     }
 
-    /// Starts a worker.
+    /// Starts a worker in a room.
     ///
     /// # Errors
     /// Why it cannot be: also what the starter answered.
-    pub fn start(&self) -> io::Result<Started> {
+    pub fn start(&self, room: u32) -> io::Result<Started> {
         let (control, theirs) = UnixStream::pair()?;
         let socket = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        scm::send(&socket, &request(START, 0), &[theirs.into()])?;
-        let (mut answer, mut descriptors) = ([0; 8], VecDeque::new());
-        if scm::receive(&socket, &mut answer, &mut descriptors)? != answer.len() {
-            return Err(io::Error::other("the process that starts workers has ended"));
-        }
-        let [a, b, c, d, e, f, g, h] = answer;
-        let (number, error) = (u32::from_le_bytes([a, b, c, d]), i32::from_le_bytes([e, f, g, h]));
-        match (error, descriptors.pop_front(), descriptors.pop_front()) {
-            (0, Some(process), Some(end)) => Ok(Started { control, number, process, end }),
-            (0, ..) => Err(io::Error::other("a worker without its descriptors")),
-            (error, ..) => Err(io::Error::from_raw_os_error(error)),
+        scm::send(&socket, &request(START, room), &[theirs.into()])?;
+        let (number, process, end) = room::started(&socket)?;
+        Ok(Started { control, number, process, end })
+    }
+
+    /// Ends a room, and all that is in it.
+    pub fn leave(&self, room: u32) {
+        let mut socket = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Err(error) = socket.write_all(&request(LEAVE, room)) {
+            log::error!("the workers' namespace cannot be ended: {error}");
         }
     }
 
@@ -142,16 +131,18 @@ fn request(kind: u8, number: u32) -> [u8; REQUEST_BYTES] {
 }
 
 struct Running {
-    number: libc::pid_t,
+    number: u32,
     process: OwnedFd,
-    end: OwnedFd,
 }
 
 /// The starter's own side.
 struct Process {
     socket: UnixStream,
     program: Program,
-    flags: libc::c_int,
+    layers: Layers,
+    rooms: BTreeMap<u32, Room>,
+    /// Rooms that were left, until they have ended.
+    left: Vec<Room>,
     workers: Vec<Running>,
 }
 
@@ -161,19 +152,37 @@ impl Process {
         loop {
             let mut list: Vec<BorrowedFd<'_>> = vec![self.socket.as_fd()];
             list.extend(self.workers.iter().map(|worker| worker.process.as_fd()));
+            list.extend(self.rooms.values().chain(&self.left).map(|room| room.process.as_fd()));
             let news = os::wait_all(&list)?;
-            for index in (0..self.workers.len()).rev() {
-                if news.get(index + 1) == Some(&true) {
-                    let worker = self.workers.swap_remove(index);
-                    let status = os::reap(worker.number)?;
-                    // A front that does not ask any more has closed it.
-                    let _ = fs::File::from(worker.end).write_all(&status.to_le_bytes());
-                }
+            if news.iter().skip(1).any(|news| *news) {
+                self.sweep()?;
             }
             if news.first() == Some(&true) && !self.request(options)? {
                 return Ok(());
             }
         }
+    }
+
+    /// Forgets workers and rooms that have ended.
+    fn sweep(&mut self) -> io::Result<()> {
+        for index in (0..self.workers.len()).rev() {
+            if has_ended(&self.workers[index].process)? {
+                self.workers.swap_remove(index);
+            }
+        }
+        let mut all: Vec<(Option<u32>, Room)> =
+            std::mem::take(&mut self.left).into_iter().map(|room| (None, room)).collect();
+        all.extend(std::mem::take(&mut self.rooms).into_iter().map(|(number, room)| (Some(number), room)));
+        for (number, room) in all {
+            match number {
+                _ if has_ended(&room.process)? => {
+                    os::reap(room.number)?;
+                }
+                Some(number) => drop(self.rooms.insert(number, room)),
+                None => self.left.push(room),
+            }
+        }
+        Ok(())
     }
 
     /// Waits until all workers have ended, or the time is over.
@@ -197,8 +206,10 @@ impl Process {
         let word = u64::from_le_bytes(bytes);
         let (kind, number) = (word as u8, (word >> 32) as u32);
         match (kind, descriptors.pop_front()) {
-            (START, Some(control)) => self.start(&control)?,
+            (START, Some(control)) => self.start(number, &control)?,
             (KILL, _) => self.kill(number),
+            // Its first process sees that nobody asks any more, and ends.
+            (LEAVE, _) => self.left.extend(self.rooms.remove(&number).map(Room::closed)),
             (REMOVE, _) => {
                 let asked = number as u8;
                 if asked & VHOST_SOCKET != 0 {
@@ -216,7 +227,7 @@ impl Process {
 
     fn kill(&self, number: u32) {
         // One that has ended is not here any more.
-        let worker = self.workers.iter().find(|worker| worker.number.unsigned_abs() == number);
+        let worker = self.workers.iter().find(|worker| worker.number == number);
         if let Some(worker) = worker
             && let Err(error) = os::signal_process(worker.process.as_fd(), libc::SIGKILL)
         {
@@ -224,8 +235,8 @@ impl Process {
         }
     }
 
-    fn start(&mut self, control: &OwnedFd) -> io::Result<()> {
-        let (number, error, descriptors) = match self.run(control) {
+    fn start(&mut self, room: u32, control: &OwnedFd) -> io::Result<()> {
+        let (number, error, descriptors) = match self.run(room, control) {
             Ok((number, descriptors)) => (number, 0, descriptors),
             Err(error) => (0, error.raw_os_error().unwrap_or(libc::EIO), Vec::new()),
         };
@@ -233,76 +244,32 @@ impl Process {
         scm::send(&self.socket, &answer, &descriptors).map(drop)
     }
 
-    /// Starts a worker in its namespaces and waits until its program runs.
-    fn run(&mut self, control: &OwnedFd) -> io::Result<(libc::pid_t, Vec<OwnedFd>)> {
-        let (failure, failed) = os::pipe()?;
-        let (ours, theirs) = os::pipe()?;
-        let names = namespaces::ids();
-        let number = namespaces::spawn(self.flags)?;
-        if number == 0 {
-            drop(failure);
-            let error = become_worker(&self.program, self.flags, names, control.as_fd());
-            let code = error.raw_os_error().unwrap_or(libc::EIO);
-            let _ = fs::File::from(failed).write_all(&code.to_le_bytes());
-            os::exit_now(127);
+    /// Starts a worker in its room.
+    fn run(&mut self, room: u32, control: &OwnedFd) -> io::Result<(u32, Vec<OwnedFd>)> {
+        let started = match self.room(room)?.start(control.try_clone()?) {
+            // It has ended by itself, for lack of memory perhaps: another takes its place.
+            Err(error) if matches!(error.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::UnexpectedEof) => {
+                log::error!("the first process of the workers' namespace has ended; there is a new one");
+                self.left.extend(self.rooms.remove(&room).map(Room::closed));
+                self.room(room)?.start(control.try_clone()?)
+            }
+            started => started,
+        };
+        let (inside, process, end) = started?;
+        let number = os::process_of(process.as_fd()).unwrap_or(inside);
+        self.workers.push(Running { number, process: process.try_clone()? });
+        Ok((number, vec![process, end]))
+    }
+
+    /// A room, which is made where it is not there.
+    fn room(&mut self, number: u32) -> io::Result<&Room> {
+        match self.rooms.entry(number) {
+            Entry::Occupied(room) => Ok(room.into_mut()),
+            Entry::Vacant(place) => Ok(place.insert(Room::fork(&self.program, &self.layers)?)),
         }
-        drop(failed);
-        let mut code = Vec::new();
-        fs::File::from(failure).read_to_end(&mut code)?;
-        if let Ok(code) = <[u8; 4]>::try_from(code.as_slice()) {
-            os::reap(number)?;
-            return Err(io::Error::from_raw_os_error(i32::from_le_bytes(code)));
-        }
-        let process = os::pidfd(number.unsigned_abs())?;
-        let descriptors = vec![process.try_clone()?, ours];
-        self.workers.push(Running { number, process, end: theirs });
-        Ok((number, descriptors))
     }
 }
 
-fn is_kept(name: &OsStr) -> bool {
-    name.to_str().is_some_and(|name| VARIABLES.iter().any(|kept| name.starts_with(kept)))
-}
-
-/// Turns this new process into a worker; returns only with the reason why not.
-fn become_worker(program: &Program, flags: libc::c_int, names: (u32, u32), control: BorrowedFd<'_>) -> io::Error {
-    if flags & libc::CLONE_NEWUSER != 0
-        && let Err(error) = namespaces::map_self(names)
-    {
-        return error;
-    }
-    // Where memory is short a worker ends before the VMM does.
-    if let Err(error) = fs::write("/proc/self/oom_score_adj", "1000") {
-        log::debug!("oom_score_adj: {error}");
-    }
-    if let Err(error) = os::replace_stdin(control) {
-        return error;
-    }
-    let kept = std::env::vars_os().filter(|(name, _)| is_kept(name));
-    Command::new(&program.file)
-        .args(&program.arguments)
-        .env_clear()
-        .envs(kept)
-        // Compiled kernels of one guest are nothing for another.
-        .env("CUDA_CACHE_DISABLE", "1")
-        .env("PATH", "/usr/bin:/bin")
-        .env("HOME", "/tmp")
-        .env("TMPDIR", "/tmp")
-        .current_dir("/")
-        .exec()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn environment_when_it_holds_secrets_then_they_stay_with_the_front() {
-        for kept in ["LD_LIBRARY_PATH", "CUDA_VISIBLE_DEVICES", "GPUFERRY_CPU_MEMORY", "POCL_DEVICES"] {
-            assert!(is_kept(OsStr::new(kept)), "{kept}");
-        }
-        for dropped in ["PATH", "HOME", "AWS_SECRET_ACCESS_KEY", "LD_PRELOAD", "GPUFERRY", "SSH_AUTH_SOCK"] {
-            assert!(!is_kept(OsStr::new(dropped)), "{dropped}");
-        }
-    }
+fn has_ended(process: &OwnedFd) -> io::Result<bool> {
+    Ok(os::wait([os::Interest::read(process)], Some(Duration::ZERO))? == [true])
 }

@@ -130,7 +130,7 @@ impl Error {
 }
 
 /// What this machine lets a process give up.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Layers {
     /// Namespaces (`CLONE_NEW*`).
     pub namespaces: libc::c_int,

@@ -6,8 +6,8 @@
 
 use std::io;
 
-use super::Missing;
 use super::identity::is_root;
+use super::{Layers, Missing};
 
 /// Namespaces that a worker gets.
 const ALL: [(libc::c_int, &str); 5] = [
@@ -21,6 +21,17 @@ const ALL: [(libc::c_int, &str); 5] = [
 /// What a missing namespace needs.
 const ADVICE: &str = "this user may make none (container, or user namespaces switched off): start gpuferryd as root, or allow user \
                       namespaces (sysctl kernel.unprivileged_userns_clone=1, user.max_user_namespaces, AppArmor's userns rule)";
+
+/// Namespaces of a guest's room, and those that each of its workers gets besides (`front::room`). Workers that may start programs, or
+/// that no filter keeps from it, have process namespaces of their own.
+#[must_use]
+pub fn of_room(layers: &Layers, starts_programs: bool) -> (libc::c_int, libc::c_int) {
+    if starts_programs || !layers.calls || layers.namespaces & libc::CLONE_NEWPID == 0 {
+        return (0, layers.namespaces);
+    }
+    let shared = libc::CLONE_NEWPID | libc::CLONE_NEWUSER | libc::CLONE_NEWNS;
+    (layers.namespaces & shared, layers.namespaces & !libc::CLONE_NEWPID)
+}
 
 /// Makes a child in new namespaces of the calling process, which has one thread. Returns its number, or 0 in the child.
 ///
@@ -47,11 +58,21 @@ pub(super) fn try_in_child(flags: libc::c_int, act: impl FnOnce() -> bool) -> bo
     }
 }
 
+/// Whether `act` works in the position of a worker: in a child's child, where that is how they are made.
+fn try_in_worker(flags: libc::c_int, act: impl Fn() -> bool) -> bool {
+    let layers = Layers { namespaces: flags, calls: true, ..Layers::default() };
+    let (room, worker) = of_room(&layers, false);
+    let inside = |flags: libc::c_int, act: &dyn Fn() -> bool| {
+        let names = ids();
+        try_in_child(flags, || (flags & libc::CLONE_NEWUSER == 0 || map_self(names).is_ok()) && act())
+    };
+    inside(room, &|| inside(worker, &act))
+}
+
 /// Which namespaces there are, and whether a root folder can be made in them.
 pub(super) fn survey(missing: &mut Vec<Missing>) -> (libc::c_int, bool) {
     let base = if is_root() { 0 } else { libc::CLONE_NEWUSER };
-    let names = ids();
-    let works = |flags| try_in_child(base | flags, || base == 0 || map_self(names).is_ok());
+    let works = |flags| try_in_worker(base | flags, || true);
     let mut found = ALL.iter().fold(0, |flags, (flag, _)| flags | flag);
     if !works(found) {
         found = ALL.iter().filter(|(flag, _)| works(*flag)).fold(0, |flags, (flag, _)| flags | flag);
@@ -64,8 +85,7 @@ pub(super) fn survey(missing: &mut Vec<Missing>) -> (libc::c_int, bool) {
     if found != 0 {
         found |= base;
     }
-    let root = found & libc::CLONE_NEWNS != 0
-        && try_in_child(found, || (base == 0 || map_self(names).is_ok()) && super::root::can_change());
+    let root = found & libc::CLONE_NEWNS != 0 && try_in_worker(found, super::root::can_change);
     if found & libc::CLONE_NEWNS != 0 && !root {
         missing.push(Missing {
             layer: "root folder of its own",

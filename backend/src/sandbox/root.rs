@@ -54,6 +54,25 @@ fn finish(root: &Path) -> io::Result<()> {
     std::env::set_current_dir("/")
 }
 
+/// Shows the processes of the calling process's namespace, and no others, at `/proc` of its own mount namespace: for workers that may not
+/// mount it themselves, as their user namespace is one further in.
+///
+/// # Errors
+/// As mount(2).
+pub fn show_processes() -> io::Result<()> {
+    let none = Path::new("none");
+    mount(none, Path::new("/"), "", libc::MS_REC | libc::MS_PRIVATE, "")?;
+    mount_processes(Path::new("/proc"))
+}
+
+/// Others' files are not even seen.
+fn mount_processes(at: &Path) -> io::Result<()> {
+    let flags = libc::MS_NOSUID | libc::MS_NODEV | libc::MS_NOEXEC;
+    let proc = Path::new("proc");
+    // Older kernels do not know the word.
+    mount(proc, at, "proc", flags, "hidepid=invisible").or_else(|_| mount(proc, at, "proc", flags, ""))
+}
+
 /// Whether a process in this position can have a root of its own. It is thrown away after.
 pub(super) fn can_change() -> bool {
     begin().and_then(|root| finish(&root)).is_ok()
@@ -96,9 +115,8 @@ fn fill(root: &Path, places: &Places, sources: &[(&Place, File)]) -> io::Result<
     if places.processes {
         let at = root.join("proc");
         fs::create_dir_all(&at)?;
-        // Its own processes only; where that is not allowed, Landlock narrows the machine's.
-        let flags = libc::MS_NOSUID | libc::MS_NODEV | libc::MS_NOEXEC;
-        if mount(Path::new("proc"), &at, "proc", flags, "").is_err() {
+        // The guest's processes only; where that is not allowed, the room's or the machine's, which Landlock narrows.
+        if mount_processes(&at).is_err() {
             mount(Path::new("/proc"), &at, "", libc::MS_BIND | libc::MS_REC, "")?;
         }
     }

@@ -92,9 +92,10 @@ impl Front {
         find(&lines).unwrap_or_else(|| panic!("no line {text:?} in the log:\n{}", lines.join("\n")))
     }
 
-    /// Workers of the front: what its starter has started.
+    /// Workers of the front: what the rooms of its starter have started.
     pub fn workers(&self) -> Vec<i32> {
-        started_by(self.child.id().cast_signed()).into_iter().flat_map(started_by).collect()
+        let starter = started_by(self.child.id().cast_signed());
+        starter.into_iter().flat_map(started_by).flat_map(started_by).collect()
     }
 }
 

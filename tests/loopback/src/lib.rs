@@ -291,10 +291,10 @@ pub fn signal(process: u32, signal: i32) {
     unsafe { libc::kill(process, signal) };
 }
 
-/// Workers of a front that have not ended: what its starter has started.
+/// Workers of a front that have not ended: what the rooms of its starter have started.
 #[must_use]
 pub fn children(front: u32) -> Vec<u32> {
-    started_by(front).into_iter().flat_map(started_by).collect()
+    started_by(front).into_iter().flat_map(started_by).flat_map(started_by).collect()
 }
 
 /// Processes whose parent is this one and that have not ended.
