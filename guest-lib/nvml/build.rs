@@ -13,8 +13,10 @@ fn main() {
     for option in ["-soname,libnvidia-ml.so.1", "-z,nodelete", "-Bsymbolic"] {
         println!("cargo::rustc-cdylib-link-arg=-Wl,{option}");
     }
-    let out = PathBuf::from(std::env::var_os("OUT_DIR").unwrap_or_default()).join("nvml_guest.rs");
-    if let Err(failure) = spec_gen::build::guest(&spec, &exports, &sources, &out) {
+    let out = PathBuf::from(std::env::var_os("OUT_DIR").unwrap_or_default());
+    let printed = spec_gen::build::guest(&spec, &exports, &sources, &out.join("nvml_guest.rs"))
+        .and_then(|()| spec_gen::build::any_sender(&spec, &out.join("nvml_any.rs")));
+    if let Err(failure) = printed {
         println!("cargo::error={failure}");
     }
 }

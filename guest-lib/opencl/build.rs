@@ -12,8 +12,10 @@ fn main() {
     for option in ["-soname,libgpuferry_opencl.so", "-z,nodelete", "-Bsymbolic"] {
         println!("cargo::rustc-cdylib-link-arg=-Wl,{option}");
     }
-    let out = PathBuf::from(std::env::var_os("OUT_DIR").unwrap_or_default()).join("opencl_guest.rs");
-    if let Err(failure) = spec_gen::build::senders(&spec, &sources, &out) {
+    let out = PathBuf::from(std::env::var_os("OUT_DIR").unwrap_or_default());
+    let printed = spec_gen::build::senders(&spec, &sources, &out.join("opencl_guest.rs"))
+        .and_then(|()| spec_gen::build::any_sender(&spec, &out.join("opencl_any.rs")));
+    if let Err(failure) = printed {
         println!("cargo::error={failure}");
     }
 }

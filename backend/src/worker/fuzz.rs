@@ -1,21 +1,24 @@
-//! What the fuzz targets of `tests/fuzz` call of the worker: lent memory, and the control socket.
+//! What the fuzz targets of `tests/fuzz` call of the worker: lent memory, the control socket, and messages of all APIs.
 
 use std::io::Write;
 use std::net::Shutdown;
+use std::num::NonZero;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
-use std::sync::{Arc, OnceLock};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, LazyLock, OnceLock};
 
 use wire::Malformed;
 use wire::control::{Piece, REGION_ATTACHED};
-use wire::frame::FrameHeader;
+use wire::frame::{FrameHeader, NO_SLOT};
 use wire::payload::{Buffer, Reader};
+use wire::slot::MAX_REPLY_BYTES;
 use wire::window::{STAGING_OFFSET, WINDOW_BYTES_LOCAL};
 
 use super::control::Control;
 use super::lease::{Answers, Lent};
 use super::regions::{Region, Regions};
-use super::{Api, Library, Memory, Reply, Session};
+use super::{Api, Library, Memory, Reply, Session, cuda, nvml, opencl, played};
 use crate::channel::{Channel, ChannelError};
 use crate::mapping::{Mapping, Reservation, Source};
 use crate::os;
@@ -183,4 +186,84 @@ pub fn control(data: &[u8]) {
     }
     // What it has answered does not matter, only that it was room for.
     let _ = (&ours).flush();
+}
+
+/// Calls of the libraries of fakes: they make some fail, and each object another one.
+pub(super) static CALLS: AtomicU64 = AtomicU64::new(0);
+
+/// Whether the library's next call fails.
+pub(super) fn fails() -> bool {
+    CALLS.fetch_add(1, Ordering::Relaxed) % 16 == 15
+}
+
+/// A library reads bytes; the sanitizer sees whether they are there.
+pub(super) fn read(from: *const u8, bytes: usize) {
+    let mut sum = 0u8;
+    for at in 0..bytes {
+        // SAFETY: the forwarder says that so many bytes are there; the sanitizer checks it.
+        sum ^= unsafe { from.add(at).read_volatile() };
+    }
+    std::hint::black_box(sum);
+}
+
+/// A library writes bytes; the sanitizer sees whether there is room.
+pub(super) fn write(to: *mut u8, bytes: usize) {
+    // SAFETY: the forwarder says that there is so much room; the sanitizer checks it.
+    unsafe { to.write_bytes(0x5a, bytes) };
+}
+
+/// One session for all inputs, with a lease of pages in a row, and one of pages that lie apart, not from a page's begin.
+fn session() -> Arc<Session> {
+    static SESSION: LazyLock<Arc<Session>> = LazyLock::new(|| {
+        let session = played::session_at(RESERVED);
+        for (lease, pages) in [(0, [0, 1, 2, 3]), (1, [9, 5, 6, 1])] {
+            played::lend(&session, lease, RESERVED + 100 * u64::from(lease), 4 * 4096 - 100, &pages);
+        }
+        session
+    });
+    Arc::clone(&SESSION)
+}
+
+/// Takes `data` for messages, each of a call's place, flags, the payload's length (u16), and the payload. The flags of the first say
+/// whose they are: a session calls one API.
+pub fn messages(data: &[u8]) {
+    static NUMBERS: OnceLock<[Vec<u16>; 3]> = OnceLock::new();
+    let numbers = NUMBERS.get_or_init(|| [cuda::fuzz::numbers(), nvml::fuzz::numbers(), opencl::fuzz::numbers()]);
+    CALLS.store(0, Ordering::Relaxed);
+    match data.get(1).copied().unwrap_or_default() >> 4 & 3 {
+        1 => send_all(&nvml::fuzz::begin(session()), &numbers[1], data),
+        2 => {
+            send_all(&opencl::fuzz::begin(session()), &numbers[2], data);
+            opencl::fuzz::end();
+        }
+        _ => send_all(&cuda::fuzz::begin(session()), &numbers[0], data),
+    }
+    for address in [RESERVED, RESERVED + 100] {
+        session().memory().unmap(address);
+    }
+}
+
+fn send_all(api: &dyn Api, numbers: &[u16], data: &[u8]) {
+    let mut rest = data;
+    while let Some(([call, flags, low, high], after)) = rest.split_first_chunk() {
+        let payload = after.get(..usize::from(u16::from_le_bytes([*low, *high]))).unwrap_or(after);
+        rest = after.get(payload.len()..).unwrap_or_default();
+        let Some(count) = NonZero::new(numbers.len()) else { return };
+        let from = FrameHeader {
+            call: numbers[(usize::from(*call) | usize::from(flags >> 7) << 8) % count],
+            slot: if flags & 1 == 0 { 0 } else { NO_SLOT },
+            context: u32::from(flags >> 1 & 1),
+            context_generation: 1,
+            capture_mode: flags >> 2 & 3,
+            ..FrameHeader::default()
+        };
+        let mut memory = [0; MAX_REPLY_BYTES];
+        let mut reply = Reply::new(&mut memory);
+        let result = api.call(&from, payload, &mut reply);
+        assert!(reply.finish().1 <= MAX_REPLY_BYTES);
+        if result.is_err() && flags & 0x40 == 0 {
+            // The session would have ended.
+            return;
+        }
+    }
 }

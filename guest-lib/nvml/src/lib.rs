@@ -17,6 +17,7 @@ pub mod counts;
 pub mod device;
 pub mod events;
 pub mod export_table;
+pub mod fuzz;
 pub mod generated;
 pub mod handles;
 pub mod init;

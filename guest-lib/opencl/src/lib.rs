@@ -26,6 +26,7 @@ pub mod dispatch;
 pub mod enqueue;
 pub mod event;
 pub mod extensions;
+pub mod fuzz;
 pub mod generated;
 pub mod icd;
 pub mod image;

@@ -1,6 +1,6 @@
-//! Every printed decoder and what is behind it, against a library of fakes that touch all bytes that they are given.
+//! Every printed decoder of all APIs and what is behind it, against libraries of fakes that touch all bytes that they are given.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
 
-fuzz_target!(|data: &[u8]| gpuferry_backend::worker::cuda::fuzz::messages(data));
+fuzz_target!(|data: &[u8]| gpuferry_backend::worker::fuzz::messages(data));

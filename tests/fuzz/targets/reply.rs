@@ -1,4 +1,4 @@
-//! Replies as the guest library reads them: every printed sender, by number, meets any status, any length and any bytes, in a window
+//! Replies as the guest libraries read them: every printed sender, by number, meets any status, any length and any bytes, in a window
 //! whose words are any. The reply lies there before the call: the window is this program's own, and its front never answers again.
 #![no_main]
 
@@ -10,8 +10,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use gpuferry_backend::channel::Channel;
 use gpuferry_backend::mapping::{Mapping, Source};
 use gpuferry_backend::os;
-use gpuferry_cuda::caller::Caller;
-use gpuferry_cuda::fuzz::{NUMBERS, any, facts};
+use gpuferry_cuda::fuzz::facts;
 use libfuzzer_sys::fuzz_target;
 use rt::{Carrier, Origin, Session};
 use wire::control::Message;
@@ -51,12 +50,30 @@ fn play() -> Played {
     Played { window, session, waited: AtomicU32::new(0) }
 }
 
+/// Calls a sender by its place among those of the API.
+fn call(place: usize, api: u8, session: &'static Session, room: &mut [u8]) -> Option<i32> {
+    let origin = Origin::default();
+    match api {
+        1 => {
+            use gpuferry_nvml::{caller::Caller, fuzz};
+            fuzz::any(fuzz::NUMBERS[place % fuzz::NUMBERS.len()], &Caller { session, origin }, room)
+        }
+        2 => {
+            use gpuferry_opencl::{caller::Caller, fuzz};
+            fuzz::any(fuzz::NUMBERS[place % fuzz::NUMBERS.len()], &Caller { session, origin }, room)
+        }
+        _ => {
+            use gpuferry_cuda::{caller::Caller, fuzz};
+            fuzz::any(fuzz::NUMBERS[place % fuzz::NUMBERS.len()], &Caller { session, origin }, room)
+        }
+    }
+}
+
 fuzz_target!(|data: &[u8]| {
     static PLAYED: OnceLock<Played> = OnceLock::new();
     facts(data);
     let Some((head, reply)) = data.split_first_chunk::<12>() else { return };
     let played = PLAYED.get_or_init(play);
-    let number = NUMBERS[usize::from(u16::from_le_bytes([head[0], head[1]])) % NUMBERS.len()];
     let (flags, status) = (head[2], u32::from(head[3]));
     let room = usize::from(u16::from_le_bytes([head[4], head[5]]));
     let base = played.window.base();
@@ -83,8 +100,8 @@ fuzz_target!(|data: &[u8]| {
     let next = played.waited.load(Ordering::Relaxed).wrapping_add(1);
     slot.ready.store(next.wrapping_add(u32::from(flags & 0x10 != 0)), Ordering::Release);
     let before = played.session.counters.waited.load(Ordering::Relaxed);
-    let caller: &'static Session = &PLAYED.get().expect("made above").session;
-    let answer = any(number, &Caller { session: caller, origin: Origin::default() }, &mut vec![0; room]);
+    let session: &'static Session = &PLAYED.get().expect("made above").session;
+    let answer = call(usize::from(u16::from_le_bytes([head[0], head[1]])), flags >> 6, session, &mut vec![0; room]);
     assert!(answer.is_some());
     let took_a_slot = played.session.counters.waited.load(Ordering::Relaxed) - before;
     played.waited.fetch_add(took_a_slot as u32, Ordering::Relaxed);

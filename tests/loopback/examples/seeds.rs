@@ -12,6 +12,9 @@ const VARIANTS: u64 = 4;
 /// Flags of a message of `dispatch`: in the first context, and without a slot.
 const IN_CONTEXT: u8 = 2;
 const POSTED: u8 = 1;
+/// Flags of the first message: the session is NVML's or OpenCL's.
+const NVML: u8 = 0x10;
+const OPENCL: u8 = 0x20;
 /// Kernels for the compiler of the CPU device.
 const PTX: [&str; 2] = [
     include_str!("../../../backend/cpu-cuda/tests/ptx/kernels.ptx"),
@@ -33,31 +36,44 @@ fn write(folder: &Path, target: &str, name: &str, input: &[u8]) {
 }
 
 fn dispatch(folder: &Path) {
-    let mut calls = Shapes::new(0).calls();
-    // As in `backend/src/worker/cuda/fuzz.rs`.
-    calls.retain(|(name, ..)| !["gpuferryNextHostFunction", "gpuferryHostFunction"].contains(&name.as_str()));
-    calls.sort_by_key(|(_, number, _)| *number);
-    let place = |name: &str| calls.iter().position(|call| call.0 == name).expect("a call of the spec") as u8;
-    for (at, (name, number, waits)) in calls.iter().enumerate() {
-        for variant in 0..VARIANTS {
-            let mut shapes = Shapes::new(variant * 1000 + at as u64);
-            let mut input =
-                message(place("cuDevicePrimaryCtxRetain"), 0, &[&shapes.fresh(1).to_le_bytes()[..], &[0; 4]].concat());
-            input.extend(message(place("cuMemAlloc_v2"), IN_CONTEXT, &65536u64.to_le_bytes()));
-            shapes.learn(0x1000_0000);
-            let flags = IN_CONTEXT | if *waits { 0 } else { POSTED };
-            for _ in 0..3 {
-                input.extend(message(at as u8, flags, &shapes.payload(*number)));
+    // As in `backend/src/worker/{cuda,nvml,opencl}/fuzz.rs`: what sleeps until something is due is left out.
+    for (api, flags) in [("cuda", 0), ("nvml", NVML), ("opencl", OPENCL)] {
+        let mut calls = Shapes::of(api, 0).calls();
+        calls.retain(|(name, ..)| {
+            !["gpuferryNextHostFunction", "gpuferryHostFunction", "gpuferryNextCallback"].contains(&name.as_str())
+        });
+        calls.sort_by_key(|(_, number, _)| *number);
+        for (place, (name, number, waits)) in calls.iter().enumerate() {
+            for variant in 0..VARIANTS {
+                let mut shapes = Shapes::of(api, variant * 1000 + place as u64);
+                let mut input = Vec::new();
+                if api == "cuda" {
+                    let place = |name: &str| calls.iter().position(|call| call.0 == name).expect("a call of the spec");
+                    let context = [&shapes.fresh(1).to_le_bytes()[..], &[0; 4]].concat();
+                    input.extend(message(place("cuDevicePrimaryCtxRetain"), 0, &context));
+                    input.extend(message(place("cuMemAlloc_v2"), IN_CONTEXT, &65536u64.to_le_bytes()));
+                    shapes.learn(0x1000_0000);
+                } else {
+                    // The session begins with one object of each kind.
+                    for kind in shapes.kinds() {
+                        shapes.fresh(kind);
+                    }
+                }
+                for _ in 0..3 {
+                    let flags = flags | IN_CONTEXT | if *waits { 0 } else { POSTED };
+                    input.extend(message(place, flags, &shapes.payload(*number)));
+                }
+                write(folder, "dispatch", &format!("{name}-{variant}"), &input);
             }
-            write(folder, "dispatch", &format!("{name}-{variant}"), &input);
         }
     }
 }
 
-/// A message as `dispatch` takes it.
-fn message(place: u8, flags: u8, payload: &[u8]) -> Vec<u8> {
+/// A message as `dispatch` takes it: the place has nine bits.
+fn message(place: usize, flags: u8, payload: &[u8]) -> Vec<u8> {
     let [low, high] = u16::try_from(payload.len()).expect("a frame's payload").to_le_bytes();
-    [&[place, flags, low, high][..], payload].concat()
+    let [place, ninth] = u16::try_from(place).expect("a place").to_le_bytes();
+    [&[place, flags | ninth << 7, low, high][..], payload].concat()
 }
 
 /// Messages of the control sockets: as they are, and in portions with descriptors for the worker's end.

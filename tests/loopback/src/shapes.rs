@@ -66,6 +66,12 @@ impl Shapes {
         self.spec.calls.iter().find(|call| call.name == name).expect("a call of the spec").number
     }
 
+    /// The kinds of handles, by number.
+    #[must_use]
+    pub fn kinds(&self) -> Vec<u8> {
+        self.spec.kinds.iter().map(|kind| kind.number).collect()
+    }
+
     /// All calls: name, number, whether it is waited for.
     #[must_use]
     pub fn calls(&self) -> Vec<(String, u16, bool)> {

@@ -1,28 +1,23 @@
-//! What the fuzz targets of `tests/fuzz` call: messages against a library of fakes, and code images.
+//! CUDA's messages for the fuzz target `dispatch`, against a library of fakes; and code images.
 //!
 //! The fakes touch every byte that the driver would, so that the sanitizer sees a length that is not the memory's.
 
 use std::ffi::{CStr, c_char, c_void};
-use std::num::NonZero;
 use std::ptr::NonNull;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, LazyLock, OnceLock};
-
-use wire::frame::{FrameHeader, NO_SLOT};
-use wire::slot::MAX_REPLY_BYTES;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use super::generated::{self, Library};
-use super::{Api, Cuda, image};
-use crate::worker::{Reply, Session, played};
+use super::{Cuda, image};
+use crate::worker::Session;
+use crate::worker::fuzz::{CALLS, fails, read, write};
 
 /// Where the fake library allocates.
 const ALLOCATED: u64 = 0x1000_0000;
-/// Counts calls of the library: it makes some fail, and each object another one.
-static CALLS: AtomicU64 = AtomicU64::new(0);
 
 /// Any function of the library: some calls fail.
 extern "C" fn any() -> i32 {
-    if CALLS.fetch_add(1, Ordering::Relaxed) % 16 == 15 { 2 } else { 0 }
+    if fails() { 2 } else { 0 }
 }
 
 /// A function that makes an object.
@@ -45,23 +40,13 @@ extern "C" fn allocate(address: *mut u64, bytes: usize) -> i32 {
     0
 }
 
-fn read(from: *const u8, bytes: usize) {
-    let mut sum = 0u8;
-    for at in 0..bytes {
-        // SAFETY: the forwarder says that so many bytes are there; the sanitizer checks it.
-        sum ^= unsafe { from.add(at).read_volatile() };
-    }
-    std::hint::black_box(sum);
-}
-
 extern "C" fn to_device(_: u64, from: *const c_void, bytes: usize) -> i32 {
     read(from.cast(), bytes);
     any()
 }
 
 extern "C" fn from_device(to: *mut c_void, _: u64, bytes: usize) -> i32 {
-    // SAFETY: the forwarder says that there is so much room; the sanitizer checks it.
-    unsafe { to.cast::<u8>().write_bytes(0x5a, bytes) };
+    write(to.cast(), bytes);
     any()
 }
 
@@ -184,57 +169,17 @@ fn find(name: &CStr) -> Option<NonNull<c_void>> {
     NonNull::new(function)
 }
 
-/// Where the session's page-locked memory begins.
-const PAGE_LOCKED: u64 = 0x5f00_0000_0000;
-
-fn session() -> Arc<Session> {
-    static SESSION: LazyLock<Arc<Session>> = LazyLock::new(|| {
-        let session = played::session_at(PAGE_LOCKED);
-        // One lease of pages in a row, and one of pages that lie apart, not from a page's begin.
-        for (lease, pages) in [(0, [0, 1, 2, 3]), (1, [9, 5, 6, 1])] {
-            played::lend(&session, lease, PAGE_LOCKED + 100 * u64::from(lease), 4 * 4096 - 100, &pages);
-        }
-        session
-    });
-    Arc::clone(&SESSION)
+/// Numbers of the calls that are tried: what sleeps until a function is due, and what leaves memory to a stream that never runs,
+/// are left out.
+pub(in crate::worker) fn numbers() -> Vec<u16> {
+    let out = ["gpuferryNextHostFunction", "gpuferryHostFunction"];
+    (1..0x4000).filter(|call| generated::name(*call).is_some_and(|name| !out.contains(&name))).collect()
 }
 
-/// Takes `data` for messages, each of a call's place, flags, the payload's length (u16), and the payload.
-pub fn messages(data: &[u8]) {
-    static NUMBERS: OnceLock<Vec<u16>> = OnceLock::new();
-    let numbers = NUMBERS.get_or_init(|| {
-        // What sleeps until a function is due, and what leaves memory to a stream that never runs, are left out.
-        let out = ["gpuferryNextHostFunction", "gpuferryHostFunction"];
-        (1..0x4000).filter(|call| generated::name(*call).is_some_and(|name| !out.contains(&name))).collect()
-    });
-    CALLS.store(0, Ordering::Relaxed);
+/// A session that has made nothing.
+pub(in crate::worker) fn begin(session: Arc<Session>) -> Cuda {
     // SAFETY: the fakes take what those functions take, or fewer arguments.
-    let cuda = Cuda::new(unsafe { Library::find(find) }, session());
-    let mut rest = data;
-    while let Some(([call, flags, low, high], after)) = rest.split_first_chunk() {
-        let payload = after.get(..usize::from(u16::from_le_bytes([*low, *high]))).unwrap_or(after);
-        rest = after.get(payload.len()..).unwrap_or_default();
-        let Some(count) = NonZero::new(numbers.len()) else { return };
-        let from = FrameHeader {
-            call: numbers[(usize::from(*call) | usize::from(flags >> 7) << 8) % count],
-            slot: if flags & 1 == 0 { 0 } else { NO_SLOT },
-            context: u32::from(flags >> 1 & 1),
-            context_generation: 1,
-            capture_mode: flags >> 2 & 3,
-            ..FrameHeader::default()
-        };
-        let mut memory = [0; MAX_REPLY_BYTES];
-        let mut reply = Reply::new(&mut memory);
-        let result = cuda.call(&from, payload, &mut reply);
-        assert!(reply.finish().1 <= MAX_REPLY_BYTES);
-        if result.is_err() && flags & 0x40 == 0 {
-            // The session would have ended.
-            return;
-        }
-    }
-    for address in [PAGE_LOCKED, PAGE_LOCKED + 100] {
-        cuda.session.memory().unmap(address);
-    }
+    Cuda::new(unsafe { Library::find(find) }, session)
 }
 
 /// Checks an image, and walks one that is accepted.

@@ -13,6 +13,8 @@
 
 mod cpu;
 mod events;
+#[cfg(fuzzing)]
+pub(super) mod fuzz;
 mod generated;
 mod load;
 mod shapes;

@@ -16,6 +16,10 @@ mod callbacks;
 mod contexts;
 mod devices;
 mod events;
+#[cfg(any(test, fuzzing))]
+mod fakes;
+#[cfg(fuzzing)]
+pub(super) mod fuzz;
 mod generated;
 #[cfg(test)]
 mod hostile;

@@ -9,7 +9,7 @@ use std::ffi::c_void;
 
 use wire::handle::Handle;
 
-use super::generated::{self, CL_INVALID_DEVICE, kind};
+use super::generated::{self, kind};
 use super::{OpenCl, lock};
 use crate::worker::objects::Kind;
 
@@ -89,10 +89,11 @@ pub fn look_up(opencl: &OpenCl, kind: Kind, handle: Handle) -> Result<*mut c_voi
 
 /// Takes the number out of the table.
 fn end(opencl: &OpenCl, kind: Kind, handle: Handle) -> Result<*mut c_void, i32> {
-    let found = opencl.objects.get(kind, handle);
-    if kind.number == kind::cl_device_id.number && handle.is_null() {
-        return Err(CL_INVALID_DEVICE);
+    // Where null stands for a default, it still is nothing to be ended.
+    if handle.is_null() {
+        return Err(kind.error);
     }
+    let found = opencl.objects.get(kind, handle);
     opencl.objects.remove(kind, handle);
     match found {
         Ok(object) => {
