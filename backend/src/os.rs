@@ -202,6 +202,16 @@ pub fn replace_stdout(fd: BorrowedFd<'_>) -> io::Result<()> {
     check(unsafe { libc::dup2(fd.as_raw_fd(), libc::STDOUT_FILENO) }).map(drop)
 }
 
+/// Whether C's standard output holds anything back.
+pub fn has_output_pending() -> bool {
+    unsafe extern "C" {
+        static stdout: *mut libc::FILE;
+        fn __fpending(stream: *mut libc::FILE) -> libc::size_t;
+    }
+    // SAFETY: `stdout` is set up before the program begins, and lasts; the function only subtracts two of its pointers.
+    unsafe { __fpending(stdout) != 0 }
+}
+
 /// Writes out what C's streams hold back.
 pub fn flush_output() {
     // SAFETY: a null pointer stands for all streams that write.

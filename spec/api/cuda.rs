@@ -1082,6 +1082,9 @@ trait HostFunctions {
     /// Confirms that the function has run.
     #[call(242, post)] #[no_context] #[by_hand(both)]
     fn gpuferryHostFunctionDone(id: u64);
+    /// What kernels have printed and the guest has not; nothing where there is no more. How much there is stands in the window.
+    #[call(243, wait)] #[no_context] #[by_hand(both)]
+    fn gpuferryPrinted(#[out] printed: Vec<u8>);
 }
 
 trait Events {

@@ -85,9 +85,6 @@ impl Memory for KernelMemory {
             static stdout: *mut libc::FILE;
         }
         // SAFETY: `stdout` is set up before any library is loaded; `text` is a valid range.
-        unsafe {
-            libc::fwrite(text.as_ptr().cast(), 1, text.len(), stdout);
-            libc::fflush(stdout);
-        }
+        unsafe { libc::fwrite(text.as_ptr().cast(), 1, text.len(), stdout) };
     }
 }

@@ -2,8 +2,8 @@
 //!
 //! [`main`] makes the process ready: rights given up ([`crate::sandbox`]), library loaded. Then [`control`](self) serves the front from the first
 //! thread, [`ring`](self) takes calls from the guest on others, so that a call that sleeps holds nobody up. The process
-//! inherits nothing but its control socket, as descriptor 0, and ends when that is closed. Descriptors 1 and 2 are the front's:
-//! what the guest's programs print on the device and the log.
+//! inherits nothing but its control socket, as descriptor 0, and ends when that is closed. Descriptor 1 is a pipe to
+//! itself, by which it has what kernels print ([`printed`]); 2 is the front's, for the log.
 
 mod answer;
 mod api;
@@ -21,6 +21,7 @@ mod options;
 #[cfg(any(test, fuzzing))]
 mod played;
 mod post;
+mod printed;
 mod regions;
 mod ring;
 pub mod router;
@@ -182,9 +183,10 @@ fn files(settings: &Settings) -> Vec<PathBuf> {
     device.into_iter().chain(settings.opencl_library.clone()).chain(program).collect()
 }
 
-/// Lets signals through that the front's threads block, and takes over the control socket.
+/// Lets signals through that the front's threads block, and takes over the control socket and the standard output.
 fn prepare() -> std::io::Result<Channel> {
     os::unblock_termination()?;
+    printed::take_over()?;
     Channel::new(UnixStream::from(os::take_stdin()?))
 }
 

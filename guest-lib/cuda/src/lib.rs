@@ -43,6 +43,7 @@ pub mod occupancy;
 pub mod pointer;
 pub mod pool;
 pub mod primary;
+pub mod printed;
 pub mod proc_address;
 pub mod program;
 pub mod progress;

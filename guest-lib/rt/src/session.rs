@@ -154,6 +154,12 @@ impl Session {
         if deferred.load(Ordering::Relaxed) == 0 { 0 } else { deferred.swap(0, Ordering::AcqRel) as i32 }
     }
 
+    /// Bytes that kernels have printed since the session began.
+    #[inline]
+    pub fn printed(&self) -> u64 {
+        self.window.header().printed.load(Ordering::Relaxed)
+    }
+
     /// What the worker says it has done, by name: for statistics.
     pub fn host_counts(&self) -> [(&'static str, u64); 8] {
         self.window.header().counters.all()

@@ -9,6 +9,7 @@
 //! | [`Header::head`] | loads (acquire) | stores (release) |
 //! | [`Header::host_parked`] | swaps for 0 where it rings the doorbell | stores |
 //! | [`Header::state`], [`Header::sticky`], [`Header::deferred`] | loads (swaps `deferred` to 0) | stores |
+//! | [`Header::printed`] | loads | stores |
 //! | slots ([`crate::slot`]) | `parked` | `ready`, `status`, `bytes`, payload |
 //! | ring ([`crate::ring`]) | frames between head and tail | nothing |
 //! | staging | as the commands in flight say | as the commands in flight say |
@@ -77,7 +78,10 @@ pub struct Header {
     /// The first status of a posted call that failed since the guest last took it, 0 for none: the worker stores it
     /// where it is 0, the guest swaps it for 0.
     pub deferred: AtomicU32,
-    _line4: [u32; 14],
+    /// Bytes that kernels have printed and the guest may fetch, since the session began: stored by the worker before the reply of the
+    /// call after which they are there.
+    pub printed: AtomicU64,
+    _line4: [u64; 6],
     /// 1 while a guest thread sleeps because the ring is full: stored by the guest, loaded by the worker after `head`.
     pub guest_parked: AtomicU32,
     /// Counts wake-ups for a full ring, so that the sleeper has a word that changes: stored by the worker.

@@ -59,6 +59,32 @@ fn picture_when_painted_over_the_local_carrier_then_is_the_expected_one() {
 }
 
 #[test]
+fn kernels_when_they_print_then_their_lines_stand_among_the_programs_own() {
+    let (folder, front) = (Folder::new(), Front::start());
+    let wanted: Vec<String> = "before device-1-thread-0 device-1-thread-1 device-1-thread-2 after-cuCtxSynchronize \
+        device-2-thread-0 device-3-thread-0 after-cuStreamSynchronize device-4-thread-0 after-cuEventSynchronize \
+        device-5-thread-0 after-cuMemcpyDtoH device-6-thread-0 device-6-thread-1 end"
+        .split_whitespace()
+        .map(|line| line.replace('-', " "))
+        .collect();
+    for way in [Way::Direct, Way::Local(&front)] {
+        let output = finish(&mut program("prints", way, &folder));
+        assert!(output.status.success(), "{}", errors(&output));
+        assert!(lines(&output) == wanted, "{}", differences(&wanted, &lines(&output)));
+    }
+}
+
+#[test]
+fn kernels_when_they_print_without_end_then_the_worker_keeps_what_it_says() {
+    let (folder, front) = (Folder::new(), Front::start());
+    let output = finish(program("prints", Way::Local(&front), &folder).args(["--flood", "900000"]));
+    assert!(output.status.success(), "{}", errors(&output));
+    // 16 MiB for the guest, and the program's own two lines.
+    assert_eq!(output.stdout.len(), (16 << 20) + "before\nafter\n".len());
+    assert!(output.stdout.starts_with(b"before\ndevice 1") && output.stdout.ends_with(b"after\n"));
+}
+
+#[test]
 fn processes_when_many_run_at_once_then_each_gets_its_own_results() {
     let (folder, front) = (Folder::new(), Front::start());
     let wanted = lines(&finish(program("battery", Way::Direct, &folder).args(["--only", "threads"])));

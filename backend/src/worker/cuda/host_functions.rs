@@ -116,6 +116,12 @@ pub(super) fn number_of(function: *const c_void, data: *mut c_void) -> Option<u6
 }
 
 impl Cuda {
+    /// `gpuferryPrinted`.
+    pub(super) fn gpuferryPrinted(&self, _from: &FrameHeader, printed: &mut Vec<u8>) -> Result<(), Failure> {
+        *printed = self.printed.take(&self.session).unwrap_or_default();
+        Ok(())
+    }
+
     /// `gpuferryHostFunction`.
     pub(super) fn gpuferryHostFunction(
         &self,

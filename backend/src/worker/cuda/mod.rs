@@ -66,6 +66,7 @@ pub use load::load;
 use super::answer::{self, Failure, Missing};
 use super::bytes::{Bytes, Input, Output};
 use super::objects::{Kind, Objects, Owners};
+use super::printed::Printed;
 use super::{Api, Patience, Reply, Session};
 use crate::complaints::Complaints;
 use functions::Layout;
@@ -97,6 +98,7 @@ pub struct Cuda {
     layouts: RwLock<HashMap<Handle, Arc<Layout>>>,
     links: Mutex<HashMap<usize, link::Link>>,
     host_functions: Arc<HostFunctions>,
+    printed: Printed,
     stages: stage::Stages,
     bytes: Bytes,
     /// The window's staging area is registered with the driver, or cannot be.
@@ -127,7 +129,11 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl Api for Cuda {
     fn call(&self, from: &FrameHeader, payload: &[u8], reply: &mut Reply<'_>) -> Result<(), Malformed> {
-        generated::dispatch(self, from, payload, reply)
+        generated::dispatch(self, from, payload, reply)?;
+        if from.slot != NO_SLOT {
+            self.printed.tell(&self.session);
+        }
+        Ok(())
     }
 
     fn blocks(&self, call: u16) -> bool {
@@ -159,6 +165,7 @@ impl Cuda {
             layouts: RwLock::default(),
             links: Mutex::default(),
             host_functions: Arc::default(),
+            printed: Printed::default(),
             stages: stage::Stages::default(),
             bytes: Bytes::new(Arc::clone(&session), CUDA_ERROR_OUT_OF_MEMORY),
             has_registered_staging: AtomicBool::new(false),

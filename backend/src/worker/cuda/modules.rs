@@ -51,6 +51,7 @@ impl Cuda {
         // SAFETY: a private copy has all bytes of its buffer.
         let data = unsafe { std::slice::from_raw_parts(copy.pointer().cast::<u8>(), bytes) };
         image::check(data).map_err(Failure::Status)?;
+        self.printed.begin(&self.session);
         // A wrapper leads into the copy's own memory, which does not move with it.
         let given = image::Given::of(data);
         Ok(Image { copy, given })

@@ -54,6 +54,7 @@ pub(super) use scratch::remove as remove_scratch;
 use super::answer::{self, Failure, Missing};
 use super::bytes::{Bytes, Input};
 use super::objects::{Kind, Objects, Owners};
+use super::printed::Printed;
 use super::{Api, Patience, Reply, Session};
 use generated::{CL_INVALID_OPERATION, CL_OUT_OF_HOST_MEMORY, Library, kind};
 use load::Found;
@@ -70,7 +71,7 @@ pub struct OpenCl {
     bytes: Bytes,
     callbacks: Arc<callbacks::Callbacks>,
     words: Arc<events::Words>,
-    printed: printed::Printed,
+    printed: Printed,
     shared: Mutex<shared::Shared>,
     svm: Mutex<svm::Allocations>,
     memory: Mutex<memory::Sizes>,
@@ -122,7 +123,7 @@ impl OpenCl {
             bytes: Bytes::new(Arc::clone(&session), CL_OUT_OF_HOST_MEMORY),
             callbacks: Arc::default(),
             words: Arc::default(),
-            printed: printed::Printed::default(),
+            printed: Printed::default(),
             shared: Mutex::default(),
             svm: Mutex::default(),
             memory: Mutex::default(),

@@ -1,0 +1,119 @@
+//! Kernels that print, among lines of the program's own: `prints [--flood LINES]`.
+//!
+//! The program prints through C's stream, as NVIDIA's library does, so that the order of all lines is defined: what a kernel printed
+//! stands there when a call that waited for it returns. `--flood` has a kernel print so many lines between two of the program's.
+
+use std::ffi::{CString, c_void};
+use std::process::ExitCode;
+
+use programs::driver::{Driver, Handle};
+use programs::{fail, must};
+
+const NAME: &str = "prints";
+const USAGE: &str = "usage: prints [--flood LINES]";
+const BLOCK: u32 = 256;
+const KERNEL: &str = concat!(
+    ".version 6.4\n.target sm_75\n.address_size 64\n",
+    ".extern .func (.param .b32 r) vprintf (.param .b64 f, .param .b64 a);\n",
+    // "device %d thread %d\n"
+    ".global .align 1 .b8 text[21] = {100,101,118,105,99,101,32,37,100,32,116,104,114,101,97,100,32,37,100,10,0};\n",
+    ".visible .entry say(.param .u32 n)\n{\n",
+    ".local .align 8 .b8 args[8]; .reg .b32 %r<5>; .reg .b64 %rd<4>;\n",
+    "ld.param.u32 %r0, [n]; mov.u32 %r1, %tid.x; mov.u32 %r3, %ctaid.x; mov.u32 %r4, %ntid.x;\n",
+    "mad.lo.u32 %r1, %r3, %r4, %r1; st.local.u32 [args], %r0; st.local.u32 [args+4], %r1;\n",
+    "mov.u64 %rd0, text; cvta.global.u64 %rd0, %rd0; mov.u64 %rd1, args; cvta.local.u64 %rd1, %rd1;\n",
+    "{ .param .b64 f; .param .b64 a; .param .b32 r; st.param.b64 [f], %rd0; st.param.b64 [a], %rd1;\n",
+    "call.uni (r), vprintf, (f, a); ld.param.b32 %r2, [r]; }\nret;\n}\n\0"
+);
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let result = match words[..] {
+        [] => Kernel::load().and_then(|kernel| order(&kernel)),
+        ["--flood", lines] => match lines.parse() {
+            Ok(lines) => Kernel::load().and_then(|kernel| flood(&kernel, lines)),
+            Err(_) => fail(NAME, 2, USAGE),
+        },
+        _ => fail(NAME, 2, USAGE),
+    };
+    result.map_or_else(|message| fail(NAME, 3, &message), |()| ExitCode::SUCCESS)
+}
+
+/// A line of the program's own.
+fn host(text: &str) {
+    let line = CString::new(text).unwrap_or_default();
+    // SAFETY: a text that ends with a zero byte.
+    unsafe { libc::puts(line.as_ptr()) };
+}
+
+struct Kernel {
+    cuda: Driver,
+    module: Handle,
+    function: Handle,
+}
+
+impl Kernel {
+    fn load() -> Result<Kernel, String> {
+        let cuda = Driver::load()?;
+        let (mut device, mut context, mut module, mut function) = (0, 0, 0, 0);
+        must!(cuda, cuInit(0))?;
+        must!(cuda, cuDeviceGet(&mut device, 0))?;
+        must!(cuda, cuDevicePrimaryCtxRetain(&mut context, device))?;
+        must!(cuda, cuCtxSetCurrent(context))?;
+        must!(cuda, cuModuleLoadData(&mut module, KERNEL.as_ptr().cast()))?;
+        must!(cuda, cuModuleGetFunction(&mut function, module, c"say".as_ptr()))?;
+        Ok(Kernel { cuda, module, function })
+    }
+
+    /// Has each thread print a line with `number` in it.
+    fn say(&self, number: u32, blocks: u32, threads: u32, stream: Handle) -> Result<(), String> {
+        let mut parameters = [(&raw const number).cast_mut().cast::<c_void>()];
+        let (none, cuda) = (std::ptr::null_mut(), &self.cuda);
+        must!(
+            cuda,
+            cuLaunchKernel(self.function, blocks, 1, 1, threads, 1, 1, 0, stream, parameters.as_mut_ptr(), none)
+        )
+    }
+}
+
+/// After each call that waits, what was printed before it stands before what is printed after it.
+fn order(kernel: &Kernel) -> Result<(), String> {
+    let cuda = &kernel.cuda;
+    host("before");
+    kernel.say(1, 1, 3, 0)?;
+    must!(cuda, cuCtxSynchronize())?;
+    host("after cuCtxSynchronize");
+    let mut stream = 0;
+    must!(cuda, cuStreamCreate(&mut stream, 1))?;
+    kernel.say(2, 1, 1, stream)?;
+    kernel.say(3, 1, 1, stream)?;
+    must!(cuda, cuStreamSynchronize(stream))?;
+    host("after cuStreamSynchronize");
+    let mut event = 0;
+    must!(cuda, cuEventCreate(&mut event, 0))?;
+    kernel.say(4, 1, 1, stream)?;
+    must!(cuda, cuEventRecord(event, stream))?;
+    must!(cuda, cuEventSynchronize(event))?;
+    host("after cuEventSynchronize");
+    let (mut memory, mut word) = (0, 0u32);
+    must!(cuda, cuMemAlloc_v2(&mut memory, 4))?;
+    must!(cuda, cuMemsetD8_v2(memory, 0, 4))?;
+    kernel.say(5, 1, 1, 0)?;
+    must!(cuda, cuMemcpyDtoH_v2((&raw mut word).cast(), memory, 4))?;
+    host("after cuMemcpyDtoH");
+    kernel.say(6, 1, 2, 0)?;
+    must!(cuda, cuCtxSynchronize())?;
+    must!(cuda, cuModuleUnload(kernel.module))?;
+    host("end");
+    Ok(())
+}
+
+fn flood(kernel: &Kernel, lines: u32) -> Result<(), String> {
+    host("before");
+    kernel.say(1, lines.div_ceil(BLOCK), BLOCK, 0)?;
+    let cuda = &kernel.cuda;
+    must!(cuda, cuCtxSynchronize())?;
+    host("after");
+    Ok(())
+}
