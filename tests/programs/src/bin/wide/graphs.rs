@@ -209,6 +209,25 @@ fn changes(bench: &Bench) {
     let (mut node, mut old) = (9u64, 9u32);
     tell!(cuda, "of another shape", cuGraphExecUpdate(exec, other, &mut node, &mut old));
     cuda.say("result", old);
+    for (what, value) in [("as it was, the older call", 4u32), ("changed, the older call", 5)] {
+        memset.value = value;
+        cu!(cuda, cuGraphMemsetNodeSetParams(set, &memset));
+        tell!(cuda, what, cuGraphExecUpdate(exec, graph, &mut node, &mut old));
+        cuda.say("result, node", format!("{old} {node}"));
+    }
+    // The same number of nodes, of another kind.
+    let (mut third, mut one, mut two) = (0u64, 0u64, 0u64);
+    cu!(cuda, cuGraphCreate(&mut third, 0));
+    cu!(cuda, cuGraphAddMemsetNode(&mut one, third, null::<u64>(), 0usize, &memset, bench.context));
+    cu!(cuda, cuGraphAddMemsetNode(&mut two, third, &one, 1usize, &memset, bench.context));
+    tell!(cuda, "of another kind, the older call", cuGraphExecUpdate(exec, third, &mut node, &mut old));
+    cuda.say("result, the node", format!("{old} {}", node == two));
+    let mut result = [9u64; 3];
+    tell!(cuda, "of another kind", cuGraphExecUpdate_v2(exec, third, &mut result));
+    cuda.say("result, the node", format!("{} {}", result[0] as u32, result[1] == two));
+    tell!(cuda, "of another shape, the older call", cuGraphExecUpdate(exec, other, &mut node, &mut old));
+    cuda.say("result", old);
+    cu!(cuda, cuGraphDestroy(third));
     tell!(cuda, "", cuGraphExecDestroy(exec));
     cu!(cuda, cuGraphDestroy(other));
     tell!(cuda, "", cuGraphDestroy(graph));

@@ -2,18 +2,21 @@
 //!
 //! As there, lines hold answers and values, no addresses and no times. What a real GPU answered is in `expected/wide.txt`.
 
-mod any;
 mod areas;
+mod asides;
 mod graph_copies;
 mod graphs;
+mod green;
 mod ipc;
+mod older;
 mod order;
 mod recordings;
+mod sharing;
 
 use std::process::ExitCode;
 
-use any::Any;
-use programs::fail;
+use programs::any::Any;
+use programs::{cu, fail, tell};
 
 /// PTX text of `battery.cu`, with the zero that ends it.
 const KERNELS: &str = concat!(include_str!("../../../kernels/battery.ptx"), "\0");
@@ -78,13 +81,17 @@ impl Bench {
 
 type Group = (&'static str, fn(&Bench));
 
-const GROUPS: [Group; 6] = [
+const GROUPS: [Group; 10] = [
     ("graphs", graphs::run),
     ("graph copies", graph_copies::run),
     ("recordings", recordings::run),
     ("areas", areas::run),
     ("ipc", ipc::run),
     ("order", order::run),
+    ("older", older::run),
+    ("green", green::run),
+    ("sharing", sharing::run),
+    ("asides", asides::run),
 ];
 
 fn main() -> ExitCode {
@@ -96,6 +103,10 @@ fn main() -> ExitCode {
     };
     if wanted == Some(ipc::OPTION) {
         ipc::other(&bench, &arguments[1..]);
+        return ExitCode::SUCCESS;
+    }
+    if wanted == Some(sharing::OPTION) {
+        sharing::other(&bench, &arguments[1..]);
         return ExitCode::SUCCESS;
     }
     let chosen: Vec<&Group> = GROUPS.iter().filter(|(name, _)| wanted.is_none_or(|wanted| wanted == *name)).collect();

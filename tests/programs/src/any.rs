@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::ffi::{CString, c_char, c_void};
 use std::sync::Mutex;
 
-use programs::driver::text_of;
+use crate::driver::text_of;
 
 /// An argument: a number, or the address of a place.
 pub trait Argument {
@@ -66,6 +66,9 @@ type Function = unsafe extern "C" fn(u64, u64, u64, u64, u64, u64, u64, u64, u64
 
 impl Any {
     /// Loads `libcuda.so.1`.
+    ///
+    /// # Errors
+    /// The loader's words.
     pub fn load() -> Result<Any, String> {
         // SAFETY: a CUDA library's initialisers run when it is loaded, as in every CUDA program.
         let library = unsafe { libloading::Library::new("libcuda.so.1") }.map_err(|error| error.to_string())?;
@@ -73,6 +76,9 @@ impl Any {
     }
 
     /// Address of a function; 0 where it is not there.
+    ///
+    /// # Panics
+    /// For a name with a zero in it, here and below.
     pub fn find(&self, name: &str) -> usize {
         let mut found = self.found.lock().expect("no panic under it");
         if let Some(address) = found.get(name) {
@@ -87,6 +93,9 @@ impl Any {
     }
 
     /// Calls a function.
+    ///
+    /// # Panics
+    /// For more arguments than [`MOST`].
     pub fn call(&self, name: &str, arguments: &[u64]) -> i32 {
         let address = self.find(name);
         if address == 0 {
@@ -104,6 +113,7 @@ impl Any {
     }
 
     /// A status by the library's own name for it.
+    #[must_use]
     pub fn name(&self, status: i32) -> String {
         let mut text: *const c_char = std::ptr::null();
         if status == ABSENT {
@@ -116,11 +126,17 @@ impl Any {
     }
 
     /// Begins a group of lines.
+    ///
+    /// # Panics
+    /// Where a thread panicked while it printed, here and below.
     pub fn group(&self, name: &'static str) {
         *self.group.lock().expect("no panic under it") = name;
     }
 
     /// Prints a line.
+    ///
+    /// # Panics
+    /// As [`Any::group`].
     pub fn say(&self, what: &str, value: impl std::fmt::Display) {
         println!("{}: {what}: {value}", self.group.lock().expect("no panic under it"));
     }
