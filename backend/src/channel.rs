@@ -88,6 +88,12 @@ impl Channel {
         !self.outbox.is_empty()
     }
 
+    /// Descriptors of messages that wait to be sent.
+    #[must_use]
+    pub fn unsent_descriptors(&self) -> usize {
+        self.outbox.iter().map(|entry| entry.descriptors.len()).sum()
+    }
+
     fn unsent_bytes(&self) -> usize {
         self.outbox.iter().map(|entry| entry.bytes.len()).sum()
     }

@@ -8,7 +8,8 @@
 //! | after the rows, at a multiple of 128, 128 × handle | state, u32 (0 free, 1 being written, 2 there); row of its owner, u32; token, 16 bytes; the driver's handle, 64 bytes | the owner's worker; the front frees it with the row |
 //!
 //! The handles are those by which one process of the guest gives another its memory or events. The guest has the tokens only: so none
-//! of another guest's can be named.
+//! of another guest's can be named. Where the driver gives a file descriptor instead, the front keeps it under its token, and gives it
+//! to the workers of the same guest that ask.
 //!
 //! A worker adds to its own row first and then compares the sum of all rows with the limit, so that two which allocate at the same time
 //! never pass it together; at the very edge both may be refused. The limits hold a guest, whose calls they count; a worker that a
@@ -16,8 +17,8 @@
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::mapping::{Mapping, Source};
 use crate::os;
@@ -28,6 +29,8 @@ const HEAD_BYTES: usize = 64;
 const ROW_BYTES: usize = 64;
 /// Handles of all processes of a guest together.
 const HANDLES: usize = 4096;
+/// Descriptors of all processes of a guest together.
+const MAX_KEPT: usize = 1024;
 const HANDLES_AT: usize = (HEAD_BYTES + ROWS as usize * ROW_BYTES).next_multiple_of(size_of::<Shared>());
 const BYTES: u64 = (HANDLES_AT + HANDLES * size_of::<Shared>()).next_multiple_of(4096) as u64;
 /// Words of a token and of a driver's handle.
@@ -61,6 +64,18 @@ struct Row {
 pub struct Ledger {
     file: OwnedFd,
     mapping: Mapping,
+    /// The front's: descriptors that its workers give each other.
+    kept: Mutex<Vec<Kept>>,
+}
+
+/// A descriptor that stands for a process's memory.
+#[derive(Debug)]
+struct Kept {
+    token: [u64; TOKEN],
+    /// Row of the process that gave it.
+    owner: u32,
+    bytes: u64,
+    file: OwnedFd,
 }
 
 /// A handle that the guest's processes share.
@@ -109,7 +124,7 @@ impl Ledger {
             return Err(io::ErrorKind::InvalidInput.into());
         }
         let mapping = Mapping::of(Source { file: file.as_fd(), offset: 0, bytes: BYTES })?;
-        Ok(Ledger { file, mapping })
+        Ok(Ledger { file, mapping, kept: Mutex::default() })
     }
 
     /// The memory, for a worker.
@@ -118,6 +133,10 @@ impl Ledger {
     /// As dup(2).
     pub fn file(&self) -> io::Result<OwnedFd> {
         self.file.try_clone()
+    }
+
+    fn kept(&self) -> MutexGuard<'_, Vec<Kept>> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn head(&self) -> &Head {
@@ -175,6 +194,30 @@ impl Taken {
     pub fn file(&self) -> io::Result<OwnedFd> {
         self.ledger.file()
     }
+
+    /// Keeps a descriptor of this process for the others of its guest; false where there are too many, or the token is taken.
+    #[must_use]
+    pub fn keep(&self, token: [u64; TOKEN], bytes: u64, file: OwnedFd) -> bool {
+        let mut kept = self.ledger.kept();
+        if kept.len() >= MAX_KEPT || kept.iter().any(|kept| kept.token == token) {
+            return false;
+        }
+        kept.push(Kept { token, owner: self.number, bytes, file });
+        true
+    }
+
+    /// A descriptor that a process of the guest has given, and the bytes that it stands for.
+    #[must_use]
+    pub fn fetch(&self, token: [u64; TOKEN]) -> Option<(OwnedFd, u64)> {
+        let kept = self.ledger.kept();
+        let found = kept.iter().find(|kept| kept.token == token)?;
+        Some((found.file.try_clone().ok()?, found.bytes))
+    }
+
+    /// Lets a descriptor of this process go.
+    pub fn let_go(&self, token: [u64; TOKEN]) {
+        self.ledger.kept().retain(|kept| kept.owner != self.number || kept.token != token);
+    }
 }
 
 impl Drop for Taken {
@@ -188,6 +231,7 @@ impl Drop for Taken {
             // Its worker has ended, so nobody writes it.
             shared.state.store(FREE, Ordering::Release);
         }
+        self.ledger.kept().retain(|kept| kept.owner != self.number);
     }
 }
 
@@ -359,6 +403,27 @@ mod tests {
         assert_eq!((two.shared_as([1, 3]), stranger.shared_as([1, 2])), (None, None));
         drop(owner);
         assert_eq!(two.shared_as([1, 2]), None, "it ends with its process");
+    }
+
+    #[test]
+    fn descriptors_when_kept_then_are_the_guests_until_their_owner_lets_go_or_ends() {
+        let ledger = Arc::new(Ledger::new(Limits::default()).expect("a ledger"));
+        let other = Arc::new(Ledger::new(Limits::default()).expect("a ledger"));
+        let ((owner, _), (second, _), (stranger, _)) =
+            (account(&ledger, 11), account(&ledger, 12), account(&other, 11));
+        let file = || ledger.file().expect("a file");
+        assert!(owner.keep([1, 2], 64, file()) && owner.keep([3, 4], 0, file()));
+        assert!(!second.keep([1, 2], 9, file()), "a token that is taken");
+        assert_eq!(second.fetch([1, 2]).map(|(_, bytes)| bytes), Some(64));
+        assert!(second.fetch([1, 3]).is_none() && stranger.fetch([1, 2]).is_none());
+        second.let_go([1, 2]);
+        assert!(second.fetch([1, 2]).is_some(), "not its own");
+        owner.let_go([1, 2]);
+        assert!(second.fetch([1, 2]).is_none() && second.fetch([3, 4]).is_some());
+        drop(owner);
+        assert!(second.fetch([3, 4]).is_none(), "it ends with its process");
+        let room = (0..=MAX_KEPT as u64).take_while(|number| second.keep([*number, 7], 0, file())).count();
+        assert_eq!(room, MAX_KEPT);
     }
 
     #[test]

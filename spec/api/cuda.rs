@@ -425,6 +425,10 @@ trait Handles {
     type CUtexref;
     #[handle(18, error = CUDA_ERROR_INVALID_HANDLE, in_context)]
     type CUsurfref;
+    #[handle(19, error = CUDA_ERROR_INVALID_VALUE)]
+    type CUdevResourceDesc;
+    #[handle(20, error = CUDA_ERROR_INVALID_CONTEXT)]
+    type CUgreenCtx;
 }
 
 trait Devices {
@@ -548,6 +552,45 @@ trait Contexts {
     /// Flags of the current context.
     #[call(38, wait)] #[by_hand(guest)]
     fn cuCtxGetFlags(#[out] flags: u32);
+}
+
+/// Parts of a device. A resource of the driver's stays in the worker, which numbers it from 1; the guest's has the number in it.
+trait GreenContexts {
+    /// The resource of a device, of a context or of a green context (`of`), and how many multiprocessors it has.
+    #[call(390, wait)] #[no_context] #[by_hand(both)]
+    fn gpuferryDevResource(of: Handle, dev: CUdevice, kind: u32, #[out] resource: u64, #[out] multiprocessors: u32);
+    /// Splits multiprocessors into at most so many groups; none, and the number alone, for 0. The list has u64 resource,
+    /// u32 multiprocessors and u32 0 of each group, then of the rest.
+    #[call(391, wait)] #[no_context] #[by_hand(both)]
+    fn gpuferrySplitResource(
+        resource: u64,
+        groups: u32,
+        useFlags: u32,
+        minCount: u32,
+        #[out] number: u32,
+        #[out] list: Vec<u8>,
+    );
+    /// What a green context shall be of: resources, u64 each.
+    #[call(392, wait)] #[no_context] #[by_hand(both)]
+    fn gpuferryResourceDescription(#[new] phDesc: CUdevResourceDesc, #[run] resources: &[u8]);
+    /// Makes a green context.
+    #[call(393, wait)] #[no_context] #[block] #[by_hand(guest)] #[since(12040)]
+    fn cuGreenCtxCreate(#[new] phCtx: CUgreenCtx, desc: CUdevResourceDesc, dev: CUdevice, flags: u32);
+    /// The green context as a context; the guest asks once each.
+    #[call(394, wait)] #[no_context] #[by_hand(guest)] #[since(12040)]
+    fn cuCtxFromGreenCtx(#[new(hCtx)] pContext: CUcontext, hCtx: CUgreenCtx);
+    /// Destroys a green context and all in it.
+    #[call(395, wait)] #[no_context] #[block] #[by_hand(both)]
+    fn gpuferryGreenCtxDestroy(#[free] hCtx: CUgreenCtx);
+    /// Makes a stream of a green context, whose context is the current one.
+    #[call(396, wait)] #[by_hand(guest)] #[since(12050)]
+    fn cuGreenCtxStreamCreate(#[new] phStream: CUstream, greenCtx: CUgreenCtx, flags: u32, priority: i32);
+    /// Records an event when all work of a green context so far is done.
+    #[call(397, wait)] #[no_context] #[since(12040)]
+    fn cuGreenCtxRecordEvent(hCtx: CUgreenCtx, hEvent: CUevent);
+    /// Makes all later work of a green context wait for an event.
+    #[call(398, wait)] #[no_context] #[since(12040)]
+    fn cuGreenCtxWaitEvent(hCtx: CUgreenCtx, hEvent: CUevent);
 }
 
 trait Modules {
@@ -967,6 +1010,27 @@ trait OtherProcesses {
     /// Opens an event of another process.
     #[call(374, wait)] #[by_hand(both)]
     fn gpuferryIpcOpenEvent(#[new] event: CUevent, low: u64, high: u64);
+    /// Gives physical memory a token, by which it can be had as long as the exporter has not ended it.
+    #[call(375, wait)] #[block] #[no_context] #[by_hand(both)]
+    fn gpuferryMemExport(#[out] low: u64, #[out] high: u64, handle: CUmemGenericAllocationHandle);
+    /// Physical memory of another process, or of this one.
+    #[call(376, wait)] #[block] #[no_context] #[by_hand(both)]
+    fn gpuferryMemImport(#[new] handle: CUmemGenericAllocationHandle, low: u64, high: u64);
+    /// Gives a pool a token.
+    #[call(377, wait)] #[block] #[no_context] #[by_hand(both)]
+    fn gpuferryMemPoolExport(#[out] low: u64, #[out] high: u64, pool: CUmemoryPool);
+    /// A pool of another process.
+    #[call(378, wait)] #[block] #[no_context] #[by_hand(both)]
+    fn gpuferryMemPoolImport(#[new] pool: CUmemoryPool, low: u64, high: u64);
+    /// Ends a token of memory or of a pool: the program has closed all its descriptors of that.
+    #[call(379, post)] #[no_context] #[by_hand(both)]
+    fn gpuferryExportEnd(low: u64, high: u64);
+    /// Gives an allocation of a pool a token.
+    #[call(380, wait)] #[no_context] #[by_hand(both)]
+    fn gpuferryMemPoolExportPointer(#[out] low: u64, #[out] high: u64, #[device(1)] ptr: CUdeviceptr);
+    /// An allocation of another process's pool.
+    #[call(381, wait)] #[by_hand(both)]
+    fn gpuferryMemPoolImportPointer(#[out] ptr: CUdeviceptr, #[out] bytes: u64, pool: CUmemoryPool, low: u64, high: u64);
 }
 
 trait VirtualMemory {
@@ -977,10 +1041,10 @@ trait VirtualMemory {
     #[call(181, wait)] #[no_context] #[by_hand(both)]
     fn cuMemAddressFree(ptr: CUdeviceptr, size: usize);
     /// Allocates physical memory.
-    #[call(182, wait)] #[no_context] #[by_hand(host)]
+    #[call(182, wait)] #[no_context] #[by_hand(both)]
     fn cuMemCreate(#[new] handle: CUmemGenericAllocationHandle, size: usize, prop: &CUmemAllocationProp, flags: u64);
     /// Gives physical memory up.
-    #[call(183, wait)] #[no_context]
+    #[call(183, wait)] #[no_context] #[by_hand(host)]
     fn cuMemRelease(#[free] handle: CUmemGenericAllocationHandle);
     /// Maps physical memory at reserved addresses.
     #[call(184, wait)] #[no_context]
@@ -1174,6 +1238,10 @@ trait Arrays {
     /// Copies between 1-D arrays.
     #[call(274, post)]
     fn cuMemcpyAtoA_v2(dstArray: CUarray, dstOffset: usize, srcArray: CUarray, srcOffset: usize, ByteCount: usize);
+
+    /// Gives tiles of sparse arrays memory, or takes it away: 96 bytes each (`CUarrayMapInfo`), handles in them ours.
+    #[call(279, wait)] #[by_hand(both)]
+    fn gpuferryMemMapArray(hStream: CUstream, #[run] list: &[u8]);
 
     /// Makes a texture. `array` is the array or mipmapped array that `resource` reads, or null; `viewed` is 0 where there is no view.
     #[call(280, wait)] #[by_hand(both)]
@@ -1485,6 +1553,26 @@ trait Driver {
     #[driver] #[since(12000)]
     fn cuCtxGetId(ctx: CUcontext, ctxId: *mut u64);
 
+    #[driver] #[since(12040)]
+    fn cuDeviceGetDevResource(device: CUdevice, resource: *mut c_void, kind: u32);
+    #[driver] #[since(12040)]
+    fn cuCtxGetDevResource(hCtx: CUcontext, resource: *mut c_void, kind: u32);
+    #[driver] #[since(12040)]
+    fn cuGreenCtxGetDevResource(hCtx: CUgreenCtx, resource: *mut c_void, kind: u32);
+    #[driver] #[since(12040)]
+    fn cuDevSmResourceSplitByCount(
+        result: *mut c_void,
+        nbGroups: *mut u32,
+        input: *const c_void,
+        remaining: *mut c_void,
+        useFlags: u32,
+        minCount: u32,
+    );
+    #[driver] #[since(12040)]
+    fn cuDevResourceGenerateDesc(phDesc: *mut CUdevResourceDesc, resources: *mut c_void, nbResources: u32);
+    #[driver] #[since(12040)]
+    fn cuGreenCtxDestroy(hCtx: CUgreenCtx);
+
     #[driver]
     fn cuModuleLoadDataEx(module: *mut CUmodule, image: *const c_void, numOptions: u32, options: *mut u32, optionValues: *mut *mut c_void);
     #[driver]
@@ -1634,6 +1722,26 @@ trait Driver {
     fn cuIpcCloseMemHandle(dptr: CUdeviceptr);
     #[driver]
     fn cuIpcOpenEventHandle(phEvent: *mut CUevent, handle: IpcHandle);
+
+    #[driver]
+    fn cuMemRelease(handle: CUmemGenericAllocationHandle);
+    #[driver]
+    fn cuMemExportToShareableHandle(
+        shareableHandle: *mut c_void,
+        handle: CUmemGenericAllocationHandle,
+        handleType: u32,
+        flags: u64,
+    );
+    #[driver]
+    fn cuMemImportFromShareableHandle(handle: *mut CUmemGenericAllocationHandle, osHandle: *mut c_void, shHandleType: u32);
+    #[driver]
+    fn cuMemPoolExportToShareableHandle(handle_out: *mut c_void, pool: CUmemoryPool, handleType: u32, flags: u64);
+    #[driver]
+    fn cuMemPoolImportFromShareableHandle(pool_out: *mut CUmemoryPool, handle: *mut c_void, handleType: u32, flags: u64);
+    #[driver]
+    fn cuMemPoolExportPointer(shareData_out: *mut IpcHandle, ptr: CUdeviceptr);
+    #[driver]
+    fn cuMemPoolImportPointer(ptr_out: *mut CUdeviceptr, pool: CUmemoryPool, shareData: *mut IpcHandle);
 
     #[driver]
     fn cuLaunchHostFunc(hStream: CUstream, function: *const c_void, userData: *mut c_void);
@@ -1887,6 +1995,8 @@ trait Driver {
     fn cuTensorMapReplaceAddress(tensorMap: *mut c_void, globalAddress: *mut c_void);
     #[driver] #[alias(cuStreamBatchMemOp)]
     fn cuStreamBatchMemOp_v2(stream: CUstream, count: u32, paramArray: *mut u64, flags: u32);
+    #[driver] #[since(11010)]
+    fn cuMemMapArrayAsync(mapInfoList: *mut c_void, count: u32, hStream: CUstream);
     #[driver]
     fn cuTexObjectDestroy(texObject: CUtexObject);
     #[driver]

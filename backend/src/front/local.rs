@@ -17,6 +17,7 @@ use wire::window::WINDOW_BYTES_LOCAL;
 
 use super::nursery::Nursery;
 use super::process::Worker;
+use super::relay;
 use super::request::printable;
 use crate::channel::{Channel, ChannelError, Received};
 use crate::death;
@@ -249,7 +250,7 @@ impl Session {
     }
 
     fn take_answers(&mut self) -> Result<(), ChannelError> {
-        while let Some(Received { message, cookie, .. }) = self.worker.channel.receive()? {
+        while let Some(Received { message, cookie, descriptors }) = self.worker.channel.receive()? {
             match (message, self.phase) {
                 (Message::Ready, Phase::Starting) => self.open()?,
                 (Message::Done { status: RESPONSE_OK }, Phase::Opening) => self.welcome()?,
@@ -259,6 +260,9 @@ impl Session {
                 }
                 (Message::Done { status }, Phase::Open) => {
                     self.program.send(&Message::Done { status }, cookie, vec![])?;
+                }
+                (message, Phase::Open) => {
+                    relay::carry(&self.row, &mut self.worker.channel, (message, cookie), descriptors)?;
                 }
                 _ => return Err(Malformed::new("message that a worker does not send").into()),
             }

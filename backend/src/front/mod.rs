@@ -20,6 +20,7 @@ pub mod options;
 pub mod process;
 mod queues;
 mod ram;
+mod relay;
 pub mod request;
 pub mod room;
 mod session;

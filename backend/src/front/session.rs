@@ -14,6 +14,7 @@ use wire::device::Extent;
 use super::chain::Answer;
 use super::process::Worker;
 use super::ram::{Ram, Region};
+use super::relay;
 use super::watch::{Source, Token, Watch};
 use crate::channel::ChannelError;
 use crate::ledger::Taken;
@@ -144,6 +145,19 @@ impl Session {
         if let Some(worker) = &mut self.worker {
             worker.channel.flush()?;
         }
+        self.watch_writing(watch);
+        Ok(())
+    }
+
+    /// Carries out what the worker says of descriptors for the guest's other workers.
+    pub(super) fn relay(
+        &mut self,
+        said: (Message, u64),
+        descriptors: Vec<OwnedFd>,
+        watch: &Watch,
+    ) -> Result<(), ChannelError> {
+        let Some(worker) = &mut self.worker else { return Err(ChannelError::Gone) };
+        relay::carry(&self.row, &mut worker.channel, said, descriptors)?;
         self.watch_writing(watch);
         Ok(())
     }

@@ -223,13 +223,16 @@ impl Sessions {
         self.with(number, |session, ram, watch| {
             while let Some(worker) = &mut session.worker
                 && !matches!(session.phase, Phase::Ending(_))
-                && let Some(Received { message, cookie, .. }) = worker.channel.receive()?
+                && let Some(Received { message, cookie, descriptors }) = worker.channel.receive()?
             {
                 match message {
                     Message::Ready if matches!(session.phase, Phase::Starting) => session.begin(ram, watch)?,
                     Message::Done { status } => {
                         let answer = session.waiting.remove(&cookie);
                         done.push((answer.ok_or(wire::Malformed::new("answer to no request"))?, status));
+                    }
+                    message if matches!(session.phase, Phase::Open) => {
+                        session.relay((message, cookie), descriptors, watch)?;
                     }
                     _ => return Err(wire::Malformed::new("message that a worker does not send").into()),
                 }

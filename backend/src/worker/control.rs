@@ -14,6 +14,7 @@ use super::api::{Api, Library};
 use super::lease::{Answers, Lent, PinError};
 use super::memory::Memory;
 use super::regions::{Region, Regions};
+use super::relay::Relay;
 use super::ring::Ring;
 use super::serve::{Server, Waker};
 use super::watchdog::{Times, Watchdog};
@@ -37,6 +38,7 @@ pub(super) struct Control {
     regions: Arc<Regions>,
     reservation: Arc<Reservation>,
     answers: Arc<Answers>,
+    relay: Arc<Relay>,
     times: Times,
     served: Option<Served>,
     complaints: Complaints,
@@ -47,7 +49,7 @@ impl Control {
         channel: Channel,
         library: Box<dyn Library>,
         reservation: Reservation,
-        answers: Answers,
+        (answers, relay): (Answers, Relay),
         times: Times,
     ) -> Control {
         Control {
@@ -56,6 +58,7 @@ impl Control {
             regions: Arc::default(),
             reservation: Arc::new(reservation),
             answers: Arc::new(answers),
+            relay: Arc::new(relay),
             times,
             served: None,
             complaints: Complaints::default(),
@@ -79,6 +82,7 @@ impl Control {
             // Not used: only opening a session takes it.
             reservation: Arc::new(Reservation::at(0x5c00_0000_0000, 4096).expect("addresses")),
             answers,
+            relay: Arc::new(Relay::new().expect("an event")),
             times: Times { call: None, compile: None },
             served: Some(Served { session, api: Arc::new(api) }),
             complaints: Complaints::default(),
@@ -95,8 +99,11 @@ impl Control {
             for cookie in self.answers.take() {
                 self.done(cookie, RESPONSE_OK)?;
             }
+            for (message, cookie, descriptor) in self.relay.take() {
+                self.channel.send(&message, cookie, descriptor.into_iter().collect())?;
+            }
             let socket = Interest { fd: self.channel.as_fd(), write: self.channel.unsent() };
-            os::wait([socket, Interest::read(self.answers.event())], None)?;
+            os::wait([socket, Interest::read(self.answers.event()), Interest::read(self.relay.event())], None)?;
             self.channel.flush()?;
         }
     }
@@ -145,9 +152,17 @@ impl Control {
                 }
                 self.done(cookie, RESPONSE_INVALID)
             }
-            Message::Hello { .. } | Message::Welcome { .. } | Message::Ready | Message::Done { .. } => {
-                Err(Malformed::new("message that a worker does not take").into())
+            Message::Kept { bytes } => {
+                let file = descriptors.pop().ok_or(Malformed::new("a kept descriptor is missing"))?;
+                Ok(self.relay.answer(cookie, Ok((file, bytes)))?)
             }
+            Message::Done { status } => Ok(self.relay.answer(cookie, Err(status))?),
+            Message::Hello { .. }
+            | Message::Welcome { .. }
+            | Message::Ready
+            | Message::Keep { .. }
+            | Message::Fetch { .. }
+            | Message::LetGo { .. } => Err(Malformed::new("message that a worker does not take").into()),
         }
     }
 
@@ -189,7 +204,8 @@ impl Control {
             Arc::clone(&self.reservation),
             Arc::clone(&self.answers),
         );
-        let session = Arc::new(Session::new(number, memory, Arc::clone(&window)).counted(Account::new(ledger, row)?));
+        let session = Session::new(number, memory, Arc::clone(&window));
+        let session = Arc::new(session.counted(Account::new(ledger, row)?).related(Arc::clone(&self.relay)));
         let api = library.begin(Arc::clone(&session));
         let waker = if futex { Waker::Futex } else { Waker::Event(wake) };
         let watchdog = Arc::new(Watchdog::new(self.times));

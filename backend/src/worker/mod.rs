@@ -23,6 +23,7 @@ mod played;
 mod post;
 mod printed;
 mod regions;
+mod relay;
 mod ring;
 pub mod router;
 mod serve;
@@ -41,6 +42,7 @@ pub use api::{Api, Device, Library, Load, LoadError, OpenClDevice, Patience, Rep
 pub use lease::{Piece, Pieces};
 pub use memory::{MAX_MAPPED, MapError, Memory, PAGE_LOCKED_ADDRESS, PAGE_LOCKED_BYTES};
 pub use options::AnyDevice;
+pub use relay::Relay;
 
 use crate::channel::{Channel, ChannelError};
 use crate::death::{EXIT_CLOSED, EXIT_FRONT, EXIT_LIBRARY, EXIT_TROUBLE};
@@ -58,17 +60,30 @@ pub struct Session {
     memory: Memory,
     window: Arc<Window>,
     account: Option<Arc<Account>>,
+    relay: Option<Arc<Relay>>,
 }
 
 impl Session {
     fn new(number: u32, memory: Memory, window: Arc<Window>) -> Session {
-        Session { number, memory, window, account: None }
+        Session { number, memory, window, account: None, relay: None }
     }
 
     /// With an account of device memory.
     fn counted(mut self, account: Account) -> Session {
         self.account = Some(Arc::new(account));
         self
+    }
+
+    /// With a way to the guest's other workers.
+    fn related(mut self, relay: Arc<Relay>) -> Session {
+        self.relay = Some(relay);
+        self
+    }
+
+    /// Descriptors for the guest's other workers; `None` in tests only.
+    #[must_use]
+    pub fn relay(&self) -> Option<&Arc<Relay>> {
+        self.relay.as_ref()
     }
 
     /// What the guest's processes hold of the device's memory, and may; `None` in tests only.
@@ -135,9 +150,9 @@ pub fn main(load: Load) -> ! {
         Ok(reservation) => reservation,
         Err(error) => fail(EXIT_TROUBLE, &format!("reserving addresses for page-locked memory: {error}")),
     };
-    let answers = match lease::Answers::new() {
-        Ok(answers) => answers,
-        Err(error) => fail(EXIT_TROUBLE, &format!("eventfd: {error}")),
+    let (answers, relay) = match (lease::Answers::new(), Relay::new()) {
+        (Ok(answers), Ok(relay)) => (answers, relay),
+        (Err(error), _) | (_, Err(error)) => fail(EXIT_TROUBLE, &format!("eventfd: {error}")),
     };
     // Before the library is loaded: all that it starts is in the sandbox too.
     let places = Places::of(profile(&options.settings), &files(&options.settings));
@@ -152,7 +167,7 @@ pub fn main(load: Load) -> ! {
             fail(EXIT_LIBRARY, &error.to_string())
         }
     };
-    let mut control = control::Control::new(channel, library, reservation, answers, options.times);
+    let mut control = control::Control::new(channel, library, reservation, (answers, relay), options.times);
     let result = control.run();
     control.end();
     opencl::remove_scratch();

@@ -43,6 +43,10 @@ pub struct Context {
     pub(crate) flags: AtomicU32,
     /// Its objects exist: from its making or retaining until its destruction, release or reset.
     pub(crate) active: AtomicBool,
+    /// The green context that it is, if it is one.
+    green: OnceLock<Handle>,
+    /// Uses that cuCtxAttach and cuCtxDetach count.
+    uses: AtomicU32,
     limits: [AtomicU64; LIMITS],
     /// Lowest and highest priority of its streams, once they were asked for.
     priorities: OnceLock<(i32, i32)>,
@@ -61,6 +65,20 @@ thread_local! {
     static BELOW: RefCell<Vec<&'static Context>> = const { RefCell::new(Vec::new()) };
 }
 
+impl Context {
+    /// It is a green context.
+    pub fn be_green(&self, green: Handle) {
+        // Said once, right after it was made.
+        let _ = self.green.set(green);
+    }
+
+    /// The green context that it is; null for none.
+    #[must_use]
+    pub fn green(&self) -> Handle {
+        self.green.get().copied().unwrap_or(Handle::NULL)
+    }
+}
+
 /// Makes a context's handle and facts; the host makes the context.
 ///
 /// # Errors
@@ -75,6 +93,8 @@ pub(crate) fn make(device: i32, flags: u32, primary: bool) -> Result<&'static Co
         id: IDS.fetch_add(1, Ordering::Relaxed),
         flags: AtomicU32::new(flags),
         active: AtomicBool::new(!primary),
+        green: OnceLock::new(),
+        uses: AtomicU32::new(1),
         limits: [const { AtomicU64::new(UNKNOWN) }; LIMITS],
         priorities: OnceLock::new(),
         storage: Storage::new(),
@@ -190,6 +210,24 @@ pub(crate) fn end_objects(context: &'static Context) {
     }
 }
 
+fn destroy(caller: &Caller, context: &'static Context) -> Result<(), CUresult> {
+    if context.primary || !context.green().is_null() {
+        return Err(CUDA_ERROR_INVALID_CONTEXT);
+    }
+    end_use(caller, context);
+    let status = send::gpuferryCtxDestroy(caller, context.handle);
+    end_objects(context);
+    if status == 0 {
+        handles::discard(context.handle);
+    } else {
+        handles::abandon(context.handle);
+    }
+    if current() == context.handle {
+        pop();
+    }
+    caller::answer(status)
+}
+
 crate::export! {
     /// CUDA Driver API, cuCtxCreate.
     extern "C" fn cuCtxCreate_v2 | extern "C" fn cuCtxCreate(pctx: Out<u64>, flags: u32, dev: i32) {
@@ -215,22 +253,33 @@ crate::export! {
     /// CUDA Driver API, cuCtxDestroy: takes the context off the calling thread's stack where it is on top.
     extern "C" fn cuCtxDestroy_v2 | extern "C" fn cuCtxDestroy(ctx: u64) {
         let caller = caller::enter()?;
+        destroy(&caller, named(ctx)?)
+    }
+
+    /// CUDA Driver API, cuCtxAttach: one use more of the current context. Deprecated since CUDA 4.0.
+    extern "C" fn cuCtxAttach(pctx: Out<u64>, flags: u32) {
+        caller::enter_context()?;
+        pctx.check()?;
+        if flags != 0 {
+            return Err(CUDA_ERROR_INVALID_VALUE);
+        }
+        let context = current_context()?;
+        context.uses.fetch_add(1, Ordering::Relaxed);
+        pctx.set(context.handle.0)
+    }
+
+    /// CUDA Driver API, cuCtxDetach: one use less of the context, which has to be the current one; the last ends it.
+    extern "C" fn cuCtxDetach(ctx: u64) {
+        let caller = caller::enter()?;
         let context = named(ctx)?;
-        if context.primary {
+        if current() != context.handle {
             return Err(CUDA_ERROR_INVALID_CONTEXT);
         }
-        end_use(&caller, context);
-        let status = send::gpuferryCtxDestroy(&caller, context.handle);
-        end_objects(context);
-        if status == 0 {
-            handles::discard(context.handle);
-        } else {
-            handles::abandon(context.handle);
+        let fewer = |uses: u32| (uses > 1).then(|| uses - 1);
+        match context.uses.fetch_update(Ordering::Relaxed, Ordering::Relaxed, fewer) {
+            Ok(_) => Ok(()),
+            Err(_) => destroy(&caller, context),
         }
-        if current() == context.handle {
-            pop();
-        }
-        caller::answer(status)
     }
 
     /// CUDA Driver API, cuCtxPushCurrent.

@@ -4,7 +4,7 @@
 use crate::CUresult;
 use crate::caller::{self, Caller};
 use crate::copy::{self, Said, Side};
-use crate::generated::{COPY_IN_STREAM, Copy3D, kind, send};
+use crate::generated::{COPY_IN_STREAM, CUDA_ARRAY3D_DESCRIPTOR, Copy3D, kind, send};
 use crate::graph_memory::{self, Way};
 use crate::handles::{self, Handle};
 use crate::program::In;
@@ -25,51 +25,51 @@ const UNIFIED: u32 = 4;
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct Side2D {
-    x: usize,
-    y: usize,
-    memory_type: u32,
-    host: u64,
-    device: u64,
-    array: u64,
-    pitch: usize,
+    pub(crate) x: usize,
+    pub(crate) y: usize,
+    pub(crate) memory_type: u32,
+    pub(crate) host: u64,
+    pub(crate) device: u64,
+    pub(crate) array: u64,
+    pub(crate) pitch: usize,
 }
 
 /// `CUDA_MEMCPY2D`.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct Memcpy2D {
-    source: Side2D,
-    target: Side2D,
-    width: usize,
-    height: usize,
+    pub(crate) source: Side2D,
+    pub(crate) target: Side2D,
+    pub(crate) width: usize,
+    pub(crate) height: usize,
 }
 
 /// One side of `CUDA_MEMCPY3D`.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct Side3D {
-    x: usize,
-    y: usize,
-    z: usize,
-    lod: usize,
-    memory_type: u32,
-    host: u64,
-    device: u64,
-    array: u64,
-    reserved: u64,
-    pitch: usize,
-    height: usize,
+    pub(crate) x: usize,
+    pub(crate) y: usize,
+    pub(crate) z: usize,
+    pub(crate) lod: usize,
+    pub(crate) memory_type: u32,
+    pub(crate) host: u64,
+    pub(crate) device: u64,
+    pub(crate) array: u64,
+    pub(crate) reserved: u64,
+    pub(crate) pitch: usize,
+    pub(crate) height: usize,
 }
 
 /// `CUDA_MEMCPY3D`.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct Memcpy3D {
-    source: Side3D,
-    target: Side3D,
-    width: usize,
-    height: usize,
-    depth: usize,
+    pub(crate) source: Side3D,
+    pub(crate) target: Side3D,
+    pub(crate) width: usize,
+    pub(crate) height: usize,
+    pub(crate) depth: usize,
 }
 
 const _: () = assert!(size_of::<Memcpy2D>() == 128 && size_of::<Memcpy3D>() == 200);
@@ -420,33 +420,47 @@ const _: () = assert!(size_of::<Operation>() == 112);
 const POINTER: u32 = 1;
 const OPERAND_ARRAY: u32 = 2;
 
+/// Bytes of what a copy counts in: elements of its array, where a side is one.
+fn element_of(operands: [&Operand; 2]) -> Result<usize, CUresult> {
+    if operands.iter().any(|operand| !matches!(operand.kind, POINTER | OPERAND_ARRAY)) {
+        return Err(CUDA_ERROR_INVALID_VALUE);
+    }
+    let Some(array) = operands.iter().find(|operand| operand.kind == OPERAND_ARRAY) else { return Ok(1) };
+    let array = handles::of_kind(kind::CUarray, array.words[0])?;
+    let mut found = CUDA_ARRAY3D_DESCRIPTOR::default();
+    caller::answer(send::cuArray3DGetDescriptor_v2(&caller::enter_context()?, &mut found, array))?;
+    let channel = match found.Format {
+        0x01 | 0x08 => 1,
+        0x02 | 0x09 | 0x10 => 2,
+        0x03 | 0x0a | 0x20 => 4,
+        _ => return Err(crate::counts::unsupported("cuMemcpy3DBatchAsync of an array of such elements")),
+    };
+    Ok(channel * found.NumChannels as usize)
+}
+
 /// A copy of a batch, in a stream.
 ///
 /// # Errors
-/// As for a 3-D copy; `CUDA_ERROR_NOT_SUPPORTED` where the size of an array's elements would have to be known.
+/// As for a 3-D copy; `CUDA_ERROR_NOT_SUPPORTED` for arrays of packed or compressed elements.
 pub fn in_stream(operation: &Operation, stream: Handle) -> Result<(), CUresult> {
     let [width, height, depth] = operation.extent;
+    let element = element_of([&operation.source, &operation.target])?;
+    let wide = |elements: usize| elements.checked_mul(element).ok_or(CUDA_ERROR_INVALID_VALUE);
     let side = |operand: &Operand| -> Result<Side3D, CUresult> {
-        let none = Side3D {
-            x: 0,
-            y: 0,
-            z: 0,
-            lod: 0,
-            memory_type: UNIFIED,
-            host: 0,
-            device: operand.words[0],
-            array: 0,
-            reserved: 0,
-            pitch: operand.words[1] as usize,
-            height: operand.words[2] as usize,
-        };
+        let [first, second, third, fourth] = operand.words;
         match operand.kind {
-            POINTER => Ok(none),
-            OPERAND_ARRAY => Err(crate::counts::unsupported("cuMemcpy3DBatchAsync of an array")),
-            _ => Err(CUDA_ERROR_INVALID_VALUE),
+            POINTER => {
+                let (pitch, height) = (wide(second as usize)?, third as usize);
+                Ok(Side3D { pitch, height, ..Side3D::memory(UNIFIED, first) })
+            }
+            _ => {
+                let (x, y, z) = (wide(second as usize)?, third as usize, fourth as usize);
+                Ok(Side3D { y, z, ..Side3D::array(first, x) })
+            }
         }
     };
-    let copy = Memcpy3D { source: side(&operation.source)?, target: side(&operation.target)?, width, height, depth };
+    let (source, target) = (side(&operation.source)?, side(&operation.target)?);
+    let copy = Memcpy3D { source, target, width: wide(width)?, height, depth };
     run(&copy, Some(stream))
 }
 

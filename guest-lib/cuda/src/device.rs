@@ -38,12 +38,22 @@ pub mod attribute {
     pub const PAGEABLE_MEMORY_ACCESS_USES_HOST_PAGE_TABLES: i32 = 100;
     /// The program reaches managed memory on the device without moving it.
     pub const DIRECT_MANAGED_MEM_ACCESS_FROM_HOST: i32 = 101;
-    /// Those that are 0 here whatever the device answers: what they promise needs one address space for program and device.
-    pub const NONE: [i32; 4] = [
+    /// Memory as a file descriptor for other devices' drivers.
+    pub const DMA_BUF_SUPPORTED: i32 = 124;
+    /// Memory for processes of other machines.
+    pub const HANDLE_TYPE_FABRIC_SUPPORTED: i32 = 128;
+    /// Memory of several devices at one address.
+    pub const MULTICAST_SUPPORTED: i32 = 132;
+    /// Those that are 0 here whatever the device answers: what they promise needs one address space for program and device, or is
+    /// not carried.
+    pub const NONE: [i32; 7] = [
         PAGEABLE_MEMORY_ACCESS,
         CONCURRENT_MANAGED_ACCESS,
         PAGEABLE_MEMORY_ACCESS_USES_HOST_PAGE_TABLES,
         DIRECT_MANAGED_MEM_ACCESS_FROM_HOST,
+        DMA_BUF_SUPPORTED,
+        HANDLE_TYPE_FABRIC_SUPPORTED,
+        MULTICAST_SUPPORTED,
     ];
     /// PCI bus.
     pub const PCI_BUS_ID: i32 = 33;

@@ -11,6 +11,7 @@ use crate::program::Out;
 use crate::status::{
     CUDA_ERROR_FUNCTION_NOT_LOADED, CUDA_ERROR_INVALID_HANDLE, CUDA_ERROR_INVALID_VALUE, CUDA_ERROR_UNKNOWN,
 };
+use crate::steps::Steps;
 use core::ffi::c_char;
 use core::sync::atomic::{AtomicI32, Ordering};
 use rt::{Malformed, Reader};
@@ -133,6 +134,8 @@ pub struct Function {
     /// The device of its context.
     device: i32,
     layout: OnceLock<Layout>,
+    /// What launches in steps have set.
+    steps: Mutex<Steps>,
 }
 
 // SAFETY: facts of functions, and nothing else has this kind.
@@ -146,7 +149,13 @@ impl Function {
     /// # Errors
     /// `CUDA_ERROR_INVALID_CONTEXT`.
     pub fn new(module: Handle, name: CString) -> Result<Function, CUresult> {
-        Ok(Function { module, name, device: context::current_context()?.device, layout: OnceLock::new() })
+        Ok(Function {
+            module,
+            name,
+            device: context::current_context()?.device,
+            layout: OnceLock::new(),
+            steps: Mutex::default(),
+        })
     }
 
     /// What is known of the function; at the first use the host is asked. A function whose code was not brought to the device yet
@@ -245,6 +254,14 @@ pub fn layout(raw: u64) -> Result<(Handle, &'static Layout, &'static Device), CU
     }
     let (handle, facts) = function(raw)?;
     Ok((handle, facts.layout(handle)?, device::get(facts.device)?))
+}
+
+/// What launches in steps have set of a function.
+///
+/// # Errors
+/// `CUDA_ERROR_INVALID_HANDLE`.
+pub fn steps(raw: u64) -> Result<&'static Mutex<Steps>, CUresult> {
+    Ok(&function(raw)?.1.steps)
 }
 
 /// The handle of a function, also where a kernel is meant.

@@ -28,6 +28,9 @@ use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 use wire::payload::{Full, Reader, Writer};
 
+/// Nodes that signal an external semaphore, or wait for one (`CUgraphNodeType`).
+const SIGNAL_SEMAPHORE: u32 = 8;
+const WAIT_SEMAPHORE: u32 = 9;
 /// Bytes of a `CUmemAccessDesc`.
 const ACCESS: usize = 12;
 /// Bytes of a `CUstreamBatchMemOpParams`.
@@ -255,10 +258,11 @@ fn any(caller: &Caller, owner: Handle, given: &NodeParams) -> Result<Encoded, CU
             let node = ConditionalNode { handle: word(0), kind, size, ctx: context(word(3))? };
             plain(|w| node.write(w))
         }
-        _ => {
+        SIGNAL_SEMAPHORE | WAIT_SEMAPHORE => {
             crate::counts::unsupported("cuGraphAddNode of an external semaphore");
             Err(CUDA_ERROR_NOT_SUPPORTED)
         }
+        _ => Err(CUDA_ERROR_INVALID_VALUE),
     }
 }
 

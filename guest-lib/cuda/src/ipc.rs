@@ -10,13 +10,14 @@ use crate::progress;
 use crate::ranges::{self, Kind, Range};
 use crate::status::CUDA_ERROR_INVALID_VALUE;
 
-/// First word of a handle of memory, and of an event.
+/// First word of a handle of memory, of an event, and of what tells of an allocation of a pool.
 const MEMORY: u64 = u64::from_le_bytes(*b"gpuferrM");
 const EVENT: u64 = u64::from_le_bytes(*b"gpuferrE");
+const OF_POOL: u64 = u64::from_le_bytes(*b"gpuferrA");
 /// `CU_IPC_MEM_LAZY_ENABLE_PEER_ACCESS`, the only flag there is.
 const LAZY_PEER_ACCESS: u32 = 1;
 
-/// `CUipcMemHandle` and `CUipcEventHandle`.
+/// `CUipcMemHandle`, `CUipcEventHandle` and `CUmemPoolPtrExportData`.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct IpcHandle([u64; 8]);
@@ -24,6 +25,20 @@ pub struct IpcHandle([u64; 8]);
 impl IpcHandle {
     fn new(mark: u64, low: u64, high: u64) -> IpcHandle {
         IpcHandle([mark, low, high, 0, 0, 0, 0, 0])
+    }
+
+    /// What tells of an allocation of a pool.
+    #[must_use]
+    pub fn of_pool(low: u64, high: u64) -> IpcHandle {
+        IpcHandle::new(OF_POOL, low, high)
+    }
+
+    /// The token of an allocation of a pool.
+    ///
+    /// # Errors
+    /// `CUDA_ERROR_INVALID_VALUE`.
+    pub fn in_pool(&self) -> Result<(u64, u64), CUresult> {
+        self.token(OF_POOL)
     }
 
     fn token(&self, mark: u64) -> Result<(u64, u64), CUresult> {

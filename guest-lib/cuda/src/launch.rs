@@ -8,12 +8,12 @@ use crate::CUresult;
 use crate::caller;
 use crate::device::Limits;
 use crate::function::{self, Layout};
-use crate::generated::{LAUNCH_COOPERATIVE, number};
-use crate::handles::Handle;
+use crate::generated::{LAUNCH_COOPERATIVE, kind, number};
+use crate::handles::{self, Handle};
 use crate::managed;
 use crate::occupancy;
 use crate::program::{self, In};
-use crate::status::{CUDA_ERROR_INVALID_VALUE, CUDA_ERROR_LAUNCH_OUT_OF_RESOURCES};
+use crate::status::{CUDA_ERROR_INVALID_HANDLE, CUDA_ERROR_INVALID_VALUE, CUDA_ERROR_LAUNCH_OUT_OF_RESOURCES};
 use crate::stream;
 use core::ffi::c_void;
 use rt::{Full, Writer};
@@ -229,6 +229,43 @@ fn is_cooperative(launch: &Launch) -> bool {
         })
 }
 
+/// Grid, block, bytes of dynamic shared memory.
+#[derive(Clone, Copy)]
+pub(crate) struct Shape {
+    pub grid: [u32; 3],
+    pub block: [u32; 3],
+    pub shared: u32,
+}
+
+/// A launch with no attributes and no flags.
+///
+/// # Errors
+/// As [`launch`].
+pub(crate) fn of_parts(
+    function: u64,
+    shape: Shape,
+    stream: Handle,
+    each: *const *const c_void,
+    extra: *const usize,
+) -> Result<(), CUresult> {
+    plain(function, shape.grid, shape.block, shape.shared, Ok(stream), 0, each, extra)
+}
+
+/// `CUDA_LAUNCH_PARAMS`: one device's part of a launch on several.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct LaunchParams {
+    function: u64,
+    grid: [u32; 3],
+    block: [u32; 3],
+    shared: u32,
+    stream: u64,
+    parameters: *const *const c_void,
+}
+
+/// `CUDA_COOPERATIVE_LAUNCH_MULTI_DEVICE_NO_PRE_LAUNCH_SYNC` and `…_NO_POST_LAUNCH_SYNC`.
+const MULTI_DEVICE_FLAGS: u32 = 3;
+
 const NO_ATTRIBUTES: In<[u8; ATTRIBUTE_BYTES]> = In(core::ptr::null());
 
 #[allow(clippy::too_many_arguments)] // The API's own signature.
@@ -285,6 +322,23 @@ crate::export! {
         let (grid, block) = ([gridDimX, gridDimY, gridDimZ], [blockDimX, blockDimY, blockDimZ]);
         let stream = stream::resolve_per_thread(hStream);
         plain(f, grid, block, sharedMemBytes, stream, LAUNCH_COOPERATIVE, kernelParams, core::ptr::null())
+    }
+
+    /// CUDA Driver API, cuLaunchCooperativeKernelMultiDevice: each part is of a device of its own, and a process has one.
+    extern "C" fn cuLaunchCooperativeKernelMultiDevice(
+        launchParamsList: In<LaunchParams>, numDevices: u32, flags: u32,
+    ) {
+        caller::enter()?;
+        if numDevices != 1 || flags & !MULTI_DEVICE_FLAGS != 0 {
+            return Err(CUDA_ERROR_INVALID_VALUE);
+        }
+        let part = launchParamsList.get()?;
+        let stream = handles::of_kind(kind::CUstream, part.stream).map_err(|_| CUDA_ERROR_INVALID_HANDLE)?;
+        if stream.is_null() {
+            return Err(CUDA_ERROR_INVALID_HANDLE);
+        }
+        let LaunchParams { function, grid, block, shared, parameters, .. } = part;
+        plain(function, grid, block, shared, Ok(stream), LAUNCH_COOPERATIVE, parameters, core::ptr::null())
     }
 }
 

@@ -3,7 +3,7 @@
 
 use crate::CUresult;
 use crate::caller::{self, Caller};
-use crate::context;
+use crate::context::{self, Context};
 use crate::generated::{kind, send};
 use crate::handles::{self, Handle};
 use crate::program::Out;
@@ -97,8 +97,9 @@ fn context_of(stream: Handle) -> Result<Handle, CUresult> {
 fn context_out(stream: Result<Handle, CUresult>, context: Out<u64>, green: Out<u64>) -> Result<(), CUresult> {
     caller::enter_context()?;
     context.check()?;
-    green.set_if_wanted(0);
-    context.set(context_of(stream?)?.0)
+    let of = context_of(stream?)?;
+    green.set_if_wanted(handles::facts::<Context>(of).map_or(Handle::NULL, Context::green).0);
+    context.set(of.0)
 }
 
 fn device_out(stream: Result<Handle, CUresult>, device: Out<i32>) -> Result<(), CUresult> {
@@ -132,7 +133,7 @@ crate::export! {
         context_out(resolve_per_thread(hStream), pctx, NOT_WANTED)
     }
 
-    /// CUDA Driver API, cuStreamGetCtx as of 12.5: no stream here is of a green context.
+    /// CUDA Driver API, cuStreamGetCtx as of 12.5: with the green context that it is, if any.
     extern "C" fn cuStreamGetCtx_v2(hStream: u64, pCtx: Out<u64>, pGreenCtx: Out<u64>) {
         context_out(resolve(hStream), pCtx, pGreenCtx)
     }

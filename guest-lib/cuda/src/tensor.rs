@@ -22,6 +22,12 @@ fn check_rank(rank: u32) -> Result<(), CUresult> {
     if (1..=MAX_RANK).contains(&rank) { Ok(()) } else { Err(CUDA_ERROR_INVALID_VALUE) }
 }
 
+/// Gives the map out; one that was refused is all zeros.
+fn finish(out: Out<CUtensorMap>, map: CUtensorMap, status: CUresult) -> Result<(), CUresult> {
+    out.set(if status == 0 { map } else { CUtensorMap::default() })?;
+    caller::answer(status)
+}
+
 crate::export! {
     /// CUDA Driver API, cuTensorMapEncodeTiled.
     extern "C" fn cuTensorMapEncodeTiled(
@@ -46,8 +52,8 @@ crate::export! {
             oobFill,
         };
         let mut map = CUtensorMap::default();
-        caller::answer(send::gpuferryTensorMapEncodeTiled(&caller, &mut map, &tiles))?;
-        tensorMap.set(map)
+        let status = send::gpuferryTensorMapEncodeTiled(&caller, &mut map, &tiles);
+        finish(tensorMap, map, status)
     }
 
     /// CUDA Driver API, cuTensorMapEncodeIm2col.
@@ -79,8 +85,8 @@ crate::export! {
             ..TensorColumns::default()
         };
         let mut map = CUtensorMap::default();
-        caller::answer(send::gpuferryTensorMapEncodeIm2col(&caller, &mut map, &columns))?;
-        tensorMap.set(map)
+        let status = send::gpuferryTensorMapEncodeIm2col(&caller, &mut map, &columns);
+        finish(tensorMap, map, status)
     }
 
     /// CUDA Driver API, cuTensorMapEncodeIm2colWide.
@@ -113,8 +119,8 @@ crate::export! {
             padding: 0,
         };
         let mut map = CUtensorMap::default();
-        caller::answer(send::gpuferryTensorMapEncodeIm2col(&caller, &mut map, &columns))?;
-        tensorMap.set(map)
+        let status = send::gpuferryTensorMapEncodeIm2col(&caller, &mut map, &columns);
+        finish(tensorMap, map, status)
     }
 
     /// CUDA Driver API, cuTensorMapReplaceAddress.

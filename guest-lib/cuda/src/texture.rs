@@ -124,10 +124,10 @@ crate::export! {
         pTexDesc.set(of_texture(texObject)?.texture.ok_or(CUDA_ERROR_INVALID_VALUE)?)
     }
 
-    /// CUDA Driver API, cuTexObjectGetResourceViewDesc: an error where it has none.
+    /// CUDA Driver API, cuTexObjectGetResourceViewDesc: all zeros where it has none.
     extern "C" fn cuTexObjectGetResourceViewDesc(pResViewDesc: Out<CUDA_RESOURCE_VIEW_DESC>, texObject: u64) {
         pResViewDesc.check()?;
-        pResViewDesc.set(of_texture(texObject)?.view.ok_or(CUDA_ERROR_INVALID_VALUE)?)
+        pResViewDesc.set(of_texture(texObject)?.view.unwrap_or_default())
     }
 
     /// CUDA Driver API, cuSurfObjectGetResourceDesc.

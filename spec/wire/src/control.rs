@@ -104,6 +104,29 @@ pub enum Message {
     },
     /// Worker to front: the library is loaded and initialized; a session may be opened.
     Ready,
+    /// Worker to front: keeps a descriptor for the workers of the same guest, until this one ends or lets it go. One descriptor.
+    Keep {
+        /// What it is asked for by: 128 random bits.
+        token: [u64; 2],
+        /// Bytes of the memory that it stands for; 0 where that is not known.
+        bytes: u64,
+    },
+    /// Worker to front: asks for a descriptor that a worker of the same guest has given. Answered by [`Message::Kept`], or by `Done`
+    /// with a status.
+    Fetch {
+        /// As it was kept.
+        token: [u64; 2],
+    },
+    /// Front to worker: here it is. One descriptor.
+    Kept {
+        /// As it was kept.
+        bytes: u64,
+    },
+    /// Worker to front: a descriptor that it gave is wanted no more. Not answered.
+    LetGo {
+        /// As it was kept.
+        token: [u64; 2],
+    },
     /// Answers a request.
     Done {
         /// `RESPONSE_*` ([`crate::device`]).
@@ -119,6 +142,10 @@ const PIN: u32 = 5;
 const UNPIN: u32 = 6;
 const READY: u32 = 7;
 const DONE: u32 = 8;
+const KEEP: u32 = 9;
+const FETCH: u32 = 10;
+const KEPT: u32 = 11;
+const LET_GO: u32 = 12;
 
 /// The head of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -137,7 +164,7 @@ impl Head {
     pub fn from_bytes(raw: &[u8; HEAD_BYTES]) -> Result<Head, Malformed> {
         let mut reader = Reader::new(raw);
         let head = Head { kind: reader.u32()?, body: reader.u32()?, cookie: reader.u64()? };
-        if !(HELLO..=DONE).contains(&head.kind) {
+        if !(HELLO..=LET_GO).contains(&head.kind) {
             return Err(Malformed::new("control message of an unknown kind"));
         }
         if head.body as usize > MAX_BODY_BYTES {
@@ -145,6 +172,10 @@ impl Head {
         }
         Ok(head)
     }
+}
+
+fn write_token(writer: &mut Writer<'_>, token: &[u64; 2]) -> Result<(), Full> {
+    token.iter().try_for_each(|word| writer.u64(*word))
 }
 
 fn write_pieces(writer: &mut Writer<'_>, pieces: &[Piece]) -> Result<(), Full> {
@@ -190,6 +221,10 @@ impl Message {
             Message::Unpin { .. } => UNPIN,
             Message::Ready => READY,
             Message::Done { .. } => DONE,
+            Message::Keep { .. } => KEEP,
+            Message::Fetch { .. } => FETCH,
+            Message::Kept { .. } => KEPT,
+            Message::LetGo { .. } => LET_GO,
         }
     }
 
@@ -225,6 +260,12 @@ impl Message {
             Message::Unpin { lease } => writer.u32(*lease),
             Message::Ready => Ok(()),
             Message::Done { status } => writer.u32(*status),
+            Message::Keep { token, bytes } => {
+                write_token(writer, token)?;
+                writer.u64(*bytes)
+            }
+            Message::Fetch { token } | Message::LetGo { token } => write_token(writer, token),
+            Message::Kept { bytes } => writer.u64(*bytes),
         }
     }
 
@@ -276,6 +317,10 @@ impl Message {
             UNPIN => Message::Unpin { lease: reader.u32()? },
             READY => Message::Ready,
             DONE => Message::Done { status: reader.u32()? },
+            KEEP => Message::Keep { token: [reader.u64()?, reader.u64()?], bytes: reader.u64()? },
+            FETCH => Message::Fetch { token: [reader.u64()?, reader.u64()?] },
+            KEPT => Message::Kept { bytes: reader.u64()? },
+            LET_GO => Message::LetGo { token: [reader.u64()?, reader.u64()?] },
             _ => return Err(Malformed::new("control message of an unknown kind")),
         };
         reader.end()?;
@@ -288,7 +333,7 @@ impl Message {
         let attached = |pieces: &[Piece]| usize::from(pieces.iter().any(|piece| piece.region == REGION_ATTACHED));
         match self {
             Message::Welcome { .. } => 2,
-            Message::Region { .. } => 1,
+            Message::Region { .. } | Message::Keep { .. } | Message::Kept { .. } => 1,
             Message::Open { window, .. } => 3 + attached(window),
             Message::Pin { pieces, .. } => attached(pieces),
             _ => 0,
@@ -311,6 +356,10 @@ mod tests {
             Message::Unpin { lease: 1 },
             Message::Ready,
             Message::Done { status: 4 },
+            Message::Keep { token: [5, 6], bytes: 1 << 21 },
+            Message::Fetch { token: [5, 6] },
+            Message::Kept { bytes: 1 << 21 },
+            Message::LetGo { token: [5, 6] },
         ]
     }
 

@@ -313,7 +313,14 @@ fn exported_functions_when_a_handle_is_wild_then_answer_its_kinds_error_and_send
         for (place, (argument, taken)) in takes.iter().enumerate() {
             let Taken::Handle(kind) = taken else { continue };
             let kind = &spec.kinds[*kind];
-            let error = spec.constants.iter().find(|constant| constant.name == kind.error).expect("a status");
+            // An argument before it that has no live object is refused first.
+            let is_missing = |taken: &Taken| match taken {
+                Taken::Handle(kind) => !live.contains_key(spec.kinds[*kind].name.as_str()),
+                _ => false,
+            };
+            let before = takes[..place].iter().find(|(_, taken)| is_missing(taken)).map(|(_, taken)| taken);
+            let first = if let Some(Taken::Handle(other)) = before { &spec.kinds[*other] } else { kind };
+            let error = spec.constants.iter().find(|constant| constant.name == first.error).expect("a status");
             let error: i32 = error.value.parse().expect("a number");
             let others = if kind.name == "CUevent" { "CUmodule" } else { "CUevent" };
             arguments += 1;

@@ -13,22 +13,28 @@ use super::ranges::{Range, Sort};
 use super::{Cuda, lock};
 use crate::worker::answer::{Failure, ok};
 
+/// 128 random bits.
+///
+/// # Errors
+/// `CUDA_ERROR_OUT_OF_MEMORY` where the system gives none.
+pub(super) fn fresh_token() -> Result<[u64; 2], Failure> {
+    let mut fresh = [0u64; 2];
+    // SAFETY: the array's own bytes.
+    let given = unsafe { libc::getrandom(fresh.as_mut_ptr().cast(), size_of_val(&fresh), 0) };
+    if given == size_of_val(&fresh) as isize { Ok(fresh) } else { Err(Failure::Status(CUDA_ERROR_OUT_OF_MEMORY)) }
+}
+
 impl Cuda {
     /// A token for a handle of the driver's.
-    fn token_for(&self, handle: &IpcHandle) -> Result<(u64, u64), Failure> {
+    pub(super) fn token_for(&self, handle: &IpcHandle) -> Result<(u64, u64), Failure> {
         let account = self.session.account().ok_or(Failure::Status(CUDA_ERROR_NOT_SUPPORTED))?;
-        let mut fresh = [0u64; 2];
-        // SAFETY: the array's own bytes.
-        let given = unsafe { libc::getrandom(fresh.as_mut_ptr().cast(), size_of_val(&fresh), 0) };
-        if given != size_of_val(&fresh) as isize {
-            return Err(Failure::Status(CUDA_ERROR_OUT_OF_MEMORY));
-        }
+        let fresh = fresh_token()?;
         let [low, high] = account.share(handle.words, fresh).ok_or(Failure::Status(CUDA_ERROR_OUT_OF_MEMORY))?;
         Ok((low, high))
     }
 
     /// The driver's handle for a token of a process of this guest.
-    fn given(&self, low: u64, high: u64) -> Result<IpcHandle, Failure> {
+    pub(super) fn given(&self, low: u64, high: u64) -> Result<IpcHandle, Failure> {
         let words = self.session.account().and_then(|account| account.shared_as([low, high]));
         Ok(IpcHandle { words: words.ok_or(Failure::Status(CUDA_ERROR_INVALID_HANDLE))? })
     }

@@ -26,6 +26,7 @@ pub mod fuzz;
 mod generated;
 mod graph_nodes;
 mod graphs;
+mod green;
 mod host_functions;
 mod host_memory;
 #[cfg(test)]
@@ -42,6 +43,8 @@ mod options;
 mod pools;
 mod quota;
 mod ranges;
+mod shareable;
+mod sparse;
 mod stage;
 mod sticky;
 mod streams;
@@ -86,6 +89,7 @@ pub(super) const HOLDERS: &[Kind] = &[
     generated::kind::CUkernel,
     generated::kind::CUarray,
     generated::kind::CUmipmappedArray,
+    generated::kind::CUgreenCtx,
 ];
 
 /// The API of one session.
@@ -110,6 +114,9 @@ pub struct Cuda {
     user_objects: Mutex<HashMap<usize, u64>>,
     /// How often memory of another process is open, by address.
     imported: Mutex<HashMap<u64, u32>>,
+    shareable: Mutex<shareable::Shareable>,
+    /// Parts of the device that the driver has described, by their number less 1.
+    resources: Mutex<Vec<green::Resource>>,
     textures: Mutex<HashSet<u64>>,
     surfaces: Mutex<HashSet<u64>>,
     missing: Missing,
@@ -173,6 +180,8 @@ impl Cuda {
             conditions: Mutex::default(),
             user_objects: Mutex::default(),
             imported: Mutex::default(),
+            shareable: Mutex::default(),
+            resources: Mutex::default(),
             textures: Mutex::default(),
             surfaces: Mutex::default(),
             missing: Missing::default(),

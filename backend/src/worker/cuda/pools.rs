@@ -5,12 +5,12 @@ use std::ffi::c_void;
 use wire::frame::FrameHeader;
 use wire::handle::Handle;
 
-use super::Cuda;
 use super::generated::{
     CUDA_ERROR_INVALID_VALUE, CUDA_ERROR_NOT_SUPPORTED, CUmemAllocationProp, CUmemLocation, CUmemPoolProps,
 };
 use super::memory::allocated;
 use super::ranges::{Range, Sort};
+use super::{Cuda, lock};
 use crate::worker::answer::{Failure, ok};
 
 /// `CUmemLocationType` device: the only place where a guest's pools and physical memory may lie. Memory of the host's own, and of
@@ -21,7 +21,7 @@ const LOCATION_DEVICE: u32 = 1;
 const POSIX_FILE_DESCRIPTOR: u32 = 1;
 
 pub(super) fn on_device(location: &CUmemLocation, handle_types: u32) -> Result<(), Failure> {
-    // Shareable handles are file descriptors of this process: they lead nowhere in the guest.
+    // Of the handles for others, file descriptors are carried.
     if location.kind != LOCATION_DEVICE || handle_types != 0 {
         return Err(Failure::Status(CUDA_ERROR_NOT_SUPPORTED));
     }
@@ -89,7 +89,7 @@ impl Cuda {
     ) -> Result<(), Failure> {
         let call = self.library.cuMemPoolCreate.ok_or_else(|| self.missing("cuMemPoolCreate"))?;
         on_device(&props.location, props.handleTypes & !POSIX_FILE_DESCRIPTOR)?;
-        let props = CUmemPoolProps { win32SecurityAttributes: 0, handleTypes: 0, ..*props };
+        let props = CUmemPoolProps { win32SecurityAttributes: 0, ..*props };
         // SAFETY: the pointers are to live variables; the properties hold no pointer.
         ok(unsafe { call(made, &raw const props) })
     }
@@ -178,12 +178,12 @@ impl Cuda {
         flags: u64,
     ) -> Result<(), Failure> {
         let call = self.library.cuMemCreate.ok_or_else(|| self.missing("cuMemCreate"))?;
-        // Which handles it could be exported as does not count here: no export leaves this process, and programs ask for the
-        // possibility before they know whether they need it (NCCL, PyTorch's expandable segments).
         on_device(&prop.location, prop.requestedHandleTypes & !POSIX_FILE_DESCRIPTOR)?;
-        let prop = CUmemAllocationProp { win32HandleMetaData: 0, requestedHandleTypes: 0, ..*prop };
+        let prop = CUmemAllocationProp { win32HandleMetaData: 0, ..*prop };
         // SAFETY: the pointers are to live variables, a handle is as wide as a pointer; the properties hold no pointer.
-        ok(unsafe { call(made, size, &raw const prop, flags) })
+        ok(unsafe { call(made, size, &raw const prop, flags) })?;
+        lock(&self.shareable).made(*made, size as u64);
+        Ok(())
     }
 
     /// `cuMemGetAllocationGranularity`.

@@ -294,6 +294,41 @@ unsafe extern "C" fn physical(
     status
 }
 
+/// Counts physical memory of another process, which `call` makes a handle of: it may outlive the one that made it, so it counts here too.
+/// What this process has itself counts once.
+pub(super) fn import(bytes: u64, made: &mut *mut c_void, call: impl FnOnce(*mut *mut c_void) -> i32) -> i32 {
+    let Some(counted) = COUNTED.get() else { return call(made) };
+    if !counted.charge(bytes) {
+        return CUDA_ERROR_OUT_OF_MEMORY;
+    }
+    let status = call(made);
+    if status != 0 {
+        counted.account.refund(bytes);
+        return status;
+    }
+    let mut table = counted.lock();
+    let key = made.addr() as u64;
+    if let Some(number) = table.handles.get(&key).copied()
+        && let Some(memory) = table.physical.get_mut(&number)
+    {
+        // The driver has given its handle of that memory once more.
+        memory.handles += 1;
+        counted.account.refund(bytes);
+        return status;
+    }
+    let number = table.next;
+    table.next += 1;
+    table.physical.insert(number, Physical { bytes, handles: 1, mapped: 0 });
+    table.handles.insert(key, number);
+    status
+}
+
+/// Counts an allocation of another process's pool; false where there is no room.
+pub(super) fn hold(address: u64, bytes: u64) -> bool {
+    let Some(counted) = COUNTED.get() else { return true };
+    counted.allocate(Sort::Address, bytes, || (0, address)) == 0
+}
+
 unsafe extern "C" fn retain_physical(made: *mut *mut c_void, address: u64) -> i32 {
     let status = host!(cuMemRetainAllocationHandle(made, address));
     if status == 0 {

@@ -1,0 +1,208 @@
+//! Physical memory and pools that one process of a guest gives another. The driver's file descriptors stay on the host: the front keeps
+//! them ([`crate::worker::Relay`]), and gives them to the workers of the same guest that know the token.
+//!
+//! Memory that is exported is held until the guest says that nobody has a descriptor of it any more, also where the program has
+//! released it: so it stays counted ([`super::quota`]). A worker that ends takes its exports with it.
+
+use std::collections::HashMap;
+use std::ffi::c_void;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+
+use wire::frame::FrameHeader;
+use wire::handle::Handle;
+
+use super::generated::{CUDA_ERROR_INVALID_VALUE, CUDA_ERROR_NOT_SUPPORTED, CUDA_ERROR_OUT_OF_MEMORY, IpcHandle};
+use super::ranges::{Range, Sort};
+use super::{Cuda, ipc, lock, quota};
+use crate::worker::Relay;
+use crate::worker::answer::{Failure, ok};
+
+/// `CU_MEM_HANDLE_TYPE_POSIX_FILE_DESCRIPTOR`.
+const DESCRIPTOR: u32 = 1;
+
+/// Physical memory by the driver's handle, and what of it others may have.
+#[derive(Default)]
+pub(super) struct Shareable {
+    bytes: HashMap<usize, u64>,
+    /// What tokens stand for; 0 for a pool.
+    exported: HashMap<[u64; 2], usize>,
+    /// How often the program has released what is held for others.
+    released: HashMap<usize, u32>,
+}
+
+impl Shareable {
+    /// Physical memory was made.
+    pub(super) fn made(&mut self, handle: *mut c_void, bytes: u64) {
+        self.bytes.insert(handle.addr(), bytes);
+    }
+}
+
+/// A descriptor that the driver has made.
+fn descriptor(raw: i32) -> Result<OwnedFd, Failure> {
+    // SAFETY: new, and nobody else's.
+    if raw < 0 { Err(Failure::Status(CUDA_ERROR_INVALID_VALUE)) } else { Ok(unsafe { OwnedFd::from_raw_fd(raw) }) }
+}
+
+impl Cuda {
+    fn relay(&self) -> Result<&Relay, Failure> {
+        self.session.relay().map(AsRef::as_ref).ok_or(Failure::Status(CUDA_ERROR_NOT_SUPPORTED))
+    }
+
+    /// Lets the front keep a descriptor; its token.
+    fn export(&self, of: usize, bytes: u64, file: OwnedFd) -> Result<(u64, u64), Failure> {
+        let token = ipc::fresh_token()?;
+        if !self.relay()?.keep(token, bytes, file) {
+            return Err(Failure::Status(CUDA_ERROR_OUT_OF_MEMORY));
+        }
+        lock(&self.shareable).exported.insert(token, of);
+        Ok((token[0], token[1]))
+    }
+
+    /// `cuMemRelease`: memory that others may have is held until they may not.
+    pub(super) fn cuMemRelease(&self, _from: &FrameHeader, handle: *mut c_void) -> Result<(), Failure> {
+        let call = self.library.cuMemRelease.ok_or_else(|| self.missing("cuMemRelease"))?;
+        let mut shareable = lock(&self.shareable);
+        if shareable.exported.values().any(|of| *of == handle.addr()) {
+            *shareable.released.entry(handle.addr()).or_insert(0) += 1;
+            return Ok(());
+        }
+        // SAFETY: the table says that the handle lives.
+        ok(unsafe { call(handle) })
+    }
+
+    /// `gpuferryMemExport`.
+    pub(super) fn gpuferryMemExport(
+        &self,
+        _from: &FrameHeader,
+        low: &mut u64,
+        high: &mut u64,
+        handle: *mut c_void,
+    ) -> Result<(), Failure> {
+        let name = "cuMemExportToShareableHandle";
+        let call = self.library.cuMemExportToShareableHandle.ok_or_else(|| self.missing(name))?;
+        let mut raw = -1i32;
+        // SAFETY: the handle lives; a descriptor is an int, which the place is.
+        ok(unsafe { call((&raw mut raw).cast(), handle, DESCRIPTOR, 0) })?;
+        let bytes = lock(&self.shareable).bytes.get(&handle.addr()).copied().unwrap_or(0);
+        (*low, *high) = self.export(handle.addr(), bytes, descriptor(raw)?)?;
+        Ok(())
+    }
+
+    /// `gpuferryMemImport`.
+    pub(super) fn gpuferryMemImport(
+        &self,
+        _from: &FrameHeader,
+        _handle: Handle,
+        made: &mut *mut c_void,
+        low: u64,
+        high: u64,
+    ) -> Result<(), Failure> {
+        let name = "cuMemImportFromShareableHandle";
+        let call = self.library.cuMemImportFromShareableHandle.ok_or_else(|| self.missing(name))?;
+        let (file, bytes) = self.relay()?.fetch([low, high]).ok_or(Failure::Status(CUDA_ERROR_INVALID_VALUE))?;
+        let number = std::ptr::without_provenance_mut(file.as_raw_fd() as usize);
+        // SAFETY: the place holds a handle; the descriptor is open, and the driver checks what it is of.
+        ok(quota::import(bytes, made, |made| unsafe { call(made, number, DESCRIPTOR) }))?;
+        lock(&self.shareable).made(*made, bytes);
+        Ok(())
+    }
+
+    /// `gpuferryExportEnd`.
+    pub(super) fn gpuferryExportEnd(&self, _from: &FrameHeader, low: u64, high: u64) -> Result<(), Failure> {
+        let mut shareable = lock(&self.shareable);
+        let Some(of) = shareable.exported.remove(&[low, high]) else {
+            return Err(Failure::Status(CUDA_ERROR_INVALID_VALUE));
+        };
+        self.relay()?.let_go([low, high]);
+        let is_last = !shareable.exported.values().any(|other| *other == of);
+        if !is_last {
+            return Ok(());
+        }
+        let call = self.library.cuMemRelease.ok_or_else(|| self.missing("cuMemRelease"))?;
+        let times = shareable.released.remove(&of).unwrap_or(0);
+        // SAFETY: the program has released the handle so often, which was not passed on to the driver.
+        (0..times).try_for_each(|_| ok(unsafe { call(std::ptr::with_exposed_provenance_mut(of)) }))
+    }
+
+    /// `gpuferryMemPoolExport`.
+    pub(super) fn gpuferryMemPoolExport(
+        &self,
+        _from: &FrameHeader,
+        low: &mut u64,
+        high: &mut u64,
+        pool: *mut c_void,
+    ) -> Result<(), Failure> {
+        let name = "cuMemPoolExportToShareableHandle";
+        let call = self.library.cuMemPoolExportToShareableHandle.ok_or_else(|| self.missing(name))?;
+        let mut raw = -1i32;
+        // SAFETY: the pool lives; a descriptor is an int, which the place is.
+        ok(unsafe { call((&raw mut raw).cast(), pool, DESCRIPTOR, 0) })?;
+        (*low, *high) = self.export(0, 0, descriptor(raw)?)?;
+        Ok(())
+    }
+
+    /// `gpuferryMemPoolImport`.
+    pub(super) fn gpuferryMemPoolImport(
+        &self,
+        _from: &FrameHeader,
+        _pool: Handle,
+        made: &mut *mut c_void,
+        low: u64,
+        high: u64,
+    ) -> Result<(), Failure> {
+        let name = "cuMemPoolImportFromShareableHandle";
+        let call = self.library.cuMemPoolImportFromShareableHandle.ok_or_else(|| self.missing(name))?;
+        let (file, _) = self.relay()?.fetch([low, high]).ok_or(Failure::Status(CUDA_ERROR_INVALID_VALUE))?;
+        let number = std::ptr::without_provenance_mut(file.as_raw_fd() as usize);
+        // SAFETY: the place holds a pool; the descriptor is open, and the driver checks what it is of.
+        ok(unsafe { call(made, number, DESCRIPTOR, 0) })
+    }
+
+    /// `gpuferryMemPoolExportPointer`.
+    pub(super) fn gpuferryMemPoolExportPointer(
+        &self,
+        _from: &FrameHeader,
+        low: &mut u64,
+        high: &mut u64,
+        address: u64,
+    ) -> Result<(), Failure> {
+        let call = self.library.cuMemPoolExportPointer.ok_or_else(|| self.missing("cuMemPoolExportPointer"))?;
+        let mut handle = IpcHandle::default();
+        // SAFETY: the pointer is to a live variable; the address is the guest's.
+        ok(unsafe { call(&raw mut handle, address) })?;
+        (*low, *high) = self.token_for(&handle)?;
+        Ok(())
+    }
+
+    /// `gpuferryMemPoolImportPointer`.
+    #[allow(clippy::too_many_arguments)]
+    pub(super) fn gpuferryMemPoolImportPointer(
+        &self,
+        from: &FrameHeader,
+        address: &mut u64,
+        bytes: &mut u64,
+        pool: *mut c_void,
+        low: u64,
+        high: u64,
+    ) -> Result<(), Failure> {
+        let call = self.library.cuMemPoolImportPointer.ok_or_else(|| self.missing("cuMemPoolImportPointer"))?;
+        let name = "cuMemGetAddressRange_v2";
+        let extent = self.library.cuMemGetAddressRange_v2.ok_or_else(|| self.missing(name))?;
+        let free = self.library.cuMemFreeAsync.ok_or_else(|| self.missing("cuMemFreeAsync"))?;
+        let mut handle = self.given(low, high)?;
+        // SAFETY: pool and handle came from the driver, in workers of this guest; the pointers are to live variables.
+        ok(unsafe { call(address, pool, &raw mut handle) })?;
+        let (mut start, mut length) = (0u64, 0usize);
+        // SAFETY: the pointers are to live variables.
+        let status = unsafe { extent(&raw mut start, &raw mut length, *address) };
+        if status != 0 || !quota::hold(*address, length as u64) {
+            // SAFETY: imported just now, and known to nobody.
+            unsafe { free(*address, std::ptr::null_mut()) };
+            return Err(Failure::Status(if status == 0 { CUDA_ERROR_OUT_OF_MEMORY } else { status }));
+        }
+        *bytes = (length as u64).saturating_sub(address.saturating_sub(start));
+        let owner = super::thread::context_of(from);
+        self.range_made(*address, Range { bytes: *bytes, sort: Sort::Allocated, owner });
+        Ok(())
+    }
+}
