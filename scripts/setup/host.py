@@ -148,7 +148,7 @@ def image(kernel, folder, files=(), module=None):
     place = pathlib.Path(folder)
     pairs = list(files)
     for name, source in (
-        *((name, name) for name in ("battery", "picture", "latency", "endless")), ("lib/libcuda.so.1", GUEST_LIBRARY),
+        *((name, name) for name in ("battery", "wide", "prints", "picture", "latency", "endless")), ("lib/libcuda.so.1", GUEST_LIBRARY),
         ("lib/libnvidia-ml.so.1", NVML_LIBRARY),
     ):  # fmt: skip
         stripped = place / "stripped" / name
