@@ -361,6 +361,20 @@ trait Programs {
     /// Sets a specialization constant.
     #[call(0x4068, wait)] #[by_hand(both)]
     fn gpuferrySpecialize(program: cl_program, spec_id: u32, #[run] value: &[u8]);
+    /// Headers of the guest's for builds that follow: `folders` folders, named 0, 1 … in `place`, a path for options `-I`. `files` is, for
+    /// each header, the length of its name (u32), the name with its folder (`0/a/b.h`), the length of its text (u32) and the text.
+    /// They are there until `gpuferryIncludesEnd` of that `number`.
+    #[call(0x4069, wait)] #[block] #[by_hand(both)]
+    fn gpuferryIncludes(
+        folders: u32,
+        #[len(bytes)] files: &[u8],
+        bytes: usize,
+        #[out] number: u32,
+        #[out] place: Vec<u8>,
+    );
+    /// Takes them away.
+    #[call(0x406a, post)] #[by_hand(both)]
+    fn gpuferryIncludesEnd(number: u32);
 }
 
 trait Kernels {

@@ -4,8 +4,8 @@
 //! [`handles`] and [`buffers`] are called by the tests of each API ([`super::cuda`]).
 
 use std::ffi::c_void;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use spec_gen::Spec;
 use spec_gen::model::{Call, Element, Number, Role};
@@ -19,8 +19,15 @@ use wire::window::{STAGING_BYTES_LOCAL, STAGING_OFFSET, WINDOW_BYTES_LOCAL};
 use super::objects::{Kind, Objects, Owners};
 use super::{Api, Reply, Session, played};
 
-/// Calls of the recording library.
+/// Calls of the recording library, of all APIs.
 static CALLS: AtomicU64 = AtomicU64::new(0);
+/// They are counted: one test at a time, of whichever API.
+static TURN: Mutex<()> = Mutex::new(());
+
+/// Begins a test that counts calls.
+pub(super) fn turn() -> MutexGuard<'static, ()> {
+    TURN.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 /// Every function of the recording library.
 pub(super) extern "C" fn record() -> i32 {

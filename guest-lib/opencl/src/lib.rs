@@ -30,6 +30,7 @@ pub mod fuzz;
 pub mod generated;
 pub mod icd;
 pub mod image;
+pub mod includes;
 pub mod init;
 pub mod kernel;
 pub mod launch;

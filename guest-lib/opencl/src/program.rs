@@ -7,6 +7,7 @@ use crate::cl_int;
 use crate::context::Context;
 use crate::device::Device;
 use crate::generated::{INFO_PROGRAM, INFO_PROGRAM_BUILD, Kind, kind, send};
+use crate::includes;
 use crate::status::{CL_INVALID_DEVICE, CL_INVALID_OPERATION};
 use crate::user::{Out, Raw};
 use core::ffi::c_void;
@@ -25,6 +26,7 @@ const CL_PROGRAM_BINARIES: u32 = 0x1166;
 const CL_PROGRAM_IL: u32 = 0x1169;
 const CL_PROGRAM_BUILD_STATUS: u32 = 0x1181;
 const CL_PROGRAM_BUILD_OPTIONS: u32 = 0x1182;
+const CL_PROGRAM_BUILD_LOG: u32 = 0x1183;
 const CL_BUILD_IN_PROGRESS: i32 = -3;
 
 /// Where a program comes from.
@@ -44,6 +46,8 @@ pub struct Program {
     origin: Origin,
     /// Options of the last build, by device.
     options: Mutex<HashMap<Handle, String>>,
+    /// Folders of headers in the last build: the host's, and those that the program named.
+    folders: Mutex<Vec<(Vec<u8>, Vec<u8>)>>,
     /// Builds that threads of this library are waiting for.
     pub building: AtomicU32,
 }
@@ -66,7 +70,8 @@ impl Program {
     /// A program that is not built.
     #[must_use]
     pub fn new(context: Ref<Context>, devices: Vec<Ref<Device>>, origin: Origin) -> Program {
-        Program { context, devices, origin, options: Mutex::default(), building: AtomicU32::new(0) }
+        let (options, folders, building) = (Mutex::default(), Mutex::default(), AtomicU32::new(0));
+        Program { context, devices, origin, options, folders, building }
     }
 
     /// The devices that it is for.
@@ -86,6 +91,11 @@ impl Program {
     pub fn has_argument_info(&self) -> bool {
         let options = self.options.lock().unwrap_or_else(PoisonError::into_inner);
         self.origin.source.is_empty() || options.values().any(|options| options.contains("-cl-kernel-arg-info"))
+    }
+
+    /// Keeps what folders of headers a build had.
+    pub fn set_folders(&self, folders: Vec<(Vec<u8>, Vec<u8>)>) {
+        *self.folders.lock().unwrap_or_else(PoisonError::into_inner) = folders;
     }
 
     /// Keeps the options of a build.
@@ -154,7 +164,12 @@ impl Live<Program> {
             }
             _ => {
                 let question = Question::new(INFO_PROGRAM_BUILD, self.handle, param);
-                to.bytes(&Question { second: device.handle, ..question }.ask(&caller::enter()?)?)
+                let found = Question { second: device.handle, ..question }.ask(&caller::enter()?)?;
+                if param != CL_PROGRAM_BUILD_LOG {
+                    return to.bytes(&found);
+                }
+                let folders = self.folders.lock().unwrap_or_else(PoisonError::into_inner).clone();
+                to.bytes(&includes::as_named(&found, &folders))
             }
         }
     }

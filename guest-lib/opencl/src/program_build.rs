@@ -7,6 +7,7 @@ use crate::cl_int;
 use crate::context::Context;
 use crate::device::{self, Device};
 use crate::generated::send;
+use crate::includes;
 use crate::printed;
 use crate::program::{Origin, Program};
 use crate::program_make::{devices_in, handles};
@@ -36,14 +37,25 @@ struct Job {
 impl Job {
     fn run(&self, caller: &Caller) -> cl_int {
         printed::watch(caller, self.program.source());
+        let headers = self.headers.iter().flat_map(|(headers, _)| headers);
+        let sources: Vec<&[u8]> = [&self.program].into_iter().chain(headers).map(|program| program.source()).collect();
+        let included = match includes::send(caller, &sources, &self.options) {
+            Ok(included) => included,
+            Err(status) => return status,
+        };
+        let options = included.as_ref().map_or(&self.options, |included| &included.options);
         let devices = handles(&self.devices);
         let status = match &self.headers {
-            None => send::gpuferryBuild(caller, self.program.handle, &devices, &self.options),
+            None => send::gpuferryBuild(caller, self.program.handle, &devices, options),
             Some((headers, names)) => {
                 let headers: Vec<Handle> = headers.iter().map(|header| header.handle).collect();
-                send::gpuferryCompile(caller, self.program.handle, &devices, &self.options, &headers, names)
+                send::gpuferryCompile(caller, self.program.handle, &devices, options, &headers, names)
             }
         };
+        if let Some(mut included) = included {
+            self.program.set_folders(core::mem::take(&mut included.folders));
+            included.end(caller);
+        }
         if status != CL_INVALID_OPERATION {
             self.program.set_options(&self.devices, &self.options.to_string_lossy());
         }

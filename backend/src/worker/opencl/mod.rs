@@ -23,6 +23,7 @@ pub(super) mod fuzz;
 mod generated;
 #[cfg(test)]
 mod hostile;
+mod includes;
 mod info;
 mod kernels;
 mod load;
@@ -77,6 +78,7 @@ pub struct OpenCl {
     memory: Mutex<memory::Sizes>,
     /// By address of the library's kernel.
     kernels: Mutex<HashMap<usize, kernels::Arguments>>,
+    includes: Mutex<includes::Includes>,
     /// Programs whose build took too long.
     overdue: Mutex<HashSet<Handle>>,
     /// Builds that took too long and still run.
@@ -128,6 +130,7 @@ impl OpenCl {
             svm: Mutex::default(),
             memory: Mutex::default(),
             kernels: Mutex::default(),
+            includes: Mutex::default(),
             overdue: Mutex::default(),
             abandoned: Arc::default(),
             build_limit: programs::BUILD_LIMIT,

@@ -1,4 +1,5 @@
-//! A folder of this worker's own for what the library keeps in files: PoCL writes the kernels that it compiles.
+//! A folder of this worker's own for what is kept in files: PoCL writes the kernels that it compiles, and the guest's headers lie there
+//! while they are needed.
 //!
 //! It is private to the session, because one guest's compiled kernels are nothing another's may load. An operator who trusts all
 //! guests alike sets POCL_CACHE_DIR, and they share what is compiled. The folder goes with the worker; one that was killed leaves
@@ -21,24 +22,28 @@ const PREFIX: &str = "gpuferry-opencl-";
 /// The folder and its lock.
 static OWN: Mutex<Option<(PathBuf, File)>> = Mutex::new(None);
 
-/// Makes the folder, where the operator has not named one.
+/// Makes the folder, and has PoCL use it where the operator has not named another.
 ///
 /// # Errors
 /// The system's.
 pub fn prepare() -> io::Result<()> {
-    if std::env::var_os(POCL_CACHE).is_some() {
-        return Ok(());
-    }
     let all = std::env::temp_dir();
     remove_left(&all);
     let own = all.join(format!("{PREFIX}{}", std::process::id()));
     fs::DirBuilder::new().mode(0o700).create(&own)?;
     let held = File::open(&own)?;
     take(&held);
-    // SAFETY: the worker has one thread until its library is loaded.
-    unsafe { std::env::set_var(POCL_CACHE, &own) };
+    if std::env::var_os(POCL_CACHE).is_none() {
+        // SAFETY: the worker has one thread until its library is loaded.
+        unsafe { std::env::set_var(POCL_CACHE, &own) };
+    }
     *lock(&OWN) = Some((own, held));
     Ok(())
+}
+
+/// The folder.
+pub fn folder() -> Option<PathBuf> {
+    lock(&OWN).as_ref().map(|(own, _)| own.clone())
 }
 
 /// Removes the folder, at the worker's end.

@@ -2,7 +2,6 @@
 
 use std::ffi::CStr;
 use std::ptr::NonNull;
-use std::sync::{Mutex, PoisonError};
 
 use super::OpenCl;
 use super::generated::{INFO_PLATFORM, Library};
@@ -15,9 +14,6 @@ impl Tried for OpenCl {
         &self.objects
     }
 }
-
-/// Calls of the library are counted: one test at a time.
-static TURN: Mutex<()> = Mutex::new(());
 
 /// A call that sleeps holds what it was given, also where it is refused for something else: that touches no object.
 extern "C" fn count_references() -> i32 {
@@ -37,7 +33,7 @@ fn recorded() -> OpenCl {
 
 #[test]
 fn messages_when_a_handle_is_wild_then_get_its_kinds_error_and_never_reach_the_library() {
-    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    let _turn = values::turn();
     let spec = values::spec("opencl");
     // Which properties need a second object, the API says; and what is asked about, the first: all of these, one after the other.
     // What links makes a program of the number, so one that was freed is as good as any.
@@ -55,7 +51,7 @@ fn messages_when_a_handle_is_wild_then_get_its_kinds_error_and_never_reach_the_l
 
 #[test]
 fn messages_when_a_length_lies_then_are_refused_and_never_reach_the_library() {
-    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    let _turn = values::turn();
     let (arguments, messages, reached) = values::buffers(&values::spec("opencl"), recorded);
     println!("opencl: {arguments} arguments that are buffers, {messages} messages, of which the library got {reached}");
     assert!(arguments > 5 && messages > arguments * 21, "{arguments} {messages} {reached}");
@@ -63,7 +59,7 @@ fn messages_when_a_length_lies_then_are_refused_and_never_reach_the_library() {
 
 #[test]
 fn replies_when_their_memory_was_used_before_then_carry_no_byte_of_it() {
-    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    let _turn = values::turn();
     let (answered, bytes) = values::replies(&values::spec("opencl"), recorded, &["gpuferryNextCallback"]);
     println!("opencl: {answered} messages were carried out, {bytes} bytes came back");
     assert!(answered > 200 && bytes > 1000, "{answered} {bytes}");

@@ -43,7 +43,49 @@ pub fn programs(bench: &Bench) -> Result<(), String> {
     let status = cl!(cl, clGetProgramInfo(program, 0x1168, 64, names.as_mut_ptr().cast(), std::ptr::null_mut()));
     bench.say("kernels", format!("{status}, {}", String::from_utf8_lossy(&names).trim_end_matches('\0')));
     from_binary(bench, program)?;
-    must_cl!(cl, clReleaseProgram(program))
+    must_cl!(cl, clReleaseProgram(program))?;
+    headers(bench)
+}
+
+/// Headers in folders of this machine.
+fn headers(bench: &Bench) -> Result<(), String> {
+    let folder = std::env::temp_dir().join(format!("opencl-battery-{}", std::process::id()));
+    let deep = folder.join("deep");
+    let failed = |error: std::io::Error| format!("headers: {error}");
+    std::fs::create_dir_all(&deep).map_err(failed)?;
+    for (name, text) in [
+        ("number.h", "#pragma once\n#include \"deep/more.h\"\n#define NUMBER (MORE + 1)\n"),
+        ("deep/more.h", "#include \"beside.h\"\n#include \"../number.h\"\n"),
+        ("deep/beside.h", "#define MORE 41\n"),
+        ("bad.h", "#error told so\n"),
+    ] {
+        std::fs::write(folder.join(name), text).map_err(failed)?;
+    }
+    let options =
+        std::ffi::CString::new(format!("-I {} -DX=1", folder.display())).map_err(|error| error.to_string())?;
+    for (what, text) in [
+        ("a header", "#include \"number.h\"\nkernel void k(global int *a) { *a = NUMBER; }"),
+        ("in brackets", "#include <deep/more.h>\nkernel void k(global int *a) { *a = MORE; }"),
+        ("no such header", "#include \"none.h\"\nkernel void k(global int *a) { *a = 7; }"),
+        ("a bad header", "#include \"bad.h\"\n"),
+    ] {
+        let (program, status) = built(bench, text, &options)?;
+        bench.code(what, status);
+        bench.say(
+            "its log has the folder",
+            bench.start.build_log(program).contains(&*deep.with_file_name("bad.h").to_string_lossy()),
+        );
+        if what == "a header" {
+            let (kernel, buffer) = (bench.kernel(program, "k")?, bench.buffer(&[0])?);
+            bench.start.argument(kernel, 0, &buffer)?;
+            bench.code("launch", bench.launch(kernel, 1, None));
+            bench.say("number", listed(&bench.read::<i32>(buffer, 1)?));
+            must_cl!(bench.opencl(), clReleaseKernel(kernel))?;
+            bench.free(buffer)?;
+        }
+        must_cl!(bench.opencl(), clReleaseProgram(program))?;
+    }
+    std::fs::remove_dir_all(folder).map_err(failed)
 }
 
 /// The program's binary, made a program again.
