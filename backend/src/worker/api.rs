@@ -69,7 +69,7 @@ pub trait Api: Send + Sync {
     /// [`Malformed`] ends the session. An API's error is no error here: it is the [`Reply::status`].
     fn call(&self, from: &FrameHeader, payload: &[u8], reply: &mut Reply<'_>) -> Result<(), Malformed>;
 
-    /// Whether the call may sleep in the driver, so that it needs a thread of its own.
+    /// Whether the call may sleep in the driver, so that it needs a thread of its own. Asked once for each number.
     fn blocks(&self, call: u16) -> bool;
 
     /// How long the call may take.
@@ -87,7 +87,7 @@ pub trait Api: Send + Sync {
 pub enum Patience {
     /// `--call-timeout`.
     Usual,
-    /// `--compile-timeout`: it gives a compiler what the guest wrote.
+    /// `--compile-timeout`: it gives a compiler what the guest wrote. Such a call may sleep.
     Compile,
     /// It waits for the guest.
     Endless,

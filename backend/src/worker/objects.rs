@@ -4,6 +4,7 @@
 //! done; one whose making failed answers with the status of that failure. Objects end with what they live in: functions with
 //! their module, modules with their context.
 
+use std::cell::Cell;
 use std::ffi::c_void;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{PoisonError, RwLock};
@@ -57,6 +58,14 @@ pub struct Owners {
 const EMPTY: Entry =
     Entry { generation: 0, state: State::Empty, owners: Owners { context: Handle::NULL, parent: Handle::NULL } };
 
+/// Objects that a thread remembers, of all kinds together.
+const RECENT: usize = 64;
+
+thread_local! {
+    /// By index and kind: a handle, [`Objects::ends`] when it was looked up, and the library's object.
+    static FOUND: [Cell<(Handle, u64, usize)>; RECENT] = const { [const { Cell::new((Handle::NULL, 0, 0)) }; RECENT] };
+}
+
 /// All tables of a session.
 pub struct Objects {
     tables: Vec<RwLock<Vec<Entry>>>,
@@ -79,12 +88,27 @@ impl Objects {
         self.tables.get(usize::from(kind))
     }
 
-    /// The library's object.
+    /// The library's object. Each thread remembers the last ones that it looked up.
     ///
     /// # Errors
     /// The kind's status for a number that is no live handle of the kind, or the status with which its making failed.
+    #[inline]
     pub fn get(&self, kind: Kind, handle: Handle) -> Result<*mut c_void, i32> {
-        self.with(kind, handle, |object| object)
+        if handle.kind() != Some(kind.number) {
+            return self.with(kind, handle, |object| object);
+        }
+        // Before the look: what ends after it makes the memory void.
+        let ends = self.ends();
+        FOUND.with(|found| {
+            let place = &found[(handle.index() as usize + usize::from(kind.number) * 7) % RECENT];
+            let (of, at, object) = place.get();
+            if of == handle && at == ends {
+                return Ok(std::ptr::with_exposed_provenance_mut(object));
+            }
+            let object = self.with(kind, handle, |object| object)?;
+            place.set((handle, ends, object.addr()));
+            Ok(object)
+        })
     }
 
     /// Does something with the library's object while its number cannot end; see [`Objects::get`].

@@ -135,7 +135,7 @@ impl Ring {
                     }
                     server.check_slot(&header)?;
                     server.count(&header);
-                    if !server.api.blocks(header.call) {
+                    if !server.blocks(header.call) {
                         let (status, bytes) = server.call(&header, payload, &mut memory.reply);
                         server.answer(&header, status, memory.reply.get(..bytes).unwrap_or_default());
                         continue;

@@ -11,7 +11,7 @@ use wire::sync::AtomicU32;
 use wire::window::HostCounters;
 
 use super::Session;
-use super::api::{Api, Reply};
+use super::api::{Api, Patience, Reply};
 use super::watchdog::Watchdog;
 use crate::death::EXIT_MALFORMED;
 use crate::os;
@@ -40,6 +40,8 @@ pub(super) struct Server {
     pub(super) api: Arc<dyn Api>,
     pub(super) waker: Waker,
     watchdog: Arc<Watchdog>,
+    /// Calls that may sleep, one bit each: asked for every frame.
+    blocking: Box<[u64]>,
     /// Slots of calls that blocking threads work on, one bit each.
     busy: AtomicU64,
 }
@@ -53,7 +55,19 @@ pub(super) fn reply_memory() -> ReplyMemory {
 
 impl Server {
     pub(super) fn new(session: Arc<Session>, api: Arc<dyn Api>, waker: Waker, watchdog: Arc<Watchdog>) -> Server {
-        Server { session, api, waker, watchdog, busy: AtomicU64::new(0) }
+        debug_assert!((0..=u16::MAX).all(|call| api.patience(call) != Patience::Compile || api.blocks(call)));
+        let mut blocking = vec![0; usize::from(u16::MAX) / 64 + 1].into_boxed_slice();
+        for call in (0..=u16::MAX).filter(|call| api.blocks(*call)) {
+            if let Some(word) = blocking.get_mut(usize::from(call) / 64) {
+                *word |= 1u64 << (call % 64);
+            }
+        }
+        Server { session, api, waker, watchdog, blocking, busy: AtomicU64::new(0) }
+    }
+
+    /// See [`Api::blocks`].
+    pub(super) fn blocks(&self, call: u16) -> bool {
+        self.blocking.get(usize::from(call) / 64).is_some_and(|word| word >> (call % 64) & 1 == 1)
     }
 
     /// What the guest's statistics show.
@@ -102,7 +116,7 @@ impl Server {
         payload: &[u8],
         memory: &mut [u8; MAX_REPLY_BYTES],
     ) -> (i32, usize) {
-        let _watched = self.watchdog.watch(header, || self.api.patience(header.call));
+        let _watched = self.watchdog.watch(header, self.blocks(header.call), || self.api.patience(header.call));
         let mut reply = Reply::new(memory);
         match self.api.call(header, payload, &mut reply) {
             Ok(()) => reply.finish(),

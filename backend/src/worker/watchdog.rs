@@ -52,12 +52,18 @@ impl Watchdog {
         Watchdog { times, begin: Instant::now(), due: [const { AtomicU64::new(0) }; SLOT_COUNT + 1] }
     }
 
-    /// A call begins; it ends when the value is dropped.
-    pub(super) fn watch(&self, header: &FrameHeader, patience: impl FnOnce() -> Patience) -> Watched<'_> {
-        if self.times.call.is_none() && self.times.compile.is_none() {
+    /// A call begins, which may sleep or not; it ends when the value is dropped.
+    #[inline]
+    pub(super) fn watch(&self, header: &FrameHeader, sleeps: bool, patience: impl FnOnce() -> Patience) -> Watched<'_> {
+        // Compiling may sleep, so of the others only `Times::call` is asked.
+        if self.times.call.is_none() && !(sleeps && self.times.compile.is_some()) {
             return Watched(None);
         }
-        let time = match patience() {
+        self.watch_for(header, patience())
+    }
+
+    fn watch_for(&self, header: &FrameHeader, patience: Patience) -> Watched<'_> {
+        let time = match patience {
             Patience::Usual => self.times.call,
             Patience::Compile => self.times.compile,
             Patience::Endless => None,
@@ -105,8 +111,8 @@ mod tests {
         let header = FrameHeader { call: 77, slot: 3, ..FrameHeader::default() };
         let posted = FrameHeader { call: 78, slot: NO_SLOT, ..FrameHeader::default() };
         let (endless, compile) =
-            (watchdog.watch(&posted, || Patience::Endless), watchdog.watch(&posted, || Patience::Compile));
-        let call = watchdog.watch(&header, || Patience::Usual);
+            (watchdog.watch(&posted, true, || Patience::Endless), watchdog.watch(&posted, true, || Patience::Compile));
+        let call = watchdog.watch(&header, false, || Patience::Usual);
         assert_eq!(watchdog.overdue(), None);
         std::thread::sleep(Duration::from_millis(20));
         assert_eq!(watchdog.overdue(), Some(77));

@@ -118,6 +118,16 @@ pub(crate) fn print_struct(spec: &Spec, plain: &Struct, text: &mut Text) {
     text.line("");
     text.line("/// Reads the fields in order.");
     text.line(format!("pub fn read(r: &mut Reader<'_>) -> Result<{}, Malformed> {{", plain.name));
+    // At once, as a launch's are.
+    if plain.fields.iter().all(|field| field.count.is_none() && take(spec, &field.element) == "r.u32()?") {
+        let names: Vec<&str> = plain.fields.iter().map(|field| field.name.as_str()).collect();
+        text.line(format!("let [{}] = r.u32s()?;", names.join(", ")));
+        text.line(format!("Ok({} {{ {} }})", plain.name, names.join(", ")));
+        text.line("}");
+        text.line("}");
+        text.line("");
+        return;
+    }
     text.line(format!("let mut value = {}::default();", plain.name));
     for field in &plain.fields {
         match field.count {

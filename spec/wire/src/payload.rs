@@ -226,9 +226,23 @@ impl<'a> Reader<'a> {
         Ok(taken)
     }
 
+    #[inline(always)]
     fn array<const N: usize>(&mut self) -> Result<[u8; N], Malformed> {
         let mut out = [0; N];
         out.copy_from_slice(self.take(N, N)?);
+        Ok(out)
+    }
+
+    /// Reads so many times 32 bits.
+    /// # Errors
+    /// [`Malformed`].
+    #[inline]
+    pub fn u32s<const N: usize>(&mut self) -> Result<[u32; N], Malformed> {
+        let words = self.take(4, 4 * N)?.as_chunks::<4>().0;
+        let mut out = [0; N];
+        for (value, word) in out.iter_mut().zip(words) {
+            *value = u32::from_le_bytes(*word);
+        }
         Ok(out)
     }
 

@@ -331,23 +331,19 @@ impl RingMemory {
         unsafe { self.base.add(offset) }
     }
 
-    /// Copies `out.len()` bytes from `position` into private memory. The range must not cross the ring's end.
-    fn copy_out(&self, position: u64, out: &mut [u8]) {
+    /// Copies whole lines from `position`, where one begins, into private memory. The range must not cross the ring's end.
+    #[inline(always)]
+    fn copy_lines(&self, position: u64, out: &mut [u8]) {
         let offset = position as usize & (RING_BYTES - 1);
-        assert!(out.len() <= RING_BYTES - offset && offset.is_multiple_of(8));
-        let mut words = out.chunks_exact_mut(8);
+        assert!(out.len() <= RING_BYTES - offset && offset.is_multiple_of(GRANULE));
         let mut at = self.at(position).cast::<u64>();
-        for word in &mut words {
-            // SAFETY: within the ring by the assertion, aligned to 8; volatile because the other side may write.
-            word.copy_from_slice(&unsafe { at.read_volatile() }.to_ne_bytes());
-            at = at.wrapping_add(1);
-        }
-        let rest = words.into_remainder();
-        if !rest.is_empty() {
-            // SAFETY: the ring's size is a multiple of 8, so the word that holds the last bytes is within it.
-            let last = unsafe { at.read_volatile() }.to_ne_bytes();
-            let bytes = rest.len();
-            rest.copy_from_slice(&last[..bytes]);
+        // By lines of a fixed length, so that the words of one need no loop.
+        for line in out.as_chunks_mut::<GRANULE>().0 {
+            for word in line.as_chunks_mut::<8>().0 {
+                // SAFETY: within the ring by the assertion, aligned to 8; volatile because the other side may write.
+                *word = unsafe { at.read_volatile() }.to_ne_bytes();
+                at = at.wrapping_add(1);
+            }
         }
     }
 
@@ -418,6 +414,7 @@ pub fn span_for(payload: usize) -> Option<u64> {
 pub struct Consumer {
     taker: Taker,
     memory: RingMemory,
+    /// The frame that was taken last, header included.
     frame: Box<[u8; MAX_FRAME_BYTES]>,
 }
 
@@ -459,9 +456,10 @@ impl Consumer {
                 return Ok(Taken::Empty { wake });
             }
             let position = self.taker.position();
-            let mut raw = [0; FRAME_HEADER_BYTES];
-            self.memory.copy_out(position, &mut raw);
-            let header = FrameHeader::from_bytes(&raw)?;
+            let (first, rest) = self.frame.split_at_mut(GRANULE);
+            self.memory.copy_lines(position, first);
+            let raw = first.first_chunk().ok_or(Malformed::new("no line for a header"))?;
+            let header = FrameHeader::from_bytes(raw)?;
             let to_end = RING_BYTES - (position as usize & (RING_BYTES - 1));
             if header.span() > to_end || header.span() as u64 > available {
                 return Err(Malformed::new("frame reaches past what is published"));
@@ -470,13 +468,13 @@ impl Consumer {
                 wake |= self.taker.advance(words, header.span() as u64);
                 continue;
             }
-            let bytes = header.bytes as usize - FRAME_HEADER_BYTES;
-            self.memory.copy_out(position + FRAME_HEADER_BYTES as u64, &mut self.frame[..bytes]);
+            self.memory.copy_lines(position + GRANULE as u64, &mut rest[..header.span() - GRANULE]);
             wake |= self.taker.advance(words, header.span() as u64);
             if self.taker.known() != 0 {
                 self.memory.prefetch(self.taker.position());
             }
-            return Ok(Taken::Frame { header, payload: &self.frame[..bytes], wake });
+            let payload = &self.frame[FRAME_HEADER_BYTES..header.bytes as usize];
+            return Ok(Taken::Frame { header, payload, wake });
         }
     }
 

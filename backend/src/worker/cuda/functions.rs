@@ -1,6 +1,6 @@
 //! Functions and kernels: their attributes and the layout of their parameters.
 
-use std::cell::RefCell;
+use std::cell::Cell;
 use std::collections::hash_map::Entry;
 use std::ffi::c_void;
 use std::sync::{Arc, PoisonError};
@@ -26,7 +26,7 @@ type Recent = Option<(Handle, u64, Code, Arc<Layout>)>;
 
 thread_local! {
     /// By index of the handle.
-    static RECENT: RefCell<[Recent; RECENT_LAUNCHES]> = const { RefCell::new([const { None }; RECENT_LAUNCHES]) };
+    static RECENT: [Cell<Recent>; RECENT_LAUNCHES] = const { [const { Cell::new(None) }; RECENT_LAUNCHES] };
 }
 
 /// Where a kernel's parameters lie in the packed block.
@@ -67,18 +67,27 @@ impl Cuda {
         }
     }
 
-    /// What a launch needs to know of what it launches. Each thread remembers that of its last ones.
-    pub(super) fn launchable(&self, handle: Handle) -> Result<(Code, Arc<Layout>), Failure> {
+    /// Does something with what a launch needs to know of what it launches. Each thread remembers that of its last ones.
+    pub(super) fn with_launchable<T>(
+        &self,
+        handle: Handle,
+        does: impl FnOnce(Code, &Layout) -> Result<T, Failure>,
+    ) -> Result<T, Failure> {
         let ends = self.objects.ends();
-        RECENT.with_borrow_mut(|recent| {
-            let place = &mut recent[handle.index() as usize % RECENT_LAUNCHES];
-            if let Some((_, _, code, layout)) = place.as_ref().filter(|(of, at, ..)| *of == handle && *at == ends) {
-                return Ok((*code, Arc::clone(layout)));
-            }
-            let code = self.code(handle)?;
-            let layout = self.layout(handle, code)?;
-            *place = Some((handle, ends, code, Arc::clone(&layout)));
-            Ok((code, layout))
+        RECENT.with(|recent| {
+            let place = &recent[handle.index() as usize % RECENT_LAUNCHES];
+            // Taken out meanwhile, rather than counted.
+            let kept = place.take().filter(|(of, at, ..)| *of == handle && *at == ends);
+            let found = match kept {
+                Some(found) => found,
+                None => {
+                    let code = self.code(handle)?;
+                    (handle, ends, code, self.layout(handle, code)?)
+                }
+            };
+            let result = does(found.2, &found.3);
+            place.set(Some(found));
+            result
         })
     }
 

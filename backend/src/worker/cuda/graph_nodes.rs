@@ -1,6 +1,7 @@
 //! What the nodes of a graph do: from the structs of messages to the library's, and back.
 
 use std::ffi::c_void;
+use std::mem::MaybeUninit;
 
 use wire::Malformed;
 use wire::frame::FrameHeader;
@@ -188,9 +189,13 @@ impl Cuda {
         native.data = words_of(data);
         // SAFETY: the words have no fewer bytes than the data.
         let block = unsafe { std::slice::from_raw_parts(native.data.as_ptr().cast::<u8>(), data.len()) };
-        let mut pointers = vec![std::ptr::null_mut::<c_void>(); places.len()];
+        let mut pointers = vec![MaybeUninit::uninit(); places.len()];
         point(&mut pointers, &layout, block)?;
-        let list = native.keep(pointers.iter().map(|pointer| address(*pointer)).collect());
+        let list = pointers.into_iter().map(|pointer| {
+            // SAFETY: there are as many as parameters, so all are written.
+            address(unsafe { pointer.assume_init() })
+        });
+        let list = native.keep(list.collect());
         let l = &node.launch;
         let (function, kernel) = match code {
             Code::Function(object) => (address(object), 0),

@@ -1,6 +1,7 @@
 //! Launches: from the packed parameters and attributes of a message to the library's form of launch that can do it.
 
 use std::ffi::c_void;
+use std::mem::MaybeUninit;
 
 use wire::Malformed;
 use wire::frame::FrameHeader;
@@ -71,35 +72,29 @@ impl Cuda {
         attributes: &[u8],
         parameters: &[u8],
     ) -> Result<(), Failure> {
-        let (code, layout) = self.launchable(handle)?;
-        let mut attributes = self.attributes(attributes)?;
-        let cooperative = launch.flags & LAUNCH_COOPERATIVE != 0;
-        let Some(places) = &layout.parameters else {
-            // The library cannot tell the layout: it is told the block's length and checks that itself.
-            return self.launch_block(code, stream, launch, &mut attributes, cooperative, parameters);
-        };
-        if parameters.len() < layout.bytes {
-            return Err(Failure::Status(CUDA_ERROR_INVALID_VALUE));
-        }
-        let mut few = [std::ptr::null_mut(); FEW];
-        let mut many;
-        let pointers = match few.get_mut(..places.len()) {
-            Some(pointers) => pointers,
-            None => {
-                many = vec![std::ptr::null_mut(); places.len()];
-                &mut many[..]
+        self.with_launchable(handle, |code, layout| {
+            let mut attributes = self.attributes(attributes)?;
+            let cooperative = launch.flags & LAUNCH_COOPERATIVE != 0;
+            let Some(places) = &layout.parameters else {
+                // The library cannot tell the layout: it is told the block's length and checks that itself.
+                return self.launch_block(code, stream, launch, &mut attributes, cooperative, parameters);
+            };
+            if parameters.len() < layout.bytes {
+                return Err(Failure::Status(CUDA_ERROR_INVALID_VALUE));
             }
-        };
-        point(pointers, &layout, parameters)?;
-        self.launch_with(
-            code,
-            stream,
-            launch,
-            &mut attributes,
-            cooperative,
-            pointers.as_mut_ptr(),
-            std::ptr::null_mut(),
-        )
+            let mut few = [const { MaybeUninit::uninit() }; FEW];
+            let mut many;
+            let pointers = match few.get_mut(..places.len()) {
+                Some(pointers) => pointers,
+                None => {
+                    many = vec![MaybeUninit::uninit(); places.len()];
+                    &mut many[..]
+                }
+            };
+            point(pointers, layout, parameters)?;
+            let pointers = pointers.as_mut_ptr().cast();
+            self.launch_with(code, stream, launch, &mut attributes, cooperative, pointers, std::ptr::null_mut())
+        })
     }
 
     fn launch_block(
@@ -156,6 +151,9 @@ impl Cuda {
 
     /// Attributes as the library takes them: known ones only, handles in them exchanged.
     fn attributes(&self, records: &[u8]) -> Result<Vec<Attribute>, Failure> {
+        if records.is_empty() {
+            return Ok(Vec::new());
+        }
         if !records.len().is_multiple_of(RECORD) || records.len() / RECORD > MAX_ATTRIBUTES {
             return Err(Malformed::new("broken launch attributes").into());
         }
@@ -237,13 +235,14 @@ fn config(stream: *mut c_void, launch: &Launch, attributes: &mut Vec<Attribute>)
     }
 }
 
-/// Makes the pointers lead to the parameters in the block, which is long enough.
-pub(super) fn point(pointers: &mut [*mut c_void], layout: &Layout, block: &[u8]) -> Result<(), Failure> {
+/// Makes the pointers lead to the parameters in the block, which is long enough; where that works all of them are written that
+/// have a parameter.
+pub(super) fn point(pointers: &mut [MaybeUninit<*mut c_void>], layout: &Layout, block: &[u8]) -> Result<(), Failure> {
     let places = layout.parameters.as_deref().unwrap_or(&[]);
     for (pointer, (offset, bytes)) in pointers.iter_mut().zip(places) {
         let end = offset.checked_add(*bytes).ok_or(Failure::Status(CUDA_ERROR_INVALID_VALUE))?;
         let parameter = block.get(*offset..end).ok_or(Failure::Status(CUDA_ERROR_INVALID_VALUE))?;
-        *pointer = parameter.as_ptr().cast_mut().cast();
+        pointer.write(parameter.as_ptr().cast_mut().cast());
     }
     Ok(())
 }
@@ -255,10 +254,12 @@ mod tests {
     #[test]
     fn point_when_the_block_is_short_then_refuses() {
         let layout = Layout { parameters: Some(vec![(0, 8), (8, 4)]), bytes: 12 };
-        let mut pointers = [std::ptr::null_mut(); 2];
+        let mut pointers = [const { MaybeUninit::uninit() }; 2];
         let block = [0u8; 12];
         assert_eq!(point(&mut pointers, &layout, &block), Ok(()));
-        assert_eq!(pointers[1].addr() - pointers[0].addr(), 8);
+        // SAFETY: the call before has written both.
+        let [first, second] = pointers.map(|pointer| unsafe { pointer.assume_init() });
+        assert_eq!(second.addr() - first.addr(), 8);
         assert!(point(&mut pointers, &layout, &block[..11]).is_err());
     }
 }
