@@ -14,6 +14,7 @@ pub mod cuda;
 pub mod fuzz;
 mod lease;
 mod memory;
+mod movers;
 pub mod nvml;
 mod objects;
 pub mod opencl;

@@ -1,10 +1,13 @@
 //! Copies between the guest's memory and the device.
 //!
 //! The guest's pages are read and written in place where they are few enough and large enough; else they pass through a stage,
-//! because a driver call for each page would cost more than the copy.
+//! because a driver call for each page would cost more than the copy. Of a large copy several stages are filled or emptied by the
+//! [`movers`](crate::worker::movers) at once, while the thread that makes the call hands one after the other to the driver.
 
+use std::collections::VecDeque;
 use std::ffi::c_void;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::Ordering;
+use std::time::Instant;
 
 use wire::Malformed;
 use wire::frame::FrameHeader;
@@ -14,48 +17,29 @@ use super::Cuda;
 use super::generated::CUDA_ERROR_INVALID_VALUE;
 use super::stage::{STAGE, Stage};
 use crate::worker::answer::{Failure, ok};
+use crate::worker::movers::{Move, Moving};
 use crate::worker::{Piece, Pieces};
 
 /// `CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED`.
 const CAPTURE_UNSUPPORTED: i32 = 900;
 /// Pieces of this many bytes on average are copied each by itself.
 const LARGE: usize = 128 * 1024;
-/// Groups that are worth a thread of their own.
-const GROUPS_A_THREAD: usize = 2;
-/// Most threads for one copy.
-const MOST_THREADS: usize = 4;
+/// Most stages of one copy that are under way.
+const MOST_STAGES: usize = 8;
 /// Bytes from which staged copies are worth registering the staging area.
 const REGISTER_FROM: u64 = 64 * 1024;
 
-/// A stream that several threads may name at once.
-#[derive(Clone, Copy)]
-struct SharedStream(*mut c_void);
-
-// SAFETY: a handle of the driver's, whose functions take it from any thread.
-unsafe impl Sync for SharedStream {}
-
-impl SharedStream {
-    fn get(self) -> *mut c_void {
-        self.0
-    }
-}
-
 /// One driver call a piece: address on the device, address here, bytes.
-type Step<'a> = dyn Fn(u64, *mut c_void, usize) -> Result<(), Failure> + Sync + 'a;
+type Step<'a> = dyn Fn(u64, *mut c_void, usize) -> Result<(), Failure> + 'a;
 /// Waits until the device has done the steps so far.
-type Finish<'a> = dyn Fn() -> Result<(), Failure> + Sync + 'a;
-
-/// Copies a group through a stage: the stage, where the group lies in the copy, its pieces.
-type GroupCopy<'a> = dyn Fn(&Stage, usize, &[Piece]) -> Result<(), Failure> + Sync + 'a;
+type Finish<'a> = dyn Fn() -> Result<(), Failure> + 'a;
 
 impl Cuda {
     /// `cuMemcpyHtoD`, from anywhere.
-    pub(super) fn cuMemcpyHtoD_v2(&self, from: &FrameHeader, to: u64, source: Buffer<'_>) -> Result<(), Failure> {
+    pub(super) fn cuMemcpyHtoD_v2(&self, _from: &FrameHeader, to: u64, source: Buffer<'_>) -> Result<(), Failure> {
         let call = self.library.cuMemcpyHtoD_v2.ok_or_else(|| self.missing("cuMemcpyHtoD_v2"))?;
         // SAFETY: the device's range and the piece were checked; see `read_guest`.
-        self.read_guest(from, to, source, &|to, from, bytes| ok(unsafe { call(to, from.cast_const(), bytes) }), &|| {
-            Ok(())
-        })
+        self.read_guest(to, source, &|to, from, bytes| ok(unsafe { call(to, from.cast_const(), bytes) }), &|| Ok(()))
     }
 
     /// `gpuferryMemcpyHtoD`: bytes in the message, or in staging that the guest leaves alone for so long.
@@ -69,66 +53,61 @@ impl Cuda {
     /// the stream.
     pub(super) fn cuMemcpyHtoDAsync_v2(
         &self,
-        from: &FrameHeader,
+        _from: &FrameHeader,
         to: u64,
         source: Buffer<'_>,
         stream: *mut c_void,
     ) -> Result<(), Failure> {
         may_post(&source)?;
         self.not_recording(stream)?;
-        let stream = SharedStream(stream);
         let call = self.library.cuMemcpyHtoDAsync_v2.ok_or_else(|| self.missing("cuMemcpyHtoDAsync_v2"))?;
         // SAFETY: the stream lives; the device's range and the piece were checked; see `read_guest`.
-        let step = |to, from: *mut c_void, bytes| ok(unsafe { call(to, from.cast_const(), bytes, stream.get()) });
-        self.read_guest(from, to, source, &step, &|| Ok(()))
+        let step = |to, from: *mut c_void, bytes| ok(unsafe { call(to, from.cast_const(), bytes, stream) });
+        self.read_guest(to, source, &step, &|| Ok(()))
     }
 
     /// `gpuferryMemcpyHtoDAsync`: the guest's pages are free again when this returns.
     pub(super) fn gpuferryMemcpyHtoDAsync(
         &self,
-        from: &FrameHeader,
+        _from: &FrameHeader,
         to: u64,
         source: Buffer<'_>,
         stream: *mut c_void,
     ) -> Result<(), Failure> {
         self.not_recording(stream)?;
-        let stream = SharedStream(stream);
         let call = self.library.cuMemcpyHtoDAsync_v2.ok_or_else(|| self.missing("cuMemcpyHtoDAsync_v2"))?;
         // SAFETY: the stream lives; the device's range and the piece were checked; see `read_guest`.
-        let step = |to, from: *mut c_void, bytes| ok(unsafe { call(to, from.cast_const(), bytes, stream.get()) });
-        self.read_guest(from, to, source, &step, &|| self.finish_stream(stream.get()))
+        let step = |to, from: *mut c_void, bytes| ok(unsafe { call(to, from.cast_const(), bytes, stream) });
+        self.read_guest(to, source, &step, &|| self.finish_stream(stream))
     }
 
     /// `cuMemcpyDtoH`, to anywhere.
     pub(super) fn cuMemcpyDtoH_v2(
         &self,
-        from: &FrameHeader,
+        _from: &FrameHeader,
         target: Buffer<'_>,
         reply: &mut [u8],
         source: u64,
     ) -> Result<(), Failure> {
         let call = self.library.cuMemcpyDtoH_v2.ok_or_else(|| self.missing("cuMemcpyDtoH_v2"))?;
         // SAFETY: the device's range and the piece were checked; see `write_guest`.
-        self.write_guest(from, target, reply, source, &|from, to, bytes| ok(unsafe { call(to, from, bytes) }), &|| {
-            Ok(())
-        })
+        self.write_guest(target, reply, source, &|from, to, bytes| ok(unsafe { call(to, from, bytes) }), &|| Ok(()))
     }
 
     /// `cuMemcpyDtoHAsync` to pageable memory: complete when it returns, natively too.
     pub(super) fn cuMemcpyDtoHAsync_v2(
         &self,
-        from: &FrameHeader,
+        _from: &FrameHeader,
         target: Buffer<'_>,
         reply: &mut [u8],
         source: u64,
         stream: *mut c_void,
     ) -> Result<(), Failure> {
         self.not_recording(stream)?;
-        let stream = SharedStream(stream);
         let call = self.library.cuMemcpyDtoHAsync_v2.ok_or_else(|| self.missing("cuMemcpyDtoHAsync_v2"))?;
         // SAFETY: the stream lives; the device's range and the piece were checked; see `write_guest`.
-        let step = |from, to: *mut c_void, bytes| ok(unsafe { call(to, from, bytes, stream.get()) });
-        self.write_guest(from, target, reply, source, &step, &|| self.finish_stream(stream.get()))
+        let step = |from, to: *mut c_void, bytes| ok(unsafe { call(to, from, bytes, stream) });
+        self.write_guest(target, reply, source, &step, &|| self.finish_stream(stream))
     }
 
     /// `gpuferryStageFromDevice`.
@@ -145,19 +124,18 @@ impl Cuda {
     /// `gpuferryStageFromDeviceAsync`.
     pub(super) fn gpuferryStageFromDeviceAsync(
         &self,
-        from: &FrameHeader,
+        _from: &FrameHeader,
         offset: u64,
         source: u64,
         bytes: usize,
         stream: *mut c_void,
     ) -> Result<(), Failure> {
         self.not_recording(stream)?;
-        let stream = SharedStream(stream);
         let call = self.library.cuMemcpyDtoHAsync_v2.ok_or_else(|| self.missing("cuMemcpyDtoHAsync_v2"))?;
         // SAFETY: the stream lives; the device's range and the piece were checked; see `write_guest`.
-        let step = |from, to: *mut c_void, bytes| ok(unsafe { call(to, from, bytes, stream.get()) });
+        let step = |from, to: *mut c_void, bytes| ok(unsafe { call(to, from, bytes, stream) });
         let target = Buffer::Staging { offset, bytes: bytes as u64 };
-        self.write_guest(from, target, &mut [], source, &step, &|| Ok(()))
+        self.write_guest(target, &mut [], source, &step, &|| Ok(()))
     }
 
     /// Waits for a stream.
@@ -187,14 +165,7 @@ impl Cuda {
     }
 
     /// Copies a buffer to the device by `step`; after `finish` its bytes are no longer needed.
-    fn read_guest(
-        &self,
-        from: &FrameHeader,
-        to: u64,
-        source: Buffer<'_>,
-        step: &Step<'_>,
-        finish: &Finish<'_>,
-    ) -> Result<(), Failure> {
+    fn read_guest(&self, to: u64, source: Buffer<'_>, step: &Step<'_>, finish: &Finish<'_>) -> Result<(), Failure> {
         self.device(to, Some(source.bytes()))?;
         self.prepare(&source);
         match source {
@@ -207,17 +178,21 @@ impl Cuda {
                     // Also after an error: earlier pieces may be under way, and the pages are the guest's again afterwards.
                     return each(&pieces, to, step).and(finish());
                 }
-                self.each_group(from, &pieces, &|stage, at, group| {
-                    let mut filled = 0;
-                    for piece in group {
-                        // SAFETY: `groups` fits the stage; the piece is mapped as long as the pieces live.
-                        unsafe {
-                            std::ptr::copy_nonoverlapping(piece.pointer, stage.pointer().add(filled), piece.bytes);
+                self.through_stages(&pieces, |groups, stages| {
+                    // SAFETY: `groups` fits the stages, each of which has one group at a time; both outlive what is returned.
+                    let fill =
+                        |at: usize| unsafe { Moving::start(moves(&groups[at], &stages[at % stages.len()], true)) };
+                    let mut filling: VecDeque<Moving> = (0..stages.len()).map(fill).collect();
+                    for (at, group) in groups.iter().enumerate() {
+                        drop(filling.pop_front());
+                        // The stage is used again: the device must be done with it.
+                        let stage = stages[at % stages.len()].pointer().cast();
+                        step(to + group.at as u64, stage, group.bytes()).and(finish())?;
+                        if at + stages.len() < groups.len() {
+                            filling.push_back(fill(at + stages.len()));
                         }
-                        filled += piece.bytes;
                     }
-                    // The stage is used again: the device must be done with it.
-                    step(to + at as u64, stage.pointer().cast(), filled).and(finish())
+                    Ok(())
                 })
             }
         }
@@ -226,7 +201,6 @@ impl Cuda {
     /// Copies from the device into a buffer by `step`; after `finish` the bytes are there.
     fn write_guest(
         &self,
-        from: &FrameHeader,
         target: Buffer<'_>,
         reply: &mut [u8],
         source: u64,
@@ -255,16 +229,16 @@ impl Cuda {
                 if is_direct(&pieces) && !is_small {
                     return each(&pieces, source, step).and(finish());
                 }
-                self.each_group(from, &pieces, &|stage, at, group| {
-                    let bytes = group.iter().map(|piece| piece.bytes).sum();
-                    step(source + at as u64, stage.pointer().cast(), bytes).and(finish())?;
-                    let mut taken = 0;
-                    for piece in group {
-                        // SAFETY: `groups` fits the stage; the piece is mapped and writable as long as the pieces live.
-                        unsafe {
-                            std::ptr::copy_nonoverlapping(stage.pointer().add(taken), piece.pointer, piece.bytes);
+                self.through_stages(&pieces, |groups, stages| {
+                    let mut emptying = VecDeque::new();
+                    for (at, group) in groups.iter().enumerate() {
+                        if emptying.len() == stages.len() {
+                            drop(emptying.pop_front());
                         }
-                        taken += piece.bytes;
+                        let stage = &stages[at % stages.len()];
+                        step(source + group.at as u64, stage.pointer().cast(), group.bytes()).and(finish())?;
+                        // SAFETY: as in `read_guest`; the device has written the stage, and the pieces are writable.
+                        emptying.push_back(unsafe { Moving::start(moves(group, stage, false)) });
                     }
                     Ok(())
                 })
@@ -272,32 +246,35 @@ impl Cuda {
         }
     }
 
-    /// Runs `copy` with a stage for each group of pieces, on several threads where there is much to copy: one processor moves
-    /// bytes slower than the device takes them.
-    fn each_group(&self, from: &FrameHeader, pieces: &Pieces, copy: &GroupCopy<'_>) -> Result<(), Failure> {
+    /// Runs `copy` with the pieces in groups that fit a stage, and as many stages as it may use at a time.
+    fn through_stages(
+        &self,
+        pieces: &Pieces,
+        copy: impl FnOnce(&[Group], &[Stage]) -> Result<(), Failure>,
+    ) -> Result<(), Failure> {
+        let begin = log::log_enabled!(log::Level::Debug).then(Instant::now);
         let groups = groups(pieces, STAGE);
-        let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-        let threads = (groups.len() / GROUPS_A_THREAD).min(cores / 2).clamp(1, MOST_THREADS);
-        let next = AtomicUsize::new(0);
-        let work = || {
-            self.with_stage(|stage| {
-                while let Some(group) = groups.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    copy(stage, group.at, &group.pieces)?;
-                }
-                Ok(())
-            })
-        };
-        std::thread::scope(|scope| {
-            let spawn = |_| scope.spawn(|| self.enter(from).and_then(|()| work()));
-            let others: Vec<_> = (1..threads).map(spawn).collect();
-            let mut result = work();
-            for other in others {
-                // A panic here would be this process's own fault; it ends the process, as everywhere in the worker.
-                result = result.and(other.join().unwrap_or(Err(Failure::Status(CUDA_ERROR_INVALID_VALUE))));
-            }
-            result
-        })
+        let stages: Vec<Stage> = (0..groups.len().clamp(1, MOST_STAGES)).map(|_| self.take_stage()).collect();
+        let result = copy(&groups, &stages);
+        let count = stages.len();
+        stages.into_iter().for_each(|stage| self.give_stage(stage));
+        if let Some(begin) = begin {
+            let (session, bytes, time) = (self.session.number(), total(pieces), begin.elapsed());
+            log::debug!("session {session}: {bytes} bytes in {} pieces through {count} stages: {time:?}", pieces.len());
+        }
+        result
     }
+}
+
+/// What fills a stage with a group of pieces, or empties it into them.
+fn moves(group: &Group, stage: &Stage, fills: bool) -> Vec<Move> {
+    let mut at = stage.pointer();
+    let of = |piece: &Piece| {
+        let (from, to) = if fills { (piece.pointer, at) } else { (at, piece.pointer) };
+        at = at.wrapping_add(piece.bytes);
+        Move { from, to, bytes: piece.bytes }
+    };
+    group.pieces.iter().map(of).collect()
 }
 
 fn total(pieces: &Pieces) -> usize {
@@ -328,9 +305,11 @@ struct Group {
     pieces: Vec<Piece>,
 }
 
-// SAFETY: addresses of the guest's memory, which stays mapped while the `Pieces` they come from live; several threads may copy
-// different pieces at once.
-unsafe impl Sync for Group {}
+impl Group {
+    fn bytes(&self) -> usize {
+        self.pieces.iter().map(|piece| piece.bytes).sum()
+    }
+}
 
 /// Consecutive pieces in groups of at most `most` bytes; a piece that does not fit is cut.
 fn groups(pieces: &[Piece], most: usize) -> Vec<Group> {
