@@ -1,6 +1,6 @@
 //! What calls cost on a device: `latency [--seconds S] [--bulk MIB] [--figures GROUP,…]`, one JSON object on standard output.
 //!
-//! Groups: `start` (always there), `calls`, `launches`, `copies`, `bandwidth`, `memory`, `threads`; without a choice all but the last.
+//! Groups: `start` (always there: the whole, and what its steps took), `calls`, `launches`, `copies`, `bandwidth`, `memory`, `threads`; without a choice all but the last.
 //! Each figure is taken for S seconds (0.3) after a warm-up. Times are in microseconds, `p50` and `p99` of single calls; what is too
 //! short to time one by one is a mean over batches (`_us`). The same program gives the native figures and the forwarded ones;
 //! subtract before comparing two machines.
@@ -64,24 +64,35 @@ fn options(mut words: impl Iterator<Item = String>) -> Result<Options, String> {
 fn measure(begin: Instant, options: &Options) -> Result<Vec<String>, String> {
     let cuda = Driver::load()?;
     let (mut device, mut context, mut module, mut nothing, mut stream, mut memory) = (0, 0, 0, 0, 0, 0);
-    let initialise = Instant::now();
+    let mut steps = vec![("load_ms", begin.elapsed())];
+    let mut last = Instant::now();
+    let mut step = |name| {
+        steps.push((name, last.elapsed()));
+        last = Instant::now();
+    };
     must!(cuda, cuInit(0))?;
-    let initialised = initialise.elapsed();
+    step("initialise_ms");
     must!(cuda, cuDeviceGet(&mut device, 0))?;
     let name = cuda.device_name(device)?;
     must!(cuda, cuDevicePrimaryCtxRetain(&mut context, device))?;
     must!(cuda, cuCtxSetCurrent(context))?;
+    step("context_ms");
     must!(cuda, cuModuleLoadData(&mut module, KERNELS.as_ptr().cast()))?;
     let kernel = CString::from(c"nothing");
     must!(cuda, cuModuleGetFunction(&mut nothing, module, kernel.as_ptr()))?;
+    step("module_ms");
     must!(cuda, cuStreamCreate(&mut stream, 1))?;
     must!(cuda, cuMemAlloc_v2(&mut memory, options.bulk))?;
+    step("stream_and_memory_ms");
     let mut lab = Lab { cuda: &cuda, each: options.each, module, nothing, stream, memory, figures: Vec::new() };
     lab.launch()?;
     lab.synchronise()?;
     lab.figures.push(format!("  \"device\": {name:?}"));
     lab.number("start_to_first_kernel_s", begin.elapsed().as_secs_f64());
-    lab.number("initialise_ms", initialised.as_secs_f64() * 1000.0);
+    step("first_kernel_ms");
+    for (name, time) in steps {
+        lab.number(name, time.as_secs_f64() * 1000.0);
+    }
     for group in &options.groups {
         match group.as_str() {
             "calls" => lab.calls()?,
