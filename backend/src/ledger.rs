@@ -218,6 +218,27 @@ impl Taken {
     pub fn let_go(&self, token: [u64; TOKEN]) {
         self.ledger.kept().retain(|kept| kept.owner != self.number || kept.token != token);
     }
+
+    /// The row, to be read.
+    #[must_use]
+    pub fn held(&self) -> Held {
+        Held { ledger: Arc::clone(&self.ledger), number: self.number }
+    }
+}
+
+/// What a session holds of the device's memory. When the session has ended it is what the row's next one holds.
+#[derive(Clone, Debug)]
+pub struct Held {
+    ledger: Arc<Ledger>,
+    number: u32,
+}
+
+impl Held {
+    /// In bytes.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.ledger.rows().get(self.number as usize).map_or(0, |row| row.bytes.load(Ordering::Relaxed))
+    }
 }
 
 impl Drop for Taken {

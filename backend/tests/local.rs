@@ -2,8 +2,11 @@
 
 mod support;
 
+use std::io::Write;
 use std::os::fd::AsFd;
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
+use std::process::Command;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
@@ -48,6 +51,41 @@ fn session_when_the_program_goes_then_its_worker_is_gone() {
     drop(program);
     front.wait_for("is closed");
     assert!(!front.workers().contains(&worker));
+}
+
+#[test]
+fn control_socket_when_asked_then_tells_of_the_session_and_reads_nothing() {
+    let front = Front::start(&["--local-path", "FOLDER/local", "--control-path", "FOLDER/control"]);
+    let mode = std::fs::metadata(front.path("control")).expect("there").permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    let stats = || {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_gpuferryctl"));
+        let output = command.args(["stats", "--json", "--control-path"]).arg(front.path("control")).output();
+        let output = output.expect("gpuferryctl");
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stdout).expect("text")
+    };
+    assert!(stats().ends_with("\"sessions\": 0, \"rows\": []}\n"));
+    let mut program = Program::open(&front);
+    for round in 0..50u8 {
+        program.echo(&[round; 100]);
+    }
+    // Garbage is not an answer's business, nor is one that sends and does not read.
+    let mut other = UnixStream::connect(front.path("control")).expect("connected");
+    let _ = other.write_all(&[0xff; 4096]);
+    let worker = front.workers().first().copied();
+    let text = stats();
+    for expected in
+        ["\"program\": \"test?program\", \"process\": 42", "\"state\": \"open\"", "\"waited\": 50,", "\"posted\": 0"]
+    {
+        assert!(text.contains(expected), "{expected}: {text}");
+    }
+    assert!(worker.is_some());
+    drop(program);
+    front.wait_for("is closed");
+    eventually("an empty list", || stats().ends_with("\"rows\": []}\n"));
+    signal(front.child.id().cast_signed(), libc::SIGTERM);
+    eventually("the socket's end", || !front.path("control").exists());
 }
 
 #[test]

@@ -3,6 +3,8 @@
 mod support;
 
 use std::cell::RefCell;
+use std::io::Read;
+use std::os::unix::net::UnixStream;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
@@ -131,6 +133,31 @@ fn session_when_opened_then_its_calls_are_answered_and_doorbells_wake_the_worker
     assert!(!front.workers().contains(&worker_of(&front, 2)));
     assert_eq!(vmm.ask(&words(&[REQUEST_CLOSE, 2])), RESPONSE_INVALID);
     open(&mut vmm, 2).echo(&mut vmm, b"the number is free again");
+}
+
+#[test]
+fn control_socket_when_asked_then_tells_what_sessions_of_the_guest_have_done() {
+    let front = Front::start(&["--socket-path", "FOLDER/vhost", "--control-path", "FOLDER/control"]);
+    let mut vmm = Vmm::connect(&front);
+    let stats = || {
+        let mut text = String::new();
+        let mut socket = UnixStream::connect(front.path("control")).expect("connected");
+        socket.read_to_string(&mut text).expect("a report");
+        text
+    };
+    let mut opened = open(&mut vmm, 2);
+    for _ in 0..30 {
+        opened.echo(&mut vmm, b"text");
+    }
+    let worker = worker_of(&front, 2);
+    let text = stats();
+    let expected =
+        format!("session\tcarrier=virtio\tsession=2\tprogram=guest\tprocess=4711\tworker={worker}\tstate=open\t");
+    assert!(text.contains(&expected) && text.contains("\twaited=30\t"), "{text}");
+    signal(worker, libc::SIGKILL);
+    eventually("the worker's end", || stats().contains("\tworker=0\tstate=dead\t"));
+    drop(vmm);
+    eventually("an empty list", || stats().lines().count() == 1);
 }
 
 #[test]

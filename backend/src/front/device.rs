@@ -6,7 +6,9 @@
 //! outlives a request is made from the files of guest memory, not from its mapping.
 
 use std::io;
+use std::mem::offset_of;
 use std::os::fd::{AsRawFd, RawFd};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use vhost::vhost_user::message::{VhostUserProtocolFeatures, VhostUserVirtioFeatures};
@@ -14,17 +16,18 @@ use vhost_user_backend::{VhostUserBackend, VringEpollHandler, VringMutex, VringT
 use virtio_bindings::bindings::virtio_config::VIRTIO_F_VERSION_1;
 use virtio_bindings::bindings::virtio_ring::{VIRTIO_RING_F_EVENT_IDX, VIRTIO_RING_F_INDIRECT_DESC};
 use virtio_queue::QueueT;
-use vm_memory::{GuestAddressSpace, GuestMemoryAtomic, GuestMemoryBackend, GuestMemoryMmap};
+use vm_memory::{Bytes, GuestAddress, GuestAddressSpace, GuestMemoryAtomic, GuestMemoryBackend, GuestMemoryMmap};
 use vmm_sys_util::epoll::EventSet;
 use vmm_sys_util::event::{EventConsumer, EventFlag, EventNotifier, new_event_consumer_and_notifier};
 use wire::device::{
     Config, DEVICE_MAJOR, DEVICE_MINOR, MAGIC, MAX_PIN_PAGES, QUEUE_CONTROL, QUEUE_COUNT, QUEUE_DOORBELL, QUEUE_EVENT,
 };
-use wire::window::WINDOW_BYTES_VIRTIO;
+use wire::window::{Header, WINDOW_BYTES_VIRTIO};
 
 use super::nursery::Nursery;
 use super::queues::Queues;
 use super::request::Limits;
+use super::roster::Row;
 use super::sessions::Sessions;
 use super::watch::Watch;
 use crate::complaints::Complaints;
@@ -118,6 +121,20 @@ impl Device {
     pub fn watch_workers(&self, handler: &VringEpollHandler<Arc<Device>>) -> io::Result<()> {
         let fd = self.lock().sessions.watch().as_raw_fd();
         handler.register_listener(fd, EventSet::IN, EVENT_WATCH)
+    }
+
+    /// What is shown of the sessions. The counts lie in guest memory; where a window is not there any more they are 0.
+    #[must_use]
+    pub fn rows(&self) -> Vec<Row> {
+        let state = self.lock();
+        let memory = state.memory.as_ref().map(GuestAddressSpace::memory);
+        state.sessions.rows(|header| {
+            std::array::from_fn(|at| {
+                let offset = offset_of!(Header, counters) + at * size_of::<u64>();
+                let address = GuestAddress(header.saturating_add(offset as u64));
+                memory.as_ref().and_then(|memory| memory.load(address, Ordering::Relaxed).ok()).unwrap_or(0)
+            })
+        })
     }
 
     /// Whether a VMM has talked to the device, rather than a process that looked whether it lives.

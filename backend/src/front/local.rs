@@ -7,8 +7,8 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::sync::Arc;
-use std::sync::atomic::AtomicU32;
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, AtomicU32};
+use std::time::{Duration, Instant};
 
 use wire::Malformed;
 use wire::control::{Death, Message, Piece, REGION_ATTACHED};
@@ -19,6 +19,7 @@ use super::nursery::Nursery;
 use super::process::Worker;
 use super::relay;
 use super::request::printable;
+use super::roster::{Listed, Local, Roster, Who};
 use crate::channel::{Channel, ChannelError, Received};
 use crate::death;
 use crate::ledger::{Ledger, Taken};
@@ -36,7 +37,7 @@ const PAUSE: Duration = Duration::from_millis(100);
 const HELLO_TIME: Duration = Duration::from_secs(10);
 
 /// Serves programs without end.
-pub fn serve(listener: &UnixListener, nursery: &Arc<Nursery>, ledger: &Arc<Ledger>) -> ! {
+pub fn serve(listener: &UnixListener, nursery: &Arc<Nursery>, ledger: &Arc<Ledger>, roster: &Arc<Roster>) -> ! {
     let connections = Arc::new(AtomicU32::new(0));
     let mut number = 0u32;
     loop {
@@ -53,10 +54,10 @@ pub fn serve(listener: &UnixListener, nursery: &Arc<Nursery>, ledger: &Arc<Ledge
             continue;
         };
         number = number.wrapping_add(1);
-        let (nursery, ledger) = (Arc::clone(nursery), Arc::clone(ledger));
+        let (nursery, ledger, roster) = (Arc::clone(nursery), Arc::clone(ledger), Arc::clone(roster));
         let thread = std::thread::Builder::new().name("local".into()).stack_size(STACK_BYTES);
         let spawned = thread.spawn(move || {
-            if let Err(error) = connection(socket, &nursery, &ledger, number) {
+            if let Err(error) = connection(socket, &nursery, (&ledger, &roster), number) {
                 log::error!("local session {number}: {error}");
             }
             drop(counted);
@@ -67,9 +68,14 @@ pub fn serve(listener: &UnixListener, nursery: &Arc<Nursery>, ledger: &Arc<Ledge
     }
 }
 
-fn connection(socket: UnixStream, nursery: &Nursery, ledger: &Arc<Ledger>, number: u32) -> Result<(), ChannelError> {
+fn connection(
+    socket: UnixStream,
+    nursery: &Nursery,
+    (ledger, roster): (&Arc<Ledger>, &Arc<Roster>),
+    number: u32,
+) -> Result<(), ChannelError> {
     let mut program = Channel::new(socket)?;
-    let Some((who, process, cookie)) = hello(&mut program, number)? else { return Ok(()) };
+    let Some((who, cookie)) = hello(&mut program, number)? else { return Ok(()) };
     let worker = match nursery.take() {
         Ok(worker) => worker,
         Err(error) => {
@@ -79,8 +85,8 @@ fn connection(socket: UnixStream, nursery: &Nursery, ledger: &Arc<Ledger>, numbe
     };
     log::info!("local session {number}: {who} gets worker {}", worker.id());
     // As many as workers, so there is one.
-    let row = ledger.take(process).ok_or_else(|| io::Error::other("no row in the ledger"))?;
-    let mut session = Session::new(program, worker, row, (number, who, cookie))?;
+    let row = ledger.take(who.process).ok_or_else(|| io::Error::other("no row in the ledger"))?;
+    let mut session = Session::new(program, worker, row, (number, who, cookie), roster)?;
     let mut death = session.run();
     // One that ended before the program had anything of it: another may do better.
     if death == Death::WorkerEnded && session.phase != Phase::Open {
@@ -88,6 +94,7 @@ fn connection(socket: UnixStream, nursery: &Nursery, ledger: &Arc<Ledger>, numbe
         session.worker.counted = None;
         if let Ok(worker) = nursery.take() {
             log::info!("local session {number}: {} gets worker {}", session.who, worker.id());
+            session.listed.worker(worker.id());
             (session.worker, session.phase) = (worker, Phase::Starting);
             death = session.run();
         }
@@ -97,7 +104,7 @@ fn connection(socket: UnixStream, nursery: &Nursery, ledger: &Arc<Ledger>, numbe
 }
 
 /// The program's first message: who it is, for the log. `None` where it is refused or goes.
-fn hello(program: &mut Channel, number: u32) -> Result<Option<(String, u32, u64)>, ChannelError> {
+fn hello(program: &mut Channel, number: u32) -> Result<Option<(Who, u64)>, ChannelError> {
     let received = loop {
         match program.receive() {
             Ok(Some(received)) => break received,
@@ -113,7 +120,7 @@ fn hello(program: &mut Channel, number: u32) -> Result<Option<(String, u32, u64)
     let Message::Hello { wire_version, process, name } = received.message else {
         return Err(Malformed::new("first message is no hello").into());
     };
-    let who = format!("{}[{process}]", printable(&name));
+    let who = Who { name: printable(&name), process };
     if wire_version != wire::WIRE_VERSION {
         log::error!(
             "local session {number}: {who} has a guest library of wire version {wire_version}, this host has {}: \
@@ -123,7 +130,7 @@ fn hello(program: &mut Channel, number: u32) -> Result<Option<(String, u32, u64)
         program.send(&Message::Done { status: RESPONSE_INVALID }, received.cookie, vec![])?;
         return Ok(None);
     }
-    Ok(Some((who, process, received.cookie)))
+    Ok(Some((who, received.cookie)))
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -138,12 +145,13 @@ struct Session {
     worker: Worker,
     phase: Phase,
     number: u32,
-    who: String,
+    who: Who,
     hello: u64,
     memory: OwnedFd,
-    window: Window,
+    window: Arc<Window>,
     doorbell: OwnedFd,
     row: Taken,
+    listed: Listed,
 }
 
 impl Session {
@@ -151,14 +159,24 @@ impl Session {
         program: Channel,
         worker: Worker,
         row: Taken,
-        (number, who, hello): (u32, String, u64),
+        (number, who, hello): (u32, Who, u64),
+        roster: &Arc<Roster>,
     ) -> io::Result<Session> {
         let bytes = WINDOW_BYTES_LOCAL as u64;
         let memory = os::sealed_memory(bytes)?;
-        let window = Window::new(Mapping::of(Source { file: memory.as_fd(), offset: 0, bytes })?)?;
+        let window = Arc::new(Window::new(Mapping::of(Source { file: memory.as_fd(), offset: 0, bytes })?)?);
         let doorbell = os::eventfd()?;
         let phase = Phase::Starting;
-        Ok(Session { program, worker, phase, number, who, hello, memory, window, doorbell, row })
+        let listed = roster.list(Local {
+            session: number,
+            who: who.clone(),
+            worker: AtomicU32::new(worker.id()),
+            is_open: AtomicBool::new(false),
+            since: Instant::now(),
+            window: Arc::clone(&window),
+            row: row.held(),
+        });
+        Ok(Session { program, worker, phase, number, who, hello, memory, window, doorbell, row, listed })
     }
 
     /// Serves the session; returns why it ended.
@@ -272,6 +290,7 @@ impl Session {
 
     fn welcome(&mut self) -> Result<(), ChannelError> {
         self.phase = Phase::Open;
+        self.listed.open();
         let message = Message::Welcome { wire_version: wire::WIRE_VERSION, window_bytes: WINDOW_BYTES_LOCAL as u64 };
         let descriptors = vec![self.memory.try_clone()?, self.doorbell.try_clone()?];
         self.program.send(&message, self.hello, descriptors)

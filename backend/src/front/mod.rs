@@ -3,10 +3,11 @@
 //!
 //! [`main`] reads the [`options`], makes the process that starts workers ([`starter`]) and the [`sockets`], gives its rights up
 //! ([`crate::sandbox`]), and then has one thread for each carrier: [`device`] for a VMM (its [`queues`](self) carry [`request`]s that
-//! [`sessions`](self) serve), [`local`] for programs of this host. Both take workers from the [`nursery`]. SIGTERM and SIGINT end it, and
+//! [`sessions`](self) serve), [`local`] for programs of this host. Both take workers from the [`nursery`]; [`control`] tells of them. SIGTERM and SIGINT end it, and
 //! workers end with it; SIGHUP lets the next sessions have workers of a program that was replaced.
 
 pub mod chain;
+pub mod control;
 pub mod device;
 mod events;
 #[cfg(test)]
@@ -23,6 +24,7 @@ mod ram;
 mod relay;
 pub mod request;
 pub mod room;
+pub mod roster;
 mod session;
 mod sessions;
 pub mod sockets;
@@ -44,6 +46,7 @@ use self::device::Device;
 use self::nursery::{Nursery, Pool, Serving};
 use self::options::{Command, Options, VhostSocket};
 use self::process::Program;
+use self::roster::Roster;
 use self::starter::Starter;
 use crate::ledger::{Ledger, Limits};
 use crate::os;
@@ -109,10 +112,11 @@ fn serve(options: &Options) -> Result<(), Fatal> {
     result.map(drop)
 }
 
-/// The listening sockets of both carriers.
+/// The listening sockets: of both carriers, and for questions.
 struct Sockets {
     vhost: Option<UnixListener>,
     local: Option<UnixListener>,
+    control: Option<UnixListener>,
 }
 
 /// Makes the sockets; `bound` learns whose files are to be removed.
@@ -126,15 +130,15 @@ fn bind(options: &Options, bound: &mut u8) -> Result<Sockets, Fatal> {
         }
         Some(VhostSocket::Descriptor(fd)) => Some(adopt(*fd)?),
     };
-    let local = match &options.local {
-        None => None,
-        Some(path) => {
-            let listener = sockets::bind(path)?;
-            *bound |= starter::LOCAL_SOCKET;
-            Some(listener)
-        }
+    let mut make = |path: &Option<PathBuf>, name| -> Result<Option<UnixListener>, Fatal> {
+        let Some(path) = path else { return Ok(None) };
+        let listener = sockets::bind(path)?;
+        *bound |= name;
+        Ok(Some(listener))
     };
-    Ok(Sockets { vhost, local })
+    let local = make(&options.local, starter::LOCAL_SOCKET)?;
+    let control = make(&options.control, starter::CONTROL_SOCKET)?;
+    Ok(Sockets { vhost, local, control })
 }
 
 /// Gives up what the front does not need: nearly all.
@@ -160,20 +164,28 @@ fn start(
     };
     let vhost = sockets.vhost.map(|listener| nursery(VM_ROOM).map(|nursery| (listener, nursery))).transpose()?;
     let local = sockets.local.map(|listener| nursery(LOCAL_ROOM).map(|nursery| (listener, nursery))).transpose()?;
-    match &options.opencl {
-        None => info!("ready on device {}", options.device),
-        Some(opencl) => info!("ready on devices {} and {opencl}", options.device),
-    }
+    let devices = match &options.opencl {
+        None => options.device.to_string(),
+        Some(opencl) => format!("{} and {opencl}", options.device),
+    };
+    info!("ready on device{} {devices}", if options.opencl.is_some() { "s" } else { "" });
+    let roster = Roster::new(devices);
     let limits = options.memory;
     let mut nurseries = Vec::new();
+    if let Some(listener) = sockets.control {
+        let roster = Arc::clone(&roster);
+        std::thread::Builder::new().name("control".into()).spawn(move || control::serve(&listener, &roster))?;
+    }
     if let Some((listener, nursery)) = vhost {
         nurseries.push(Arc::clone(&nursery));
-        std::thread::Builder::new().name("vhost".into()).spawn(move || serve_vmm(listener, &nursery, limits))?;
+        let roster = Arc::clone(&roster);
+        let serve = move || serve_vmm(listener, &nursery, &roster, limits);
+        std::thread::Builder::new().name("vhost".into()).spawn(serve)?;
     }
     if let Some((listener, nursery)) = local {
         nurseries.push(Arc::clone(&nursery));
         let ledger = Arc::new(Ledger::new(limits)?);
-        let serve = move || local::serve(&listener, &nursery, &ledger);
+        let serve = move || local::serve(&listener, &nursery, &ledger, &roster);
         std::thread::Builder::new().name("local-accept".into()).spawn(serve)?;
     }
     Ok(nurseries)
@@ -230,10 +242,10 @@ fn program(options: &Options, layers: &Layers) -> Result<Program, Fatal> {
 }
 
 /// Serves one VMM after the other.
-fn serve_vmm(listener: UnixListener, nursery: &Arc<Nursery>, limits: Limits) {
+fn serve_vmm(listener: UnixListener, nursery: &Arc<Nursery>, roster: &Roster, limits: Limits) {
     let mut listener = Listener::from(listener);
     loop {
-        if let Err(error) = serve_one_vmm(&mut listener, nursery, limits) {
+        if let Err(error) = serve_one_vmm(&mut listener, nursery, roster, limits) {
             error!("vhost-user: {error}");
             std::thread::sleep(std::time::Duration::from_secs(1));
         }
@@ -241,8 +253,14 @@ fn serve_vmm(listener: UnixListener, nursery: &Arc<Nursery>, limits: Limits) {
 }
 
 /// Waits for a VMM and serves it until it is gone. A daemon object serves one connection.
-fn serve_one_vmm(listener: &mut Listener, nursery: &Arc<Nursery>, limits: Limits) -> Result<(), Fatal> {
+fn serve_one_vmm(
+    listener: &mut Listener,
+    nursery: &Arc<Nursery>,
+    roster: &Roster,
+    limits: Limits,
+) -> Result<(), Fatal> {
     let device = Arc::new(Device::new(Arc::clone(nursery), Arc::new(Ledger::new(limits)?))?);
+    roster.list_device(&device);
     let memory = GuestMemoryAtomic::new(GuestMemoryMmap::new());
     let fail = |error: DaemonError| error.to_string();
     let mut daemon = VhostUserDaemon::new("vhost-messages".into(), Arc::clone(&device), memory).map_err(fail)?;

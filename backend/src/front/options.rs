@@ -19,6 +19,7 @@ usage: gpuferryd (--socket-path PATH | --fd NUMBER) [--local-path PATH] [OPTION]
   --socket-path PATH   Unix socket to make, for the VMM's vhost-user device
   --fd NUMBER          listening Unix socket inherited under this number, instead of --socket-path
   --local-path PATH    Unix socket to make, for programs of this host (GPUFERRY=unix:PATH)
+  --control-path PATH  Unix socket to make, for gpuferryctl: what each session has done and holds
   --device DEVICE      for CUDA: cpu, cuda:NUMBER or cuda:UUID (default cpu)
                        for OpenCL, beside it: opencl:PLATFORM/DEVICE, each a number or a part of the name; /DEVICE or both may
                        be left out for all devices or the first platform (default: OpenCL is not served)
@@ -90,6 +91,8 @@ pub struct Options {
     pub vhost: Option<VhostSocket>,
     /// Where local programs connect, if they shall.
     pub local: Option<PathBuf>,
+    /// Where `gpuferryctl` connects, if it shall.
+    pub control: Option<PathBuf>,
     /// The device for CUDA.
     pub device: Device,
     /// CUDA's library.
@@ -127,6 +130,7 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, l
     let mut options = Options {
         vhost: None,
         local: None,
+        control: None,
         device: Device::Cpu,
         library: None,
         opencl: None,
@@ -148,6 +152,7 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, l
             }
             Long("fd") => set_vhost(&mut options, VhostSocket::Descriptor(parser.value()?.parse()?))?,
             Long("local-path") => options.local = Some(PathBuf::from(parser.value()?)),
+            Long("control-path") => options.control = Some(PathBuf::from(parser.value()?)),
             Long("device") => match parser.value()?.parse()? {
                 AnyDevice::Cuda(device) => options.device = device,
                 AnyDevice::OpenCl(device) => options.opencl = Some(device),
@@ -249,7 +254,16 @@ mod tests {
 
     #[test]
     fn arguments_when_in_qemus_forms_then_are_read() {
-        let read = options(&["--socket-path=/run/a", "--local-path", "/run/b", "--device", "cuda:1", "--prestart=2"]);
+        let read = options(&[
+            "--socket-path=/run/a",
+            "--local-path",
+            "/run/b",
+            "--device",
+            "cuda:1",
+            "--prestart=2",
+            "--control-path=c",
+        ]);
+        assert_eq!(read.control, Some("c".into()));
         assert_eq!(read.vhost, Some(VhostSocket::Path("/run/a".into())));
         assert_eq!((read.local, read.device, read.prestart), (Some("/run/b".into()), Device::Cuda(1), 2));
         assert_eq!(options(&["--fd=3"]).vhost, Some(VhostSocket::Descriptor(3)));

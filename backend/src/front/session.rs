@@ -7,14 +7,17 @@ use std::collections::HashMap;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
+use std::time::Instant;
 
 use wire::control::{Message, Piece};
 use wire::device::Extent;
+use wire::window::HostCounters;
 
 use super::chain::Answer;
 use super::process::Worker;
 use super::ram::{Ram, Region};
 use super::relay;
+use super::roster::{Row, Who};
 use super::watch::{Source, Token, Watch};
 use crate::channel::ChannelError;
 use crate::ledger::Taken;
@@ -39,8 +42,9 @@ pub(super) enum Phase {
 #[derive(Debug)]
 pub(super) struct Session {
     pub(super) token: Token,
-    /// The process, for the log.
-    pub(super) who: String,
+    /// The process, for people.
+    pub(super) who: Who,
+    since: Instant,
     pub(super) phase: Phase,
     pub(super) worker: Option<Worker>,
     /// The window's pages, in guest memory.
@@ -65,7 +69,7 @@ impl Session {
     /// Starts watching a worker that shall serve a session.
     pub(super) fn new(
         token: Token,
-        who: String,
+        who: Who,
         (worker, row): (Worker, Taken),
         window: (Vec<Extent>, Vec<Piece>),
         open: Answer,
@@ -78,6 +82,7 @@ impl Session {
         Ok(Session {
             token,
             who,
+            since: Instant::now(),
             phase: Phase::Starting,
             worker: Some(worker),
             window: window.0,
@@ -92,6 +97,25 @@ impl Session {
             sent: HashMap::new(),
             writing: false,
         })
+    }
+
+    /// What is shown of it; `counts` reads what its worker has counted from the window's header, by its address.
+    pub(super) fn row(&self, counts: impl FnOnce(u64) -> [u64; HostCounters::NAMES.len()]) -> Row {
+        Row {
+            carrier: "virtio",
+            session: self.token.session,
+            who: self.who.clone(),
+            worker: self.worker.as_ref().map(Worker::id),
+            state: match self.phase {
+                Phase::Starting | Phase::Opening => "starting",
+                Phase::Open => "open",
+                Phase::Ending(_) => "ending",
+                Phase::Dead => "dead",
+            },
+            age: self.since.elapsed(),
+            memory: self.row.held().bytes(),
+            counts: self.window.first().map_or_else(Default::default, |page| counts(page.address)),
+        }
     }
 
     /// Rings the worker.

@@ -10,12 +10,14 @@ use std::time::Duration;
 
 use wire::control::{Death, Message};
 use wire::device::{RESPONSE_DEAD, RESPONSE_INVALID, RESPONSE_LIMIT, RESPONSE_NO_WORKER, RESPONSE_OK};
+use wire::window::HostCounters;
 
 use super::chain::Answer;
 use super::events::Pending;
 use super::nursery::Nursery;
 use super::ram::Ram;
 use super::request::Request;
+use super::roster::{Row, Who};
 use super::session::{Phase, Session};
 use super::watch::{Source, Token, Watch};
 use crate::channel::{ChannelError, Received};
@@ -81,8 +83,7 @@ impl Sessions {
     pub(super) fn request(&mut self, request: Request, answer: Answer) {
         match request {
             Request::Open { session, process, name, window } => {
-                let who = format!("{name}[{process}]");
-                self.open(session, (who, process), window, answer);
+                self.open(session, Who { name, process }, window, answer);
             }
             Request::Close { session } => self.close(session, answer),
             Request::Pin { session, lease, flags, address, bytes, pages } => {
@@ -99,7 +100,7 @@ impl Sessions {
         }
     }
 
-    fn open(&mut self, number: u32, (who, process): (String, u32), window: Vec<wire::device::Extent>, answer: Answer) {
+    fn open(&mut self, number: u32, who: Who, window: Vec<wire::device::Extent>, answer: Answer) {
         if self.table.contains_key(&number) {
             self.complaints.add(format_args!("session {number}: open refused: the number is in use"));
             return self.answer(answer, RESPONSE_INVALID);
@@ -118,7 +119,7 @@ impl Sessions {
                 return self.answer(answer, RESPONSE_NO_WORKER);
             }
         };
-        let Some(row) = self.ledger.take(process) else {
+        let Some(row) = self.ledger.take(who.process) else {
             self.complaints.add(format_args!("session {number}: no row in the ledger for {who}"));
             return self.answer(answer, RESPONSE_NO_WORKER);
         };
@@ -184,6 +185,11 @@ impl Sessions {
             }
             session.kill(&self.watch);
         }
+    }
+
+    /// What is shown of all; see [`Session::row`].
+    pub(super) fn rows(&self, counts: impl Fn(u64) -> [u64; HostCounters::NAMES.len()]) -> Vec<Row> {
+        self.table.values().map(|session| session.row(&counts)).collect()
     }
 
     /// Rings a session's worker; false where there is none.

@@ -38,6 +38,8 @@ const REMOVE: u8 = 4;
 pub const VHOST_SOCKET: u8 = 1;
 /// As [`VHOST_SOCKET`].
 pub const LOCAL_SOCKET: u8 = 2;
+/// As [`VHOST_SOCKET`].
+pub const CONTROL_SOCKET: u8 = 4;
 
 /// How long workers may take to tell their guests that the front is gone.
 const LAST_WORDS: Duration = Duration::from_millis(300);
@@ -116,7 +118,7 @@ impl Starter {
         }
     }
 
-    /// Removes the files of sockets ([`VHOST_SOCKET`], [`LOCAL_SOCKET`]), and waits until they are.
+    /// Removes the files of sockets ([`VHOST_SOCKET`] and the like), and waits until they are.
     pub fn remove(&self, which: u8) {
         let mut socket = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let asked = socket.write_all(&request(REMOVE, u32::from(which)));
@@ -217,6 +219,9 @@ impl Process {
                 }
                 if asked & LOCAL_SOCKET != 0 {
                     options.local.iter().for_each(|path| sockets::remove(path));
+                }
+                if asked & CONTROL_SOCKET != 0 {
+                    options.control.iter().for_each(|path| sockets::remove(path));
                 }
                 self.socket.write_all(&[0])?;
             }

@@ -121,20 +121,16 @@ impl HostCounters {
         counter.fetch_add(more, core::sync::atomic::Ordering::Relaxed);
     }
 
+    /// The counters' names, in the order in which they lie.
+    pub const NAMES: [&'static str; 8] =
+        ["posted", "waited", "sleeping", "parks", "wakes", "doorbells", "copied", "leased"];
+
     /// The counts by name.
     #[must_use]
     pub fn all(&self) -> [(&'static str, u64); 8] {
-        let get = |counter: &AtomicU64| counter.load(core::sync::atomic::Ordering::Relaxed);
-        [
-            ("posted", get(&self.posted)),
-            ("waited", get(&self.waited)),
-            ("sleeping", get(&self.sleeping)),
-            ("parks", get(&self.parks)),
-            ("wakes", get(&self.wakes)),
-            ("doorbells", get(&self.doorbells)),
-            ("copied", get(&self.copied)),
-            ("leased", get(&self.leased)),
-        ]
+        let HostCounters { posted, waited, sleeping, parks, wakes, doorbells, copied, leased } = self;
+        let counters = [posted, waited, sleeping, parks, wakes, doorbells, copied, leased];
+        core::array::from_fn(|at| (Self::NAMES[at], counters[at].load(core::sync::atomic::Ordering::Relaxed)))
     }
 }
 
