@@ -3,7 +3,8 @@
 # It asks the Debian mirror this machine is already configured with, so no host is named here, and apt
 # checks every file against Debian's signed Release. Needs no root and changes nothing outside its folder.
 #
-#   apt_open DIR ITEM SUITE...       choose the suites that the following calls see, and read their lists
+#   apt_open DIR ITEM SUITE...       choose the suites that the following calls see, and read their lists; apt_parts="main contrib"
+#                                    before it: of these parts, else of main
 #   apt_depends PATTERN PKG          the dependencies of PKG whose names match the extended regex
 #   apt_version PKG                  the version that would be downloaded; empty if the suites have none
 #   apt_nearest PKG VERSION          the version at or just above VERSION that the suites have
@@ -27,7 +28,7 @@ apt_open() {
     mkdir -p "$dir/lists/partial" "$apt_archives/partial"
     : >"$dir/status"
     for suite in "$@"; do
-        echo "deb [signed-by=$keyring arch=amd64] $mirror $suite main"
+        echo "deb [signed-by=$keyring arch=amd64] $mirror $suite ${apt_parts:-main}"
     done >"$dir/$item.list"
     apt_suite=${*: -1}
     # Read after the machine's own settings, so proxies stay in force and clean-up hooks do not.
