@@ -94,14 +94,14 @@ def program(name):
 
 class Front:
     """A running gpuferryd, with a socket for a VMM and one for local programs; ended on leaving. `opencl` is a device beside
-    CUDA's; `variables` are added to its environment.
+    CUDA's; `variables` are added to its environment, `options` to its command line.
     """
 
-    def __init__(self, folder, device, level="info", opencl=None, variables=None):
+    def __init__(self, folder, device, level="info", opencl=None, variables=None, options=()):
         self.socket, self.local, self.log = (pathlib.Path(folder) / name for name in ("vmm.sock", "local.sock", "front.log"))
         command = [program("gpuferryd"), "--socket-path", self.socket, "--local-path", self.local, "--device", device]
         command += os.environ.get("GPUFERRY_FRONT_OPTIONS", "").split()
-        command += ["--device", opencl] if opencl else []
+        command += [*(["--device", opencl] if opencl else []), *options]
         environment = {**os.environ, **(variables or {})}
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(

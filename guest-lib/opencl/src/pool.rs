@@ -17,7 +17,7 @@ const LARGEST_CUT: usize = 1 << 20;
 /// Bytes of a slab.
 const SLAB: usize = 4 << 20;
 /// Most bytes of large chunks that are kept although nobody uses them.
-const KEPT: usize = 256 << 20;
+const KEPT: usize = 64 << 20;
 /// Bytes in use from which on each taker looks whether some are free again.
 const CROWDED: usize = 64 << 20;
 

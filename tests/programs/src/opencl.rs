@@ -88,6 +88,8 @@ functions! {
     fn clEnqueueMapBuffer(queue: Object, buffer: Object, blocking: u32, flags: u64, offset: usize, size: usize, waits: u32, list: *const Object, event: *mut Object, status: *mut Status) -> *mut c_void;
     fn clEnqueueUnmapMemObject(queue: Object, memory: Object, at: *mut c_void, waits: u32, list: *const Object, event: *mut Object) -> Status;
     fn clEnqueueMarkerWithWaitList(queue: Object, waits: u32, list: *const Object, event: *mut Object) -> Status;
+    fn clSVMAlloc(context: Object, flags: u64, size: usize, alignment: u32) -> Object;
+    fn clSVMFree(context: Object, address: Object) -> ();
     fn clCreateUserEvent(context: Object, status: *mut Status) -> Object;
     fn clSetUserEventStatus(event: Object, state: Status) -> Status;
     fn clSetEventCallback(event: Object, state: Status, function: EventFunction, data: *mut c_void) -> Status;

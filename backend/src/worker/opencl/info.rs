@@ -109,7 +109,8 @@ impl OpenCl {
             INFO_DEVICE => {
                 let (call, object) = (function!(self, clGetDeviceInfo)?, of(kind::cl_device_id)?);
                 // SAFETY: as above.
-                value_of(&|bytes, to, size| unsafe { call(object, param, bytes, to, size) })
+                let value = value_of(&|bytes, to, size| unsafe { call(object, param, bytes, to, size) })?;
+                Ok(self.bounded_memory(param, value))
             }
             INFO_MEM => {
                 let (call, object) = (function!(self, clGetMemObjectInfo)?, of(kind::cl_mem)?);

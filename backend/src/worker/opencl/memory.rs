@@ -1,7 +1,8 @@
 //! Memory objects: buffers, parts of them, images and pipes.
 //!
 //! What a session's objects take together is bounded by the memory that its devices say they have: a library that computes on the
-//! processor would give out more than there is.
+//! processor would give out more than there is. It is counted with what the guest holds by other APIs too, and bounded by the operator's
+//! limits ([`crate::ledger`]).
 
 use std::collections::HashMap;
 use std::ffi::c_void;
@@ -27,6 +28,8 @@ const KERNEL_READ_AND_WRITE: u64 = 1 << 12;
 const REGION: u32 = 0x1220;
 /// `CL_MEM_SIZE`.
 const MEM_SIZE: u32 = 0x1102;
+/// `CL_DEVICE_MAX_MEM_ALLOC_SIZE`.
+const MAX_MEM_ALLOC_SIZE: u32 = 0x1010;
 /// `CL_DEVICE_GLOBAL_MEM_SIZE`.
 const GLOBAL_MEM_SIZE: u32 = 0x101F;
 
@@ -42,14 +45,16 @@ pub struct Sizes {
 
 impl Sizes {
     /// An object is there.
-    pub fn began(&mut self, object: usize, bytes: u64) {
+    fn began(&mut self, object: usize, bytes: u64) {
         self.sum += bytes;
         self.sizes.insert(object, bytes);
     }
 
-    /// An object is gone.
-    pub fn ended(&mut self, object: usize) {
-        self.sum -= self.sizes.remove(&object).unwrap_or(0);
+    /// An object is gone; its bytes.
+    fn ended(&mut self, object: usize) -> u64 {
+        let bytes = self.sizes.remove(&object).unwrap_or(0);
+        self.sum -= bytes;
+        bytes
     }
 }
 
@@ -103,15 +108,43 @@ impl OpenCl {
         self.found.devices.iter().map(of).fold(0, u64::saturating_add)
     }
 
-    /// Takes `bytes` out of what the session's objects may take, if there are as many left. Objects that the library made are added
-    /// by [`OpenCl::count`].
+    /// Whether `bytes` more are allowed. Objects that the library made are counted by [`OpenCl::began`].
     pub(super) fn has_room(&self, bytes: u64) -> Result<(), Failure> {
         let mut sizes = lock(&self.memory);
         let most = *sizes.most.get_or_insert_with(|| self.most_memory());
+        let of_guest = self.session.account().map_or(u64::MAX, |account| account.left());
         match sizes.sum.checked_add(bytes) {
-            Some(sum) if sum <= most => Ok(()),
+            Some(sum) if sum <= most && bytes <= of_guest => Ok(()),
             _ => Err(Failure::Status(CL_MEM_OBJECT_ALLOCATION_FAILURE)),
         }
+    }
+
+    /// Counts an object, by its address; false where a limit would be passed, which another process of the guest may have brought about.
+    pub(super) fn began(&self, object: usize, bytes: u64) -> bool {
+        if self.session.account().is_some_and(|account| !account.charge(bytes)) {
+            return false;
+        }
+        lock(&self.memory).began(object, bytes);
+        true
+    }
+
+    /// An object is gone.
+    pub(super) fn memory_ended(&self, object: usize) {
+        let bytes = lock(&self.memory).ended(object);
+        if let Some(account) = self.session.account() {
+            account.refund(bytes);
+        }
+    }
+
+    /// What a device says of its memory, as far as the guest may use it.
+    pub(super) fn bounded_memory(&self, param: u32, mut value: Vec<u8>) -> Vec<u8> {
+        if matches!(param, GLOBAL_MEM_SIZE | MAX_MEM_ALLOC_SIZE)
+            && let Some(limit) = self.session.account().and_then(|account| account.limit())
+            && let Some(bytes) = value.first_chunk_mut::<8>()
+        {
+            *bytes = u64::from_ne_bytes(*bytes).min(limit).to_ne_bytes();
+        }
+        value
     }
 
     /// Counts an object that was made; one that takes more than is left is given back.
@@ -120,7 +153,9 @@ impl OpenCl {
         let mut bytes = 0usize;
         // SAFETY: the object lives; the value has the size of a size.
         ok(unsafe { info(*made, MEM_SIZE, size_of::<usize>(), (&raw mut bytes).cast(), std::ptr::null_mut()) })?;
-        if let Err(full) = self.has_room(bytes as u64) {
+        let room = self.has_room(bytes as u64);
+        let full = Failure::Status(CL_MEM_OBJECT_ALLOCATION_FAILURE);
+        if let Err(full) = room.and_then(|()| self.began(made.addr(), bytes as u64).then_some(()).ok_or(full)) {
             if let Some(release) = self.library.clReleaseMemObject {
                 // SAFETY: just made, and nobody else's.
                 unsafe { release(*made) };
@@ -128,7 +163,6 @@ impl OpenCl {
             *made = std::ptr::null_mut();
             return Err(full);
         }
-        lock(&self.memory).began(made.addr(), bytes as u64);
         Ok(())
     }
 

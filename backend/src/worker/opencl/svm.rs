@@ -69,9 +69,15 @@ impl OpenCl {
         if made.is_null() {
             return Err(Failure::Status(CL_OUT_OF_RESOURCES));
         }
+        if !self.began(made.addr(), size as u64) {
+            if let Some(free) = self.library.clSVMFree {
+                // SAFETY: just made, and nobody else's.
+                unsafe { free(context, made) };
+            }
+            return Err(Failure::Status(CL_OUT_OF_RESOURCES));
+        }
         *address = made.expose_provenance() as u64;
         lock(&self.svm).0.insert(*address, size as u64);
-        lock(&self.memory).began(made.addr(), size as u64);
         Ok(())
     }
 
@@ -86,7 +92,7 @@ impl OpenCl {
         if lock(&self.svm).0.remove(&address).is_none() {
             return Err(Failure::Status(CL_INVALID_VALUE));
         }
-        lock(&self.memory).ended(address as usize);
+        self.memory_ended(address as usize);
         // SAFETY: the context lives; the address is one that the library gave and nobody has freed.
         unsafe { free(context, to_pointer(address)) };
         Ok(())

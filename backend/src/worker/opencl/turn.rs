@@ -101,7 +101,7 @@ fn end(opencl: &OpenCl, kind: Kind, handle: Handle) -> Result<*mut c_void, i32> 
                 lock(&opencl.kernels).remove(&object.addr());
             }
             if kind.number == kind::cl_mem.number {
-                lock(&opencl.memory).ended(object.addr());
+                opencl.memory_ended(object.addr());
             }
             Ok(object)
         }
