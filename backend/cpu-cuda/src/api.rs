@@ -26,6 +26,7 @@ pub mod pointers;
 pub mod pools;
 pub mod sharing;
 pub mod streams;
+pub mod surfaces;
 pub mod textures;
 pub mod virtual_memory;
 

@@ -15,6 +15,8 @@ use crate::stream::Stream;
 use crate::types::{Memcpy3D, MemsetNode};
 use crate::work::lock;
 
+/// CU_STREAM_CAPTURE_MODE_GLOBAL.
+const GLOBAL: u32 = 0;
 /// CU_STREAM_CAPTURE_MODE_RELAXED.
 pub const RELAXED: u32 = 2;
 
@@ -45,7 +47,7 @@ pub struct Captured {
 
 /// Captures under way in the process; most calls need to know only that there are none.
 static ACTIVE: AtomicUsize = AtomicUsize::new(0);
-/// The captures that the legacy stream would disturb.
+/// The captures under way: what the legacy stream and some calls would disturb.
 static DISTURBED: Mutex<Vec<Weak<Capture>>> = Mutex::new(Vec::new());
 
 thread_local! {
@@ -229,6 +231,31 @@ fn payload(op: &Op) -> Answer<Payload> {
 /// Whether the stream is part of a capture.
 pub fn is_on(stream: &Stream) -> bool {
     ACTIVE.load(Ordering::Acquire) != 0 && lock(&stream.capture).is_some()
+}
+
+/// Refuses a call that may wait for, or change, what work in any stream depends on, while a capture forbids that to this
+/// thread; spoils the captures that do.
+///
+/// A thread in the global mode, in which each begins, is forbidden it by its own captures that are not relaxed and by every
+/// thread's global ones; one in the thread-local mode by the former alone (CUDA Driver API,
+/// cuThreadExchangeStreamCaptureMode).
+pub fn permit() -> Answer {
+    if ACTIVE.load(Ordering::Acquire) == 0 || MODE.get() == RELAXED {
+        return Ok(());
+    }
+    let here = std::thread::current().id();
+    let forbids = |capture: &Arc<Capture>| {
+        capture.is_open()
+            && (capture.thread == here && capture.mode != RELAXED || MODE.get() == GLOBAL && capture.mode == GLOBAL)
+    };
+    let captures: Vec<_> = lock(&DISTURBED).iter().filter_map(Weak::upgrade).filter(forbids).collect();
+    if captures.is_empty() {
+        return Ok(());
+    }
+    for capture in captures {
+        capture.spoil(Status::STREAM_CAPTURE_UNSUPPORTED);
+    }
+    Err(Status::STREAM_CAPTURE_UNSUPPORTED)
 }
 
 /// Refuses what cannot be done in a stream under capture, and spoils the capture.

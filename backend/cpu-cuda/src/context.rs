@@ -1,8 +1,8 @@
 //! Contexts: what a program's objects and memory belong to, and the stack that each thread keeps of them.
 //!
-//! A fault of a kernel stays with its context: work that follows is skipped and calls are answered with the same status
-//! until the context is destroyed or, for the primary one, reset. The order between the streams of a context is kept
-//! here too, because the legacy default stream waits for, and is waited for by, all the others that are not non-blocking.
+//! A fault of a kernel is the end of every context of the process, as on a GPU: work that follows is skipped, and calls are
+//! answered with the same status until the process ends. The order between the streams of a context is kept here too,
+//! because the legacy default stream waits for, and is waited for by, all the others that are not non-blocking.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -48,7 +48,6 @@ pub struct Context {
     /// Bytes that its kernels have from `malloc`.
     pub heap_used: AtomicU64,
     alive: AtomicBool,
-    fault: AtomicU32,
     order: Mutex<Order>,
     legacy: Mutex<Option<Arc<Stream>>>,
     storage: Mutex<HashMap<u64, (u64, Option<StorageDrop>)>>,
@@ -68,6 +67,17 @@ struct Tail {
     blocking: bool,
 }
 
+/// The first fault of the process, 0 while there is none.
+static FAULT: AtomicU32 = AtomicU32::new(0);
+
+/// The fault that the process has met, if any.
+pub fn fault() -> Answer {
+    match FAULT.load(Ordering::Acquire) {
+        0 => Ok(()),
+        number => Err(Status(number)),
+    }
+}
+
 static NEXT_ID: AtomicU64 = AtomicU64::new(1);
 
 /// A number for a context or stream that no other has.
@@ -76,17 +86,9 @@ pub fn next_id() -> u64 {
 }
 
 impl Context {
-    /// A new context; `api` as cuCtxGetApiVersion shall say.
-    ///
-    /// While a context of the process has a fault there are no new ones, as on a GPU.
+    /// A new context; `api` as cuCtxGetApiVersion shall say. After a fault there are no new ones.
     pub fn create(flags: u32, api: u32, primary: bool) -> Answer<Arc<Context>> {
-        if !primary {
-            Context::table()
-                .all()
-                .iter()
-                .filter(|(_, other)| other.is_alive())
-                .try_for_each(|(_, other)| other.check())?;
-        }
+        fault()?;
         let (_, context) = Context::table().insert(|handle| Context {
             handle,
             id: next_id(),
@@ -99,7 +101,6 @@ impl Context {
             cancel: AtomicBool::new(false),
             heap_used: AtomicU64::new(0),
             alive: AtomicBool::new(true),
-            fault: AtomicU32::new(0),
             order: Mutex::new(Order::default()),
             legacy: Mutex::new(None),
             storage: Mutex::new(HashMap::new()),
@@ -107,25 +108,14 @@ impl Context {
         Ok(context)
     }
 
-    /// The context, unless it has been destroyed or has met a fault.
+    /// Refuses if the context has been destroyed or the process has met a fault.
     pub fn check(&self) -> Answer {
-        if !self.alive.load(Ordering::Acquire) {
-            return Err(Status::CONTEXT_IS_DESTROYED);
-        }
-        match self.fault.load(Ordering::Acquire) {
-            0 => Ok(()),
-            number => Err(Status(number)),
-        }
+        if self.is_alive() { fault() } else { Err(Status::CONTEXT_IS_DESTROYED) }
     }
 
     /// Whether it can be used at all, faults aside.
     pub fn is_alive(&self) -> bool {
         self.alive.load(Ordering::Acquire)
-    }
-
-    /// Keeps a fault; the first one stays.
-    pub fn poison(&self, status: Status) {
-        let _ = self.fault.compare_exchange(0, status.0, Ordering::AcqRel, Ordering::Acquire);
     }
 
     /// The legacy default stream.
@@ -264,15 +254,15 @@ fn default_limits() -> [u64; LIMITS] {
     [1024, 1 << 20, 8 << 20, 2, 2048, 64, 0, 0, 0, 0]
 }
 
-/// Runs an operation of a context unless a fault came first; keeps the fault that it may be.
+/// Runs an operation of a context unless a fault came first; keeps the fault that it may be. The first one stays.
 pub fn guarded(context: Arc<Context>, operation: impl FnOnce() -> Answer + Send + 'static) -> Operation {
     Box::new(move || {
-        if context.fault.load(Ordering::Acquire) != 0 {
+        if fault().is_err() {
             return;
         }
         if let Err(status) = operation() {
             log::error!("context {}: {status:?} from now on", context.id);
-            context.poison(status);
+            let _ = FAULT.compare_exchange(0, status.0, Ordering::AcqRel, Ordering::Acquire);
         }
     })
 }
@@ -282,8 +272,6 @@ pub struct Primary {
     context: Arc<Context>,
     references: u32,
     flags: u32,
-    /// The fault that it had when it was reset: after that the process gets it no more, as on a GPU.
-    lost: Option<Status>,
 }
 
 static PRIMARY: OnceLock<Mutex<Primary>> = OnceLock::new();
@@ -295,7 +283,7 @@ fn primary() -> Answer<&'static Mutex<Primary>> {
     }
     let context = Context::create(0, 3020, true)?;
     context.alive.store(false, Ordering::Release);
-    Ok(PRIMARY.get_or_init(|| Mutex::new(Primary { context, references: 0, flags: 0, lost: None })))
+    Ok(PRIMARY.get_or_init(|| Mutex::new(Primary { context, references: 0, flags: 0 })))
 }
 
 /// The primary context's handle, whether active or not.
@@ -306,9 +294,7 @@ pub fn primary_handle() -> Answer<Handle<Context>> {
 /// cuDevicePrimaryCtxRetain.
 pub fn primary_retain() -> Answer<Handle<Context>> {
     let mut primary = lock(primary()?);
-    if let Some(status) = primary.lost {
-        return Err(status);
-    }
+    fault()?;
     primary.references = primary.references.checked_add(1).ok_or(Status::INVALID_VALUE)?;
     primary.context.flags.store(primary.flags, Ordering::Relaxed);
     primary.context.alive.store(true, Ordering::Release);
@@ -321,21 +307,16 @@ pub fn primary_release() -> Answer {
     primary.references = primary.references.checked_sub(1).ok_or(Status::INVALID_CONTEXT)?;
     if primary.references == 0 {
         primary.context.empty();
-        primary.context.fault.store(0, Ordering::Release);
         primary.context.alive.store(false, Ordering::Release);
     }
     Ok(())
 }
 
-/// cuDevicePrimaryCtxReset: empties the context; who holds references keeps them, unless it had met a fault.
+/// cuDevicePrimaryCtxReset: empties the context, which is gone until it is retained again; who holds references keeps them.
 pub fn primary_reset() -> Answer {
-    let mut primary = lock(primary()?);
+    let primary = lock(primary()?);
     primary.context.empty();
-    let fault = primary.context.fault.swap(0, Ordering::AcqRel);
-    if fault != 0 {
-        primary.lost = Some(Status(fault));
-        primary.context.alive.store(false, Ordering::Release);
-    }
+    primary.context.alive.store(false, Ordering::Release);
     *lock(&primary.context.limits) = default_limits();
     Ok(())
 }

@@ -110,12 +110,12 @@ pub enum CompileErrorKind {
     InvalidPtx,
     /// CUDA_ERROR_UNSUPPORTED_PTX_VERSION: `.version` is newer than the engine knows.
     UnsupportedPtxVersion,
-    /// CUDA_ERROR_NO_BINARY_FOR_GPU: the text is for a device the engine cannot be.
-    NoKernelImage,
     /// CUDA_ERROR_OUT_OF_MEMORY: a bound of [`Limits`] was reached; the message names it.
     OutOfResources,
-    /// CUDA_ERROR_NOT_FOUND at link time: an `.extern` symbol that no part defines; the message names it.
+    /// CUDA_ERROR_INVALID_SOURCE at link time: an `.extern` symbol that no part defines; the message names it.
     UnresolvedSymbol,
+    /// CUDA_ERROR_INVALID_SOURCE at link time: two parts define a symbol; the message names it.
+    DefinedTwice,
 }
 
 /// Why a PTX text was not accepted.
@@ -247,7 +247,7 @@ pub fn load(image: &[u8], options: &Options) -> Result<Module, CompileError> {
 
 /// Joins several PTX texts (or earlier results) into one image for [`load`], resolving `.extern` symbols.
 ///
-/// Fails with [`CompileErrorKind::UnresolvedSymbol`] if one stays open, and with `InvalidPtx` if two parts define
+/// Fails with [`CompileErrorKind::UnresolvedSymbol`] if one stays open, and with `DefinedTwice` if two parts define
 /// one visible symbol.
 pub fn link(parts: &[&[u8]], options: &Options) -> Result<Vec<u8>, CompileError> {
     ptx::link(parts, options)
@@ -274,6 +274,11 @@ impl Module {
     /// without a place makes a fault of every access.
     pub fn bind_global(&self, index: usize, address: u64) {
         self.code.bind_global(index, address);
+    }
+
+    /// The lowest `.target sm_NN` of the parts.
+    pub fn oldest_target(&self) -> u32 {
+        self.code.program().oldest_target
     }
 
     /// Names of the `.texref` variables: textures bound by reference.
@@ -470,8 +475,8 @@ pub trait Memory: Send + Sync {
     /// Device-side `malloc`: an address in the arena, 16-byte aligned, or 0.
     fn malloc(&self, bytes: u64) -> u64;
 
-    /// Device-side `free` of an address from [`Memory::malloc`]; 0 and wrong addresses are ignored.
-    fn free(&self, address: u64);
+    /// Device-side `free` of an address from [`Memory::malloc`], or of 0; `false` if it is neither.
+    fn free(&self, address: u64) -> bool;
 
     /// Output of device-side `printf`, already formatted; a whole call's text at once.
     fn print(&self, text: &[u8]);

@@ -72,6 +72,11 @@ impl Event {
         if state.captured.is_some() { Err(Status::CAPTURED_EVENT) } else { Ok(state.work.clone()) }
     }
 
+    /// cuEventDestroy. The event is gone after a fault too, and the fault is told.
+    pub fn destroy(handle: Handle<Event>) -> Answer {
+        handle.take()?.context.check()
+    }
+
     /// cuEventQuery.
     pub fn query(&self) -> Answer {
         self.context.check()?;
@@ -83,7 +88,8 @@ impl Event {
 
     /// cuEventSynchronize.
     pub fn synchronize(&self) -> Answer {
-        if let Some(work) = self.outside_capture()? {
+        // A GPU's driver has another answer here than for a query.
+        if let Some(work) = self.outside_capture().or(Err(Status::INVALID_VALUE))? {
             work.wait();
         }
         self.context.check()

@@ -13,6 +13,10 @@ use crate::status::{Answer, Status};
 const WRAPPER_MAGIC: u32 = 0x4662_43b1;
 const FAT_MAGIC: u32 = 0xba55_ed50;
 const ELF_MAGIC: u32 = 0x464c_457f;
+const ELF_HEADER: usize = 64;
+const ELF_MACHINE_AT: usize = 18;
+/// EM_CUDA of ELF's list of machines.
+const ELF_CUDA: u16 = 190;
 const FAT_HEADER: usize = 16;
 const ENTRY_HEADER: usize = 64;
 const ENTRY_PTX: u16 = 1;
@@ -34,7 +38,7 @@ pub fn at_address(address: u64, capability: u32, wrappers: bool) -> Answer<Vec<V
         Some(WRAPPER_MAGIC) if wrappers => wrapped(address, capability),
         Some(WRAPPER_MAGIC) => Err(Status::INVALID_IMAGE),
         Some(FAT_MAGIC) => Ok(vec![from_fat(&fat_at(address)?, capability)?]),
-        Some(ELF_MAGIC) => Err(Status::NO_BINARY_FOR_GPU),
+        Some(ELF_MAGIC) => Err(elf(&copy_readable(address, ELF_HEADER).unwrap_or_default())),
         _ => Ok(vec![checked_text(text_at(address)?)?]),
     }
 }
@@ -43,9 +47,17 @@ pub fn at_address(address: u64, capability: u32, wrappers: bool) -> Answer<Vec<V
 pub fn in_bytes(bytes: &[u8], capability: u32) -> Answer<Vec<u8>> {
     match u32_at(bytes, 0) {
         Some(FAT_MAGIC) => from_fat(bytes, capability),
-        Some(ELF_MAGIC) => Err(Status::NO_BINARY_FOR_GPU),
+        Some(ELF_MAGIC) => Err(elf(bytes)),
         _ if bytes.len() > MOST => Err(Status::INVALID_IMAGE),
         _ => checked_text(trimmed(bytes).to_vec()),
+    }
+}
+
+/// What an ELF file is answered: code for a GPU, of which there is none here, or no code.
+fn elf(bytes: &[u8]) -> Status {
+    match u16_at(bytes, ELF_MACHINE_AT) {
+        Some(ELF_CUDA) => Status::NO_BINARY_FOR_GPU,
+        _ => Status::INVALID_IMAGE,
     }
 }
 
@@ -274,7 +286,12 @@ mod tests {
     #[test]
     fn fat_when_only_cubin_then_no_binary() {
         assert_eq!(in_bytes(&fat(&[entry(2, 75, 0, 0, b"elf")]), 75), Err(Status::NO_BINARY_FOR_GPU));
-        assert_eq!(in_bytes(b"\x7fELF....", 75), Err(Status::NO_BINARY_FOR_GPU));
+        let mut cubin = b"\x7fELF".to_vec();
+        cubin.resize(64, 0);
+        assert_eq!(in_bytes(&cubin, 75), Err(Status::INVALID_IMAGE));
+        cubin[ELF_MACHINE_AT] = 190;
+        assert_eq!(in_bytes(&cubin, 75), Err(Status::NO_BINARY_FOR_GPU));
+        assert_eq!(at_address(cubin.as_ptr() as u64, 75, false), Err(Status::NO_BINARY_FOR_GPU));
     }
 
     #[test]

@@ -9,6 +9,7 @@ use crate::driver;
 use crate::engine::{self, Memory, SurfaceAccess, TextureFetch, TextureQuery};
 use crate::host_memory;
 use crate::status::Answer;
+use crate::surface;
 use crate::texture;
 use crate::work::lock;
 
@@ -50,15 +51,15 @@ impl Memory for KernelMemory {
     }
 
     fn surface_query(&self, handle: u64, query: TextureQuery) -> Option<u32> {
-        texture::surface_query(handle, query)
+        surface::query(handle, query)
     }
 
     fn surface_read(&self, access: &SurfaceAccess, bytes: &mut [u8]) -> bool {
-        texture::surface_read(access, bytes)
+        surface::read(access, bytes)
     }
 
     fn surface_write(&self, access: &SurfaceAccess, bytes: &[u8]) -> bool {
-        texture::surface_write(access, bytes)
+        surface::write(access, bytes)
     }
 
     fn malloc(&self, bytes: u64) -> u64 {
@@ -73,10 +74,15 @@ impl Memory for KernelMemory {
         address
     }
 
-    fn free(&self, address: u64) {
-        if let Ok(gone) = self.arena.free(address, |allocation| allocation.kind == Kind::Heap) {
-            self.context.heap_used.fetch_sub(gone.size, Ordering::Relaxed);
+    fn free(&self, address: u64) -> bool {
+        if address == 0 {
+            return true;
         }
+        let gone = self.arena.free(address, |allocation| allocation.kind == Kind::Heap);
+        gone.is_ok_and(|gone| {
+            self.context.heap_used.fetch_sub(gone.size, Ordering::Relaxed);
+            true
+        })
     }
 
     /// Through C's stdio, so that it keeps its order with what a C program prints itself.

@@ -91,9 +91,9 @@ fn fault_status(kind: FaultKind) -> Status {
         FaultKind::IllegalAddress => Status::ILLEGAL_ADDRESS,
         FaultKind::Misaligned => Status::MISALIGNED_ADDRESS,
         FaultKind::Assert => Status::ASSERT,
-        FaultKind::StackOverflow => Status::HARDWARE_STACK_ERROR,
+        // A GPU runs out of the stack into what lies behind it, and fetches instructions from wherever it is sent.
+        FaultKind::StackOverflow | FaultKind::InvalidPc => Status::ILLEGAL_ADDRESS,
         FaultKind::IllegalInstruction => Status::ILLEGAL_INSTRUCTION,
-        FaultKind::InvalidPc => Status::INVALID_PC,
         FaultKind::InvalidAddressSpace => Status::INVALID_ADDRESS_SPACE,
         FaultKind::InvalidLaunch => Status::LAUNCH_OUT_OF_RESOURCES,
         FaultKind::Trap | FaultKind::Compile | FaultKind::Cancelled => Status::LAUNCH_FAILED,
@@ -181,13 +181,9 @@ pub fn pack(info: &FunctionInfo, params: In<u64>, extra: In<u64>) -> Answer<Vec<
         }
     }
     let size = usize::try_from(size).ok().filter(|size| *size <= engine::MAX_PARAM_BYTES as usize);
-    let given = In(buffer as *const u8).read_all(size.ok_or(Status::INVALID_VALUE)?)?;
-    // Padding at the end of the block may be left out.
-    let needed = info.params.last().map_or(0, |last| (last.offset + last.size) as usize);
-    if given.len() < needed {
-        return Err(Status::INVALID_VALUE);
-    }
-    let used = given.len().min(block.len());
-    block[..used].copy_from_slice(&given[..used]);
+    let size = size.filter(|size| *size > 0).ok_or(Status::INVALID_VALUE)?;
+    // As a GPU's driver has it: fewer bytes than the kernel's are taken, more are not.
+    let place = block.get_mut(..size).ok_or(Status::LAUNCH_OUT_OF_RESOURCES)?;
+    place.copy_from_slice(&In(buffer as *const u8).read_all(size)?);
     Ok(block)
 }

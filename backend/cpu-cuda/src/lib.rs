@@ -44,6 +44,7 @@ mod ptx;
 pub mod sharing;
 pub mod status;
 pub mod stream;
+pub mod surface;
 pub mod texture;
 pub mod types;
 pub mod user_object;

@@ -14,6 +14,7 @@ use crate::driver;
 use crate::engine::{self, CompileErrorKind, FunctionInfo, Space, Target};
 use crate::handle::{Handle, Object, object};
 use crate::status::{Answer, Status};
+use crate::surface::SurfaceReference;
 use crate::texture::TextureReference;
 use crate::work::lock;
 
@@ -47,6 +48,7 @@ pub struct Module {
     owned: Vec<u64>,
     functions: Mutex<HashMap<usize, Handle<Function>>>,
     references: Mutex<HashMap<usize, Handle<TextureReference>>>,
+    surfaces: Mutex<HashMap<usize, Handle<SurfaceReference>>>,
     loaded: AtomicBool,
 }
 
@@ -132,7 +134,7 @@ pub fn compile(texts: &[Vec<u8>], max_registers: u32, report: &mut String) -> An
         log::warn!("PTX refused: {error}");
         match (error.kind, texts.len()) {
             // With nothing to link, what is not there is a mistake of the text.
-            (CompileErrorKind::UnresolvedSymbol, 1) => Status::INVALID_PTX,
+            (CompileErrorKind::UnresolvedSymbol | CompileErrorKind::DefinedTwice, 1) => Status::INVALID_PTX,
             (kind, _) => compile_status(kind),
         }
     })
@@ -143,9 +145,8 @@ pub fn compile_status(kind: CompileErrorKind) -> Status {
     match kind {
         CompileErrorKind::InvalidPtx => Status::INVALID_PTX,
         CompileErrorKind::UnsupportedPtxVersion => Status::UNSUPPORTED_PTX_VERSION,
-        CompileErrorKind::NoKernelImage => Status::NO_BINARY_FOR_GPU,
         CompileErrorKind::OutOfResources => Status::OUT_OF_MEMORY,
-        CompileErrorKind::UnresolvedSymbol => Status::NOT_FOUND,
+        CompileErrorKind::UnresolvedSymbol | CompileErrorKind::DefinedTwice => Status::INVALID_SOURCE,
     }
 }
 
@@ -172,6 +173,7 @@ impl Module {
             owned,
             functions: Mutex::default(),
             references: Mutex::default(),
+            surfaces: Mutex::default(),
             loaded: AtomicBool::new(true),
         })?;
         Ok(module)
@@ -195,6 +197,10 @@ impl Module {
         let references: Vec<_> = lock(&self.references).drain().collect();
         for (_, reference) in references {
             let _ = reference.take();
+        }
+        let surfaces: Vec<_> = lock(&self.surfaces).drain().collect();
+        for (_, surface) in surfaces {
+            let _ = surface.take();
         }
         let _ = self.handle.take();
         if let Ok(arena) = driver::arena() {
@@ -252,6 +258,18 @@ impl Module {
         }
         let handle = TextureReference::create(Some((self.clone(), index)))?;
         references.insert(index, handle);
+        Ok(handle)
+    }
+
+    /// The surface reference of this name.
+    pub fn surface_reference(self: &Arc<Self>, name: &str) -> Answer<Handle<SurfaceReference>> {
+        let index = self.code.surfaces().iter().position(|surface| surface == name).ok_or(Status::NOT_FOUND)?;
+        let mut surfaces = lock(&self.surfaces);
+        if let Some(handle) = surfaces.get(&index) {
+            return Ok(*handle);
+        }
+        let handle = SurfaceReference::create(self.clone(), index)?;
+        surfaces.insert(index, handle);
         Ok(handle)
     }
 }

@@ -152,12 +152,12 @@ impl Stream {
         if self.context.unfinished(self).is_empty() { Ok(()) } else { Err(Status::NOT_READY) }
     }
 
-    /// cuStreamDestroy: the handle is stale at once, the work goes on.
+    /// cuStreamDestroy: the handle is stale at once, the work goes on. A fault is told.
     pub fn destroy(handle: Handle<Stream>) -> Answer {
         let stream = handle.take()?;
         capture::abandon(&stream);
         stream.context.forget_stream(&stream);
-        Ok(())
+        stream.context.check()
     }
 }
 

@@ -1,4 +1,4 @@
-//! Textures and surfaces: memory seen through a sampler.
+//! Textures: memory seen through a sampler.
 //!
 //! A texture object, or what a texture reference is bound to, is a [`Texture`]: levels of texels and how to sample them.
 //! Kernels name it by its handle, which is checked on every fetch. Sampling itself is in `sample.rs`.
@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 
 use crate::array::{Array, Format, Mipmap};
 use crate::context;
-use crate::engine::{Boundary, Geometry, SurfaceAccess, TextureFetch, TextureQuery};
+use crate::engine::{TextureFetch, TextureQuery};
 use crate::handle::{Handle, Object, object};
 use crate::module::Module;
 use crate::status::Answer;
@@ -81,18 +81,6 @@ pub struct Texture {
 }
 
 object!(Texture, 10);
-
-/// A surface object.
-pub struct Surface {
-    /// The array it stands for.
-    pub array: Arc<Array>,
-    /// As the program gave it.
-    pub described: ResourceDescriptor,
-    /// Whether the program has destroyed it.
-    pub ended: AtomicBool,
-}
-
-object!(Surface, 11);
 
 /// Settings of a texture reference.
 #[derive(Clone, Default)]
@@ -191,12 +179,6 @@ impl Sampled for Texture {
     }
 }
 
-impl Sampled for Surface {
-    fn ended(&self) -> &AtomicBool {
-        &self.ended
-    }
-}
-
 /// The object of a handle that the program has not destroyed.
 pub fn of_program<T: Sampled>(handle: Handle<T>) -> Answer<Arc<T>> {
     let object = handle.get()?;
@@ -248,13 +230,8 @@ pub fn query(handle: u64, query: TextureQuery) -> Option<u32> {
     ask(texture.texels.levels.first()?, texture.texels.levels.len(), texture.texels.format, normalized, query)
 }
 
-/// A surface query of a kernel.
-pub fn surface_query(handle: u64, query: TextureQuery) -> Option<u32> {
-    let texels = Texels::of_array(&Handle::<Surface>::from_raw(handle).get().ok()?.array);
-    ask(texels.levels.first()?, 1, texels.format, 0, query)
-}
-
-fn ask(level: &Level, levels: usize, format: Format, normalized: u32, query: TextureQuery) -> Option<u32> {
+/// What a query is answered, by the largest of the levels.
+pub fn ask(level: &Level, levels: usize, format: Format, normalized: u32, query: TextureQuery) -> Option<u32> {
     let number = match query {
         TextureQuery::Width => level.extent[0],
         TextureQuery::Height => level.extent[1],
@@ -266,64 +243,4 @@ fn ask(level: &Level, levels: usize, format: Format, normalized: u32, query: Tex
         TextureQuery::Samples => 1,
     };
     u32::try_from(number).ok()
-}
-
-/// The address of a surface access of `bytes` bytes; `Ok(None)` where it is outside and that is no fault.
-fn surface_at(access: &SurfaceAccess, bytes: usize) -> Result<Option<(u64, Arc<Array>)>, ()> {
-    let surface = Handle::<Surface>::from_raw(access.handle).get().map_err(|_| ())?;
-    let array = surface.array.clone();
-    let shape = array.shape;
-    let [x, y, z] = access.coordinates.map(i64::from);
-    let (y, z) = match access.geometry {
-        Geometry::One => (0, 0),
-        Geometry::OneLayered => (0, i64::from(access.layer)),
-        Geometry::Two | Geometry::TwoMultisample => (y, 0),
-        Geometry::Three => (y, z),
-        Geometry::TwoLayered | Geometry::CubeLayered | Geometry::Cube => (y, i64::from(access.layer)),
-    };
-    // 1D layers lie along z with one row each.
-    let most = [shape.pitch() as i64 - bytes as i64, shape.height.max(1) as i64 - 1, shape.depth.max(1) as i64 - 1];
-    let at = [x, y, z];
-    let outside = at.iter().zip(most).any(|(at, most)| *at < 0 || *at > most);
-    let at = match access.boundary {
-        _ if !outside => at,
-        Boundary::Trap => return Err(()),
-        Boundary::Zero => return Ok(None),
-        Boundary::Clamp if most[0] < 0 => return Ok(None),
-        Boundary::Clamp => {
-            let last = most[0] / bytes.max(1) as i64 * bytes.max(1) as i64;
-            [at[0].clamp(0, last), at[1].clamp(0, most[1]), at[2].clamp(0, most[2])]
-        }
-    };
-    let offset = at[2] as u64 * shape.slice() + at[1] as u64 * shape.pitch() + at[0] as u64;
-    Ok(Some((array.address + offset, array)))
-}
-
-/// A surface read of a kernel.
-pub fn surface_read(access: &SurfaceAccess, bytes: &mut [u8]) -> bool {
-    match surface_at(access, bytes.len()) {
-        Ok(Some((from, _array))) => {
-            // SAFETY: inside the array, which `_array` keeps.
-            unsafe { std::ptr::copy_nonoverlapping(from as *const u8, bytes.as_mut_ptr(), bytes.len()) };
-            true
-        }
-        Ok(None) => {
-            bytes.fill(0);
-            true
-        }
-        Err(()) => false,
-    }
-}
-
-/// A surface write of a kernel.
-pub fn surface_write(access: &SurfaceAccess, bytes: &[u8]) -> bool {
-    match surface_at(access, bytes.len()) {
-        Ok(Some((to, _array))) => {
-            // SAFETY: inside the array, which `_array` keeps.
-            unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), to as *mut u8, bytes.len()) };
-            true
-        }
-        Ok(None) => true,
-        Err(()) => false,
-    }
 }

@@ -70,10 +70,11 @@ fn kernel_when_launched_with_packed_buffer_then_same() {
     let config = LaunchConfig { grid: [2, 1, 1], block: [32, 1, 1], ..Default::default() };
     ok(unsafe { cuLaunchKernelEx(In(&config), bump.0, In(std::ptr::null()), In(extra.as_ptr())) });
     assert_eq!(words(global(module), 1), [7 + 64 * 3]);
-    let short = 3u64;
-    let extra = [1, &raw const k as u64, 2, &raw const short as u64, 0];
-    let answer = unsafe { cuLaunchKernelEx(In(&config), bump.0, In(std::ptr::null()), In(extra.as_ptr())) };
-    assert_eq!(answer, Status::INVALID_VALUE.0);
+    for (bytes, answer) in [(0u64, Status::INVALID_VALUE.0), (5, Status::LAUNCH_OUT_OF_RESOURCES.0), (3, 0)] {
+        let extra = [1, &raw const k as u64, 2, &raw const bytes as u64, 0];
+        let given = unsafe { cuLaunchKernelEx(In(&config), bump.0, In(std::ptr::null()), In(extra.as_ptr())) };
+        assert_eq!(given, answer, "{bytes} bytes for 4");
+    }
 }
 
 #[test]

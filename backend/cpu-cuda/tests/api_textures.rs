@@ -13,7 +13,9 @@ use cpu_cuda::api::copies::*;
 use cpu_cuda::api::execution::cuLaunchKernel;
 use cpu_cuda::api::memory::cuMemAllocPitch_v2;
 use cpu_cuda::api::modules::{cuModuleGetTexRef, cuModuleLoadData};
+use cpu_cuda::api::surfaces::*;
 use cpu_cuda::api::textures::*;
+use cpu_cuda::array::Array;
 use cpu_cuda::foreign::{In, Out};
 use cpu_cuda::handle::Handle;
 use cpu_cuda::status::Status;
@@ -25,6 +27,7 @@ const SAMPLING: &CStr = c"
 .target sm_50
 .address_size 64
 .global .texref picture;
+.global .surfref board;
 .visible .entry sample(.param .u64 texture, .param .u64 out)
 {
     .reg .f32 %f<6>;
@@ -53,6 +56,16 @@ const SAMPLING: &CStr = c"
     mov.f32 %f1, 0f3FC00000;
     tex.2d.v4.f32.f32 {%f2, %f3, %f4, %f5}, [picture, {%f1, %f1}];
     st.global.f32 [%rd1], %f2;
+    ret;
+}
+.visible .entry twice_by_name()
+{
+    .reg .b32 %r<4>;
+    mov.u32 %r1, %tid.x;
+    shl.b32 %r1, %r1, 2;
+    suld.b.1d.b32.trap {%r2}, [board, {%r1}];
+    add.u32 %r3, %r2, %r2;
+    sust.b.1d.b32.trap [board, {%r1}], {%r3};
     ret;
 }
 .visible .entry twice(.param .u64 surface)
@@ -148,18 +161,42 @@ fn texture_reference_when_bound_by_name_then_kernel_sees_it() {
     assert_eq!(unsafe { cuModuleGetTexRef(Out(&mut Handle::default()), module, text(c"none")) }, Status::NOT_FOUND.0);
 }
 
-#[test]
-fn surface_when_written_by_kernel_then_array_holds_it() {
-    let _context = context();
+/// An array of the words 1 to 4.
+fn four_words() -> Handle<Array> {
     let described = ArrayDescriptor { width: 4, height: 1, format: 3, channels: 1 };
     let array = made(|out| unsafe { cuArrayCreate_v2(out, In(&described)) });
     let words = [1u32, 2, 3, 4];
     ok(unsafe { cuMemcpyHtoA_v2(array, 0, words.as_ptr() as u64, 16) });
+    array
+}
+
+fn words_of(array: Handle<Array>) -> [u32; 4] {
+    let mut words = [0u32; 4];
+    ok(unsafe { cuMemcpyAtoH_v2(words.as_mut_ptr() as u64, array, 0, 16) });
+    words
+}
+
+#[test]
+fn surface_reference_when_bound_by_name_then_kernel_writes_the_array() {
+    let _context = context();
+    let module = sampling();
+    let reference = made(|out| unsafe { cuModuleGetSurfRef(out, module, text(c"board")) });
+    for array in [four_words(), four_words()] {
+        ok(unsafe { cuSurfRefSetArray(reference, array, 0) });
+        assert_eq!(made(|out| unsafe { cuSurfRefGetArray(out, reference) }), array);
+        run("twice_by_name", module, [4, 1], &[]);
+        assert_eq!(words_of(array), [2, 4, 6, 8]);
+    }
+    assert_eq!(unsafe { cuModuleGetSurfRef(Out(&mut Handle::default()), module, text(c"none")) }, Status::NOT_FOUND.0);
+}
+
+#[test]
+fn surface_when_written_by_kernel_then_array_holds_it() {
+    let _context = context();
+    let array = four_words();
     let mut resource = ResourceDescriptor::default();
     resource.words[0] = array.0;
     let surface = made(|out| unsafe { cuSurfObjectCreate(out, In(&resource)) });
     run("twice", sampling(), [4, 1], &[&raw const surface as u64]);
-    let mut back = [0u32; 4];
-    ok(unsafe { cuMemcpyAtoH_v2(back.as_mut_ptr() as u64, array, 0, 16) });
-    assert_eq!(back, [2, 4, 6, 8]);
+    assert_eq!(words_of(array), [2, 4, 6, 8]);
 }

@@ -254,10 +254,10 @@ fn errors_say_what_and_where() {
     fails(&kernel("call nobody;"), 6, "nobody");
     fails("nonsense", 1, "directive");
     assert_eq!(kind(".version 99.0\n", Limits::default()).0, CompileErrorKind::UnsupportedPtxVersion);
-    assert_eq!(kind(".version 8.0\n.target sm_999\n", Limits::default()).0, CompileErrorKind::NoKernelImage);
+    assert_eq!(kind(".version 8.0\n.target sm_999\n", Limits::default()).0, CompileErrorKind::InvalidPtx);
     assert_eq!(
         kind(".version 8.0\n.target sm_75\n.address_size 32\n", Limits::default()).0,
-        CompileErrorKind::NoKernelImage
+        CompileErrorKind::InvalidPtx
     );
 }
 
@@ -287,7 +287,7 @@ fn parts_are_linked() {
     host.launch(&module, "k", [1, 1, 1], [1, 1, 1], &[Arg::U64(out)]).unwrap();
     assert_eq!(host.download::<u32>(out, 1), [42]);
     let twice = link(&[library.as_bytes(), library.as_bytes()], &options).unwrap_err();
-    assert_eq!(twice.kind, CompileErrorKind::InvalidPtx);
+    assert_eq!(twice.kind, CompileErrorKind::DefinedTwice);
 }
 
 #[test]

@@ -50,11 +50,11 @@ cuda! {
     }
 
     fn cuEventDestroy(event: Handle<Event>) {
-        event.take().map(drop)
+        Event::destroy(event)
     }
 
     fn cuEventDestroy_v2(event: Handle<Event>) {
-        event.take().map(drop)
+        Event::destroy(event)
     }
 
     fn cuEventElapsedTime(milliseconds: Out<f32>, start: Handle<Event>, end: Handle<Event>) {

@@ -238,6 +238,9 @@ cuda! {
     }
 
     fn cuGraphLaunch | cuGraphLaunch_ptsz (executable: Handle<Executable>, stream: Handle<Stream>) {
+        if executable.is_null() {
+            return Err(Status::INVALID_VALUE);
+        }
         let executable = executable.get()?;
         stream::resolve(stream)?.submit(Op::Graph(executable))
     }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::arena::Kind;
+use crate::capture;
 use crate::context::{self, Context};
 use crate::device;
 use crate::driver;
@@ -148,7 +149,9 @@ cuda! {
 
     fn cuMemAlloc_v2(out: Out<u64>, bytes: u64) {
         out.check()?;
-        out.set(allocate(&context::usable()?, bytes, Kind::Device)?)
+        let context = context::usable()?;
+        capture::permit()?;
+        out.set(allocate(&context, bytes, Kind::Device)?)
     }
 
     fn cuMemAllocPitch_v2(out: Out<u64>, pitch: Out<u64>, width: u64, height: u64, element: u32) {

@@ -42,6 +42,10 @@ fn load(out: Out<Handle<Module>>, image: u64, options: JitOptions) -> Answer {
 pub fn read_file(name: Text) -> Answer<Vec<u8>> {
     let bytes = name.bytes()?;
     let path = std::path::Path::new(<std::ffi::OsStr as std::os::unix::ffi::OsStrExt>::from_bytes(&bytes));
+    if path.is_dir() {
+        // A GPU's driver opens it, and believes the size that it is told.
+        return Err(Status::OUT_OF_MEMORY);
+    }
     let mut image = std::fs::read(path).map_err(|_| Status::FILE_NOT_FOUND)?;
     image.truncate(image::MOST);
     image::in_bytes(&image, driver::initialised()?.capability)
@@ -145,7 +149,11 @@ cuda! {
     }
 
     fn cuModuleGetGlobal_v2(address: Out<u64>, bytes: Out<u64>, module: Handle<Module>, name: Text) {
-        let variable = module.get()?.variable(&name.read()?)?;
+        let (module, name) = (module.get()?, name.read()?);
+        if !address.wanted() && !bytes.wanted() || module.code.function(&name).is_some() {
+            return Err(Status::INVALID_VALUE);
+        }
+        let variable = module.variable(&name)?;
         address.set_if_wanted(variable.address);
         bytes.set_if_wanted(variable.size);
         Ok(())

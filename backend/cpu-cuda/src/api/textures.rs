@@ -1,4 +1,4 @@
-//! Texture objects, surface objects, and texture references.
+//! Texture objects and texture references.
 
 use std::sync::atomic::AtomicBool;
 
@@ -10,11 +10,12 @@ use crate::export::cuda;
 use crate::foreign::{In, Out};
 use crate::handle::{Handle, Object};
 use crate::status::{Answer, Status};
-use crate::texture::{Sampler, Surface, Texels, Texture, TextureReference, destroy, of_program};
+use crate::texture::{Sampler, Texels, Texture, TextureReference, destroy, of_program};
 use crate::types::{ArrayDescriptor, ResourceDescriptor, TextureDescriptor, ViewDescriptor};
 use crate::work::lock;
 
-const RESOURCE_ARRAY: u32 = 0;
+/// CU_RESOURCE_TYPE_ARRAY.
+pub const RESOURCE_ARRAY: u32 = 0;
 const RESOURCE_MIPMAP: u32 = 1;
 const RESOURCE_LINEAR: u32 = 2;
 const RESOURCE_PITCHED: u32 = 3;
@@ -101,15 +102,6 @@ fn view_format(number: u32) -> Answer<Format> {
     Format::check(kind, [1, 2, 4][group % 3])
 }
 
-fn surface(described: &ResourceDescriptor) -> Answer<Handle<Surface>> {
-    if described.kind != RESOURCE_ARRAY {
-        return Err(Status::INVALID_VALUE);
-    }
-    let array = Handle::<Array>::from_raw(described.words[0]).get()?;
-    let described = *described;
-    Ok(Surface::table().insert(|_| Surface { array, described, ended: AtomicBool::new(false) })?.0)
-}
-
 type Reference = Handle<TextureReference>;
 
 fn read<T>(reference: Reference, value: impl FnOnce(&crate::texture::ReferenceState) -> T) -> Answer<T> {
@@ -151,20 +143,6 @@ cuda! {
 
     fn cuTexObjectGetResourceViewDesc(described: Out<ViewDescriptor>, texture: Handle<Texture>) {
         described.set(of_program(texture)?.described.2.ok_or(Status::INVALID_VALUE)?)
-    }
-
-    fn cuSurfObjectCreate(out: Out<Handle<Surface>>, resource: In<ResourceDescriptor>) {
-        out.check()?;
-        context::usable()?;
-        out.set(surface(&resource.read()?)?)
-    }
-
-    fn cuSurfObjectDestroy(surface: Handle<Surface>) {
-        destroy(surface)
-    }
-
-    fn cuSurfObjectGetResourceDesc(described: Out<ResourceDescriptor>, surface: Handle<Surface>) {
-        described.set(of_program(surface)?.described)
     }
 
     fn cuTexRefCreate(out: Out<Reference>) {

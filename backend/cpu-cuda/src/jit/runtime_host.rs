@@ -14,10 +14,10 @@ pub unsafe extern "C" fn malloc(context: *mut Context, params: *const u64, resul
 }
 
 /// Device-side `free`.
-pub unsafe extern "C" fn free(context: *mut Context, params: *const u64, _results: *mut u64, _line: u32) -> u32 {
+pub unsafe extern "C" fn free(context: *mut Context, params: *const u64, _results: *mut u64, line: u32) -> u32 {
     // SAFETY: as in `malloc`.
-    unsafe { host(&*context).memory.free(params.read()) };
-    0
+    let (context, address) = unsafe { (&mut *context, params.read()) };
+    if host(context).memory.free(address) { 0 } else { set_fault(context, fault::TRAP, line, address) }
 }
 
 /// Longest string `printf` and `assert` read.

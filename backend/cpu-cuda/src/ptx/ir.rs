@@ -815,6 +815,8 @@ pub struct Program {
     pub textures: Vec<String>,
     /// `.surfref` names.
     pub surfaces: Vec<String>,
+    /// The lowest `.target` of the parts.
+    pub oldest_target: u32,
 }
 
 /// The address `value + add`, for values that are addresses.

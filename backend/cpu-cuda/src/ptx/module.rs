@@ -35,6 +35,7 @@ pub fn parse(source: &str, builder: &mut Builder, limits: crate::engine::Limits)
     if head.version == 0 {
         return Err(invalid(1, "no `.version`: this is no PTX text"));
     }
+    builder.oldest_target = Some(builder.oldest_target.map_or(head.target, |oldest| oldest.min(head.target)));
     Ok(head)
 }
 
@@ -55,7 +56,7 @@ fn statement(cursor: &mut Cursor<'_>, builder: &mut Builder, head: &mut Head) ->
             match head.address_size {
                 64 => Ok(()),
                 _ => Err(CompileError {
-                    kind: CompileErrorKind::NoKernelImage,
+                    kind: CompileErrorKind::InvalidPtx,
                     line,
                     message: "only 64-bit addresses are supported".into(),
                 }),
@@ -144,7 +145,7 @@ fn target(cursor: &mut Cursor<'_>, head: &mut Head) -> Result<()> {
             let sm: u32 = digits.parse().map_err(|_| invalid(line, format!("unknown target `{name}`")))?;
             if sm > NEWEST_TARGET {
                 return Err(CompileError {
-                    kind: CompileErrorKind::NoKernelImage,
+                    kind: CompileErrorKind::InvalidPtx,
                     line,
                     message: format!("target `{name}` is newer than sm_{NEWEST_TARGET}"),
                 });
@@ -223,11 +224,11 @@ fn function(
         if linkage == Linkage::Weak || entry.weak {
             return cursor.skip_braces();
         }
-        return Err(invalid(line, format!("`{name}` is defined twice")));
+        return Err(builder.defined_twice(line, name, entry.part));
     }
     let body: Body = body::parse(cursor, builder, &params, &results)?;
     let entry = &mut builder.functions[number as usize];
-    entry.weak = linkage == Linkage::Weak;
+    (entry.weak, entry.part) = (linkage == Linkage::Weak, builder.number);
     entry.signature = signature;
     entry.definition = Some((info, body));
     Ok(())
@@ -260,6 +261,7 @@ fn declare_function(
                 signature,
                 definition: None,
                 weak: false,
+                part: 0,
                 address_taken: false,
                 used: 0,
             });

@@ -43,6 +43,8 @@ pub struct FunctionEntry {
     pub definition: Option<(FunctionInfo, Body)>,
     /// The definition is weak: further ones are skipped.
     pub weak: bool,
+    /// The part that defines it.
+    pub part: u32,
     /// Address taken.
     pub address_taken: bool,
     /// Line of the first use, 0 if none.
@@ -55,6 +57,8 @@ pub struct GlobalEntry {
     pub info: GlobalInfo,
     /// It has a definition.
     pub defined: bool,
+    /// The part that defines it.
+    pub part: u32,
     /// Line of the first use, 0 if none.
     pub used: u32,
 }
@@ -71,6 +75,10 @@ pub struct Builder {
     pub samplers: u32,
     pub global_bytes: u64,
     pub signatures: Vec<Signature>,
+    /// The lowest `.target` of the parts.
+    pub oldest_target: Option<u32>,
+    /// The number of the part being read, from 1.
+    pub number: u32,
     /// Bytes of what an index counts, of this part's variables.
     pub elements: HashMap<String, u32>,
     signature_numbers: HashMap<Signature, u32>,
@@ -83,6 +91,7 @@ pub struct Builder {
 impl Builder {
     /// Forgets the names private to the part read so far.
     pub fn next_part(&mut self) {
+        self.number += 1;
         self.part.clear();
         self.declared.clear();
         self.elements.clear();
@@ -139,6 +148,12 @@ impl Builder {
         if linkage != Linkage::Private {
             self.link.insert(name.to_owned(), symbol);
         }
+    }
+
+    /// The error for a second definition of `name`, which `part` defines already.
+    pub fn defined_twice(&self, line: u32, name: &str, part: u32) -> CompileError {
+        let kind = if part == self.number { CompileErrorKind::InvalidPtx } else { CompileErrorKind::DefinedTwice };
+        CompileError { kind, line, message: format!("`{name}` is defined twice") }
     }
 
     /// Notes a use of a function or variable, for the error if it stays undefined.
@@ -207,6 +222,7 @@ impl Builder {
             shared: self.shared,
             textures: self.textures,
             surfaces: self.surfaces,
+            oldest_target: self.oldest_target.unwrap_or(0),
         })
     }
 }

@@ -233,11 +233,11 @@ fn global(
             let entry = &mut builder.globals[n as usize];
             let weak = matches!(linkage, Linkage::Weak | Linkage::Common);
             if defined && entry.defined && !weak && given {
-                return Err(invalid(line, format!("`{}` is defined twice", decl.name)));
+                let part = entry.part;
+                return Err(builder.defined_twice(line, decl.name, part));
             }
             if defined && (!entry.defined || given) {
-                entry.info = info;
-                entry.defined = true;
+                (entry.info, entry.defined, entry.part) = (info, true, builder.number);
             }
             builder.declare(decl.name, linkage, symbol);
         }
@@ -246,7 +246,7 @@ fn global(
             if builder.globals.len() >= cursor.limits.max_globals {
                 return Err(over_limit(line, "max_globals"));
             }
-            builder.globals.push(GlobalEntry { info, defined, used: 0 });
+            builder.globals.push(GlobalEntry { info, defined, part: builder.number, used: 0 });
             builder.declare(decl.name, linkage, Symbol::Global(builder.globals.len() as u32 - 1));
         }
     }

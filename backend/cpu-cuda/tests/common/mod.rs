@@ -91,6 +91,17 @@ pub fn init() {
     });
 }
 
+/// Runs a test in a process of its own: a fault is the end of every context of its process. `name` is the test's.
+pub fn alone(name: &str, test: impl FnOnce()) {
+    if std::env::var("CPU_CUDA_ALONE").is_ok_and(|alone| alone == name) {
+        return test();
+    }
+    let program = std::env::current_exe().expect("the test program");
+    let mut command = std::process::Command::new(program);
+    let status = command.args(["--exact", name, "--nocapture"]).env("CPU_CUDA_ALONE", name).status();
+    assert!(status.expect("the test program starts").success(), "{name} failed in its own process, see above");
+}
+
 /// A context that is current on this thread until it is dropped.
 pub struct Current(pub Handle<Context>);
 

@@ -190,7 +190,9 @@ impl Memory for Host {
     fn malloc(&self, bytes: u64) -> u64 {
         self.alloc(bytes)
     }
-    fn free(&self, _address: u64) {}
+    fn free(&self, _address: u64) -> bool {
+        true
+    }
     fn print(&self, text: &[u8]) {
         self.printed.lock().unwrap().extend_from_slice(text);
     }
