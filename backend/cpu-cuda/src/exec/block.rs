@@ -166,6 +166,10 @@ impl Block {
     /// Runs a warp until its lanes wait for others than each other; false is a fault.
     fn run_warp(&mut self, kernel: &Kernel, context: &mut Context, first: u32, mut at: Option<u32>) -> bool {
         let last = (first + WARP_SIZE).min(self.threads);
+        let regions = kernel.regions && (kernel.direct.is_empty() || last - first == WARP_SIZE);
+        if !regions && let Some(at) = at.take() {
+            self.states[first as usize..last as usize].fill(at);
+        }
         loop {
             let Some(left) = Self::run(kernel, context, first, last, at) else { return false };
             let mut warp = self.warp(kernel, first, last);
@@ -179,8 +183,9 @@ impl Block {
             if !warp.resolve() {
                 return true;
             }
-            let together = kernel.regions && alike(warp.states) && warp.states[0] & WAITING == 0;
-            at = together.then_some(warp.states[0]);
+            let together = regions && alike(warp.states) && warp.states[0] & WAITING == 0;
+            // What is behind a direct shuffle would do it once more.
+            at = together.then_some(warp.states[0]).filter(|at| !kernel.direct.contains(at));
         }
     }
 

@@ -8,6 +8,7 @@ use crate::jit::context::{DONE, fault};
 use crate::jit::emit::Emit;
 use crate::jit::faults::ENDED;
 use crate::jit::flow::pure;
+use crate::jit::groups;
 use crate::ptx::ir::{Inst, Op};
 use crate::ptx::types::Type;
 
@@ -39,12 +40,7 @@ impl Emit<'_, '_, '_> {
                 continue;
             }
             self.b.switch_to_block(self.blocks[index]);
-            let mut open = true;
-            for inst in &self.body.insts[block.start..block.end] {
-                self.line = inst.line;
-                open = self.instruction(inst, index);
-            }
-            if open {
+            if self.instructions(&self.body.insts[block.start..block.end], index) {
                 match block.next.last() {
                     Some(&next) => {
                         let next = self.blocks[next];
@@ -56,6 +52,26 @@ impl Emit<'_, '_, '_> {
                 }
             }
         }
+    }
+
+    /// The instructions of block `index`; answers whether control goes on behind them.
+    fn instructions(&mut self, insts: &[Inst], index: usize) -> bool {
+        let mut groups =
+            groups::find(insts, |access, base, bytes| self.needs_no_check(access, base, bytes)).into_iter();
+        let mut next = groups.next();
+        let (mut at, mut open) = (0, true);
+        while let Some(inst) = insts.get(at) {
+            if let Some(tested) = next.take_if(|tested| tested.first == at) {
+                self.tested(&insts[at..=tested.last], &tested, index);
+                at = tested.last + 1;
+                next = groups.next();
+                continue;
+            }
+            self.line = inst.line;
+            open = self.instruction(inst, index);
+            at += 1;
+        }
+        open
     }
 
     /// Compiles an instruction in block `index`; answers whether control goes on behind it.

@@ -20,8 +20,10 @@ use cranelift_module::FuncId;
 
 use crate::jit::context::fault;
 use crate::jit::flow::{Constancy, Flow, constancy, pure};
+use crate::jit::groups::Group;
 use crate::jit::regions::Region;
 use crate::jit::rows::{Plan, Span};
+use crate::jit::shuffles::Direct;
 use crate::jit::unit::{Site, Unit};
 use crate::ptx::ir::{Body, Inst, Op, Value};
 use crate::ptx::types::{Special, Type};
@@ -101,10 +103,16 @@ pub struct Emit<'f, 'u, 'p> {
     pub(super) scratch: [Option<ir::StackSlot>; 3],
     /// Accesses that need no checks, those of a row that was tested.
     pub(super) unchecked: Vec<Span>,
+    /// Addresses that four threads share.
+    pub(super) still: Vec<Value>,
+    /// Accesses that were tested together.
+    pub(super) grouped: Vec<Group>,
     /// Points where threads wait.
     pub sites: Vec<Site>,
     /// By block, the number of the place where threads wait at its end.
     pub(super) site_blocks: Vec<Option<u32>>,
+    /// Shuffles that the lanes of regions do themselves, by the place's number.
+    pub(super) direct: Vec<Option<Direct>>,
     /// What is compiled is a region.
     pub(super) region: Option<Region>,
     pub(super) resumes: Vec<ir::Block>,
@@ -140,6 +148,8 @@ pub struct Emitted {
     pub frame_bytes: u32,
     /// There are regions.
     pub regions: bool,
+    /// Places whose shuffle the region behind it does.
+    pub direct: Vec<u32>,
 }
 
 /// The Cranelift type that holds a register of a PTX type.
@@ -258,8 +268,11 @@ impl<'f, 'u, 'p> Emit<'f, 'u, 'p> {
             frame_bytes: 0,
             scratch: [None; 3],
             unchecked: Vec::new(),
+            grouped: Vec::new(),
+            still: Vec::new(),
             sites: vec![Site::Start],
             site_blocks: vec![None; flow.blocks.len()],
+            direct: Vec::new(),
             region: None,
             resumes: Vec::new(),
         };
@@ -273,16 +286,18 @@ impl<'f, 'u, 'p> Emit<'f, 'u, 'p> {
             }
             Part::Lanes(plan) => {
                 emit.unchecked.clone_from(&plan.spans);
+                emit.still = plan.spans.iter().filter_map(Span::still).collect();
                 emit.lanes(&args, &constant);
             }
             Part::Device => emit.device_function(&args),
         }
         let frame_bytes = if waits { emit.frame_bytes.max(1).next_multiple_of(16) } else { 0 };
         let sites = std::mem::take(&mut emit.sites);
+        let direct = (0..).zip(&emit.direct).filter(|(_, direct)| direct.is_some()).map(|(site, _)| site).collect();
         emit.b.seal_all_blocks();
         let config = emit.unit.frontend_config();
         emit.b.finalize(config);
-        Emitted { sites, frame_bytes, regions }
+        Emitted { sites, frame_bytes, regions, direct }
     }
 
     fn kernel(&mut self, args: &[ir::Value], constant: &[Constancy], plan: Option<(&Plan, RowCode)>) -> bool {
@@ -360,9 +375,9 @@ impl<'f, 'u, 'p> Emit<'f, 'u, 'p> {
             self.dispatch_table(state, body_start);
         }
         let Some(choice) = choice else { return false };
-        let regions = self.regions(constant, last, &before);
-        self.b.switch_to_block(choice);
         let args = self.b.block_params(choice).to_vec();
+        let regions = self.regions(constant, last, &before, &args);
+        self.b.switch_to_block(choice);
         self.choose_region(&regions, head, &args);
         !regions.is_empty()
     }
@@ -439,7 +454,7 @@ impl<'f, 'u, 'p> Emit<'f, 'u, 'p> {
 }
 
 /// Which coordinates of the thread the code reads. Those below a used one are needed to step it.
-fn coordinates_used(body: &Body) -> [bool; 3] {
+pub(super) fn coordinates_used(body: &Body) -> [bool; 3] {
     let mut used = [false; 3];
     for inst in &body.insts {
         // Helpers and callees may ask for all of them.

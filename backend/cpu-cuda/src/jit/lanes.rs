@@ -5,6 +5,8 @@
 //! first and the last thread agree on each comparison of order, between which it then cannot change; and the row is
 //! run by a third function of the same body whose registers hold four numbers. Each is computed as it would be alone.
 
+use std::collections::HashMap;
+
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::types::{F32, F32X4, I32};
 use cranelift_codegen::ir::{self, BlockArg, InstBuilder, MemFlagsData};
@@ -32,32 +34,66 @@ pub struct Plan {
     orders: Vec<Order>,
 }
 
+/// Which accesses can be done for four threads at once, where their addresses are the same or lie side by side.
+pub(super) trait Reach {
+    /// Whether this one can; the address moves by `stride` from one thread to the next.
+    fn access(&mut self, access: Access, base: Value, stride: i64) -> bool;
+}
+
+impl Reach for &[Span] {
+    fn access(&mut self, access: Access, base: Value, _stride: i64) -> bool {
+        self.iter().any(|s| s.covers(base, access.offset, 4))
+    }
+}
+
 /// What is known of the registers of a body while it is looked through.
-struct Search<'b> {
+pub(super) struct Search<'b, R> {
     linear: &'b Linear<'b>,
-    spans: &'b [Span],
-    /// The same for all threads of a row, if the orders hold.
+    /// What can be reached.
+    pub reach: R,
+    /// The same for all threads of a row, if the orders hold that it needs.
     same: Vec<bool>,
+    /// Orders by their number, of registers that are the same only with them.
+    needs: HashMap<Reg, Vec<usize>>,
     /// Holds four numbers.
-    wide: Vec<bool>,
+    pub wide: Vec<bool>,
     orders: Vec<Order>,
+    used: Vec<bool>,
 }
 
 /// How to run a kernel four threads at a time, if it can be.
 pub fn plan(body: &Body, constant: &[Constancy], linear: &Linear<'_>, spans: &[Span]) -> Option<Plan> {
-    let none = || vec![false; body.regs.len()];
-    let mut search = Search { linear, spans, same: none(), wide: none(), orders: Vec::new() };
+    let mut search = Search::new(linear, constant, spans);
     // Stores of a kernel that only loops would be scattered; what is left is found in one pass.
-    for inst in &body.insts {
-        let early = matches!(&inst.dst[..], &[Some(dst)] if constant[dst as usize] != Constancy::Varies)
-            && inst.guard.is_none()
-            && pure(&inst.op);
-        if early { search.early(inst) } else { search.wide(inst).then_some(())? }
-    }
-    Some(Plan { orders: search.orders })
+    body.insts.iter().filter(|inst| !is_early(inst, constant)).all(|inst| search.wide(inst)).then_some(())?;
+    Some(search.plan())
 }
 
-impl Search<'_> {
+/// Whether an operation is done before the body.
+pub(super) fn is_early(inst: &Inst, constant: &[Constancy]) -> bool {
+    matches!(&inst.dst[..], &[Some(dst)] if constant[dst as usize] != Constancy::Varies)
+        && inst.guard.is_none()
+        && pure(&inst.op)
+}
+
+impl<'b, R: Reach> Search<'b, R> {
+    /// Looks at what is done before the body.
+    pub fn new(linear: &'b Linear<'b>, constant: &[Constancy], reach: R) -> Search<'b, R> {
+        let none = || vec![false; linear.body.regs.len()];
+        let (same, wide) = (none(), none());
+        let mut search =
+            Search { linear, reach, same, needs: HashMap::new(), wide, orders: Vec::new(), used: Vec::new() };
+        linear.body.insts.iter().filter(|inst| is_early(inst, constant)).for_each(|inst| search.early(inst));
+        search.used = vec![false; search.orders.len()];
+        search
+    }
+
+    /// The orders that what was looked at needs.
+    pub fn plan(self) -> Plan {
+        let used = self.orders.into_iter().zip(self.used).filter(|(_, used)| *used);
+        Plan { orders: used.map(|(order, _)| order).collect() }
+    }
+
     fn is_same(&self, value: Value) -> bool {
         match value {
             Value::Reg(r) | Value::NotReg(r) => self.same[r as usize],
@@ -66,10 +102,23 @@ impl Search<'_> {
         }
     }
 
+    /// Whether a register is the same for all threads, which is then relied on.
+    fn relies_on(&mut self, reg: Reg) -> bool {
+        for &order in self.needs.get(&reg).into_iter().flatten() {
+            self.used[order] = true;
+        }
+        self.same[reg as usize]
+    }
+
     /// An operation that is done before the body, with scalars.
     fn early(&mut self, inst: &Inst) {
         let &[Some(dst)] = &inst.dst[..] else { return };
-        let mut same = self.linear.strides[dst as usize] == Some(0) || inst.src.iter().all(|&v| self.is_same(v));
+        let still = self.linear.strides[dst as usize] == Some(0);
+        let mut same = still || inst.src.iter().all(|&v| self.is_same(v));
+        let mut needs: Vec<usize> = match same && !still {
+            true => inst.uses().filter_map(|r| self.needs.get(&r)).flatten().copied().collect(),
+            false => Vec::new(),
+        };
         if let Op::Setp(compare, None, ty, _) = &inst.op
             && !same
             && matches!(ty.bits(), 32 | 64)
@@ -83,33 +132,34 @@ impl Search<'_> {
                 && stride != 0
                 && self.is_same(other)
             {
+                needs.push(self.orders.len());
                 self.orders.push(Order { predicate: dst, moving, bits, signed: ty.is_signed(), stride });
                 same = true;
             }
         }
         self.same[dst as usize] = same;
+        if !needs.is_empty() {
+            self.needs.insert(dst, needs);
+        }
     }
 
-    fn operand(&self, value: Value) -> bool {
+    fn operand(&mut self, value: Value) -> bool {
         match value {
-            Value::Reg(r) => self.wide[r as usize] || self.same[r as usize],
+            Value::Reg(r) => self.wide[r as usize] || self.relies_on(r),
             Value::Int(_) => true,
             _ => false,
         }
     }
 
-    fn access(&self, access: Access, base: Value, strides: &[i64]) -> bool {
-        let stride = self.linear.stride(base, 64);
-        access.ty == Type::F32
-            && !access.strong
-            && stride.is_some_and(|s| strides.contains(&s))
-            && self.spans.iter().any(|s| s.covers(base, access.offset, 4))
+    fn access(&mut self, access: Access, base: Value, strides: &[i64]) -> bool {
+        let stride = self.linear.stride(base, 64).filter(|s| strides.contains(s));
+        access.ty == Type::F32 && !access.strong && stride.is_some_and(|s| self.reach.access(access, base, s))
     }
 
     /// Whether an operation of the body can be done for four threads.
-    fn wide(&mut self, inst: &Inst) -> bool {
+    pub fn wide(&mut self, inst: &Inst) -> bool {
         if let Some(guard) = inst.guard
-            && !(self.same[guard.reg as usize] && matches!(inst.op, Op::Bra(_) | Op::Ret | Op::Exit))
+            && !(self.relies_on(guard.reg) && matches!(inst.op, Op::Bra(_) | Op::Ret | Op::Exit))
         {
             return false;
         }
@@ -232,7 +282,7 @@ impl Emit<'_, '_, '_> {
         self.b.ins().splat(F32X4, one)
     }
 
-    fn lane_operation(&mut self, inst: &Inst) {
+    pub(super) fn lane_operation(&mut self, inst: &Inst) {
         let flags = MemFlagsData::new().with_notrap();
         let value = match &inst.op {
             Op::Store(access) => {
@@ -244,7 +294,7 @@ impl Emit<'_, '_, '_> {
             _ if !matches!(&inst.dst[..], &[Some(dst)] if self.known[dst as usize].is_none()) => return,
             Op::Load(access) => {
                 let place = self.place(*access, inst.src[0], 4, false);
-                if self.unchecked.iter().any(|s| s.is_fixed(inst.src[0])) {
+                if self.still.contains(&inst.src[0]) {
                     let one = self.b.ins().load(F32, flags, place.base, place.offset);
                     self.b.ins().splat(F32X4, one)
                 } else {

@@ -57,7 +57,7 @@ impl Emit<'_, '_, '_> {
     }
 
     /// Whether an address is aligned and in allocated granules: zero if not.
-    fn granule(&mut self, address: ir::Value, bytes: u32) -> ir::Value {
+    pub(super) fn granule(&mut self, address: ir::Value, bytes: u32) -> ir::Value {
         let log = bytes.trailing_zeros();
         let offset = self.b.ins().isub(address, self.entry.arena_base);
         let turned = if log > 0 { self.b.ins().rotr_imm_u(offset, i64::from(log)) } else { offset };
@@ -183,11 +183,12 @@ impl Emit<'_, '_, '_> {
         if let Some(place) = self.known_place(access, base, bytes) {
             return place;
         }
-        if matches!(access.space, Space::Global | Space::Const | Space::Generic)
-            && self.unchecked.iter().any(|s| s.covers(base, access.offset, bytes))
-        {
+        if self.needs_no_check(access, base, bytes) {
             let base = self.int(base, 64);
             return Place { base, offset: access.offset as i32 };
+        }
+        if let Some(place) = self.grouped_place(access, base, bytes) {
+            return place;
         }
         // Only a space's own variables are addresses in it; of others the number is taken as it is.
         let mut space = access.space;
@@ -209,6 +210,12 @@ impl Emit<'_, '_, '_> {
             }
             _ => self.generic_place(address, bytes, write),
         }
+    }
+
+    /// Whether the row that runs was tested for the access.
+    pub(super) fn needs_no_check(&self, access: Access, base: Value, bytes: u32) -> bool {
+        matches!(access.space, Space::Global | Space::Const | Space::Generic)
+            && self.unchecked.iter().any(|s| s.covers(base, access.offset, bytes))
     }
 
     fn param_place(&mut self, access: Access, base: Value, bytes: u32, write: bool) -> Option<Place> {

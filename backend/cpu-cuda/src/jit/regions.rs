@@ -14,6 +14,9 @@ use cranelift_codegen::ir::{self, BlockArg, InstBuilder, MemFlagsData};
 use crate::jit::context::{DONE, WAITING};
 use crate::jit::emit::{Emit, field, fixed};
 use crate::jit::flow::{Constancy, Flow};
+use crate::jit::region_lanes::plain_barrier;
+use crate::jit::rows::Linear;
+use crate::jit::shuffles::{self, Direct, Ends};
 use crate::jit::unit::Site;
 use crate::ptx::ir::{Body, Inst, Op, Reg};
 
@@ -23,13 +26,21 @@ const MAX_COPIED: usize = 6000;
 /// The region being compiled.
 pub struct Region {
     /// Blocks control may reach before a thread waits again.
-    inside: Vec<bool>,
+    pub inside: Vec<bool>,
     /// It always ends at one place, so threads need not note theirs.
     one_end: bool,
     /// Registers that some block of it writes, by number.
-    written: Vec<bool>,
+    pub written: Vec<bool>,
     /// Registers that some block of it reads.
-    read: Vec<bool>,
+    pub read: Vec<bool>,
+}
+
+/// What comes when the last thread has left a region.
+enum Then<'a> {
+    /// The next region, with what its head takes for the first thread.
+    Region(ir::Block, &'a [ir::Value]),
+    /// The executor, told where they stand.
+    Leave(u64),
 }
 
 /// Where a region begins.
@@ -65,12 +76,14 @@ fn reach(body: &Body, flow: &Flow, start: usize) -> (Vec<bool>, Vec<usize>, bool
 
 impl Emit<'_, '_, '_> {
     /// The regions of the kernel whose general loop has just been compiled: blocks that take what its head takes, by
-    /// number of the place where threads stood. None if there is nothing to gain, or too much to compile.
+    /// number of the place where threads stood. None if there is nothing to gain, or too much to compile. `first` is what
+    /// the kernel gives a head for the first thread of a call.
     pub(super) fn regions(
         &mut self,
         constant: &[Constancy],
         last: ir::Value,
         before: &[Option<ir::Value>],
+        first: &[ir::Value],
     ) -> Vec<ir::Block> {
         let (body, flow) = (self.body, self.flow);
         // Who only yields may have to be asked again and again.
@@ -89,18 +102,18 @@ impl Emit<'_, '_, '_> {
         if found.iter().map(|(inside, ..)| size(inside)).sum::<usize>() > MAX_COPIED {
             return Vec::new();
         }
+        let linear = Linear::new(body, constant);
+        self.direct = self.direct_sites(&starts, &found);
         let general = (self.latch, self.fault_block, std::mem::take(&mut self.blocks));
-        let mut heads = Vec::new();
-        for (start, (inside, ends, may_end)) in starts.iter().zip(found) {
+        let heads: Vec<ir::Block> = starts.iter().map(|_| self.b.create_block()).collect();
+        for (site, (start, (inside, ends, may_end))) in starts.iter().zip(found).enumerate() {
             self.known = before.to_vec();
-            let head = self.b.create_block();
-            heads.push(head);
             let one_end = ends.len() + usize::from(may_end) == 1;
             let end = match ends.first() {
                 Some(&index) if one_end => self.site_blocks[index].map_or(DONE, |site| site | WAITING),
                 _ => DONE,
             };
-            let mut region = self.region_of(inside, one_end);
+            let mut region = self.region_of(inside.clone(), one_end);
             if start.behind.is_none() {
                 // Nothing is in the frames yet.
                 region.written.fill(true);
@@ -108,7 +121,21 @@ impl Emit<'_, '_, '_> {
             self.region = Some(region);
             // A place that is none stands for "ask the threads".
             let left = if one_end { u64::from(end) } else { u64::from(WAITING) };
-            self.region_loop(head, start, constant, last, left);
+            let then = match ends.first().and_then(|&index| self.site_blocks[index]) {
+                Some(next) if one_end && self.direct[next as usize].is_some() => {
+                    Then::Region(heads[next as usize], first)
+                }
+                _ => Then::Leave(left),
+            };
+            let from_barrier = start.behind.is_none_or(|at| plain_barrier(&body.insts[at]));
+            let place = ends.first().filter(|_| one_end && from_barrier).map(|&end| (start.block, end + 1));
+            let plan = place.and_then(|place| Some((place, self.region_plan(&inside, place, constant, &linear)?)));
+            let alone = if plan.is_some() { self.b.create_block() } else { heads[site] };
+            self.region_loop([heads[site], alone], start, self.direct[site], constant, last, &then);
+            if let Some((place, plan)) = plan {
+                self.known = before.to_vec();
+                self.region_lanes(&plan, [heads[site], alone], place, constant, &linear.growths, last);
+            }
         }
         self.region = None;
         (self.latch, self.fault_block, self.blocks) = general;
@@ -127,8 +154,31 @@ impl Emit<'_, '_, '_> {
         Region { inside, one_end, written, read }
     }
 
-    /// One region: its threads one after the other, from `head`, which takes a thread's number and coordinates.
-    fn region_loop(&mut self, head: ir::Block, start: &Start, constant: &[Constancy], last: ir::Value, left: u64) {
+    /// Which of the places where threads wait are shuffles that lanes do themselves.
+    fn direct_sites(&self, starts: &[Start], found: &[(Vec<bool>, Vec<usize>, bool)]) -> Vec<Option<Direct>> {
+        let ends: Vec<Ends> = found
+            .iter()
+            .map(|(_, ends, may_end)| Ends {
+                sites: ends.iter().filter_map(|&index| self.site_blocks[index]).collect(),
+                one: ends.len() == 1 && !may_end,
+            })
+            .collect();
+        let guarded: Vec<bool> =
+            starts.iter().map(|start| start.behind.is_some_and(|at| self.body.insts[at].guard.is_some())).collect();
+        shuffles::direct(&self.sites, &ends, &guarded)
+    }
+
+    /// One region: its threads one after the other, from `head`, which takes a thread's number and coordinates; the next
+    /// one goes to `again`.
+    fn region_loop(
+        &mut self,
+        [again, head]: [ir::Block; 2],
+        start: &Start,
+        shuffle: Option<Direct>,
+        constant: &[Constancy],
+        last: ir::Value,
+        then: &Then<'_>,
+    ) {
         let [run, done] = [(); 2].map(|()| self.b.create_block());
         self.latch = self.b.create_block();
         self.fault_block = self.b.create_block();
@@ -150,7 +200,9 @@ impl Emit<'_, '_, '_> {
             Some(at) => {
                 let inst = &self.body.insts[at];
                 self.load_registers(inst, start.block);
-                if !inst.dst.is_empty() {
+                if let Some(shuffle) = shuffle {
+                    self.take_shuffled(inst, shuffle);
+                } else if !inst.dst.is_empty() {
                     let exchange = self.exchange();
                     self.take_results(inst, exchange);
                 }
@@ -162,12 +214,20 @@ impl Emit<'_, '_, '_> {
         self.flow_blocks(&inside);
         self.b.switch_to_block(self.latch);
         let next = self.next_thread(&params, false);
-        self.b.ins().jump(head, &next);
+        self.b.ins().jump(again, &next);
         self.b.switch_to_block(done);
-        let left = self.iconst(32, left);
-        self.b.ins().store(MemFlagsData::trusted(), left, self.context, field!(left));
-        let ok = self.b.ins().iconst(I32, 0);
-        self.b.ins().return_(&[ok]);
+        match *then {
+            Then::Region(next, first) => {
+                let first: Vec<BlockArg> = first.iter().copied().map(BlockArg::Value).collect();
+                self.b.ins().jump(next, &first);
+            }
+            Then::Leave(left) => {
+                let left = self.iconst(32, left);
+                self.b.ins().store(MemFlagsData::trusted(), left, self.context, field!(left));
+                let ok = self.b.ins().iconst(I32, 0);
+                self.b.ins().return_(&[ok]);
+            }
+        }
         self.fault_return(params[0]);
     }
 

@@ -15,7 +15,7 @@ use cranelift_codegen::ir::types::{I32, I64};
 use cranelift_codegen::ir::{self, BlockArg, InstBuilder, MemFlagsData};
 
 use crate::jit::emit::{Emit, RowCode, field, fixed};
-use crate::jit::flow::{Constancy, constancy, pure};
+use crate::jit::flow::{Constancy, constancy};
 use crate::jit::{lanes, runtime};
 use crate::ptx::ir::{Alu, Body, Inst, Op, Reg, Value};
 use crate::ptx::types::{Space, Special, Type};
@@ -32,7 +32,7 @@ const MIN_ROW: i64 = 32;
 const NEAR_GRANULES: i64 = 8;
 
 /// A 32-bit operand that grows to 64 bits.
-struct Growth {
+pub struct Growth {
     operand: Value,
     signed: bool,
     stride: i64,
@@ -60,8 +60,10 @@ pub struct Plan {
 
 /// What is known at the first and at the last thread of a row.
 pub struct Ends {
-    known: [Vec<Option<ir::Value>>; 2],
-    x: [ir::Value; 2],
+    /// By register.
+    pub known: [Vec<Option<ir::Value>>; 2],
+    /// The threads' x.
+    pub x: [ir::Value; 2],
 }
 
 impl Span {
@@ -74,9 +76,9 @@ impl Span {
             && offset % i64::from(bytes) == 0
     }
 
-    /// Whether an access through this register has one address for all threads of a row.
-    pub fn is_fixed(&self, base: Value) -> bool {
-        base == Value::Reg(self.base) && self.stride == 0
+    /// The register, if it is one address for all threads of a row.
+    pub fn still(&self) -> Option<Value> {
+        (self.stride == 0).then_some(Value::Reg(self.base))
     }
 }
 
@@ -86,10 +88,24 @@ pub struct Linear<'b> {
     pub body: &'b Body,
     /// By register; `None` if it is not linear.
     pub strides: Vec<Option<i64>>,
-    growths: Vec<Growth>,
+    /// What has to be tested for the strides to hold.
+    pub growths: Vec<Growth>,
 }
 
-impl Linear<'_> {
+impl<'b> Linear<'b> {
+    /// The strides of what is done before the body.
+    pub fn new(body: &'b Body, constant: &[Constancy]) -> Linear<'b> {
+        let mut linear = Linear { body, strides: vec![None; body.regs.len()], growths: Vec::new() };
+        for inst in body.insts.iter().filter(|inst| lanes::is_early(inst, constant)) {
+            let &[Some(dst)] = &inst.dst[..] else { continue };
+            linear.strides[dst as usize] = match constant[dst as usize] {
+                Constancy::Block => Some(0),
+                _ => linear.of(inst),
+            };
+        }
+        linear
+    }
+
     /// The stride of an operand of an operation of this width.
     pub fn stride(&self, value: Value, bits: u32) -> Option<i64> {
         match value {
@@ -176,16 +192,7 @@ pub fn plan(body: &Body) -> Option<Plan> {
         return None;
     }
     let constant = constancy(body, true, false);
-    let mut linear = Linear { body, strides: vec![None; body.regs.len()], growths: Vec::new() };
-    for inst in &body.insts {
-        let &[Some(dst)] = &inst.dst[..] else { continue };
-        if constant[dst as usize] != Constancy::Varies && inst.guard.is_none() && pure(&inst.op) {
-            linear.strides[dst as usize] = match constant[dst as usize] {
-                Constancy::Block => Some(0),
-                _ => linear.of(inst),
-            };
-        }
-    }
+    let linear = Linear::new(body, &constant);
     let mut spans: Vec<Span> = Vec::new();
     for inst in &body.insts {
         let (access, count) = match &inst.op {
@@ -241,10 +248,7 @@ impl Emit<'_, '_, '_> {
             self.known.clone()
         });
         let ends = Ends { known, x };
-        for growth in &plan.growths {
-            let [first, last] = [0, 1].map(|end| self.at_end(&ends, end, growth.operand, 32));
-            self.ordered(first, last, growth.stride, growth.signed, no);
-        }
+        self.growth_test(&plan.growths, &ends, no);
         for span in &plan.spans {
             let [first, last] = [0, 1].map(|end| self.at_end(&ends, end, Value::Reg(span.base), 64));
             let (low, high) = if span.stride >= 0 { (first, last) } else { (last, first) };
@@ -258,6 +262,14 @@ impl Emit<'_, '_, '_> {
             self.span_test(low, high, no);
         }
         ends
+    }
+
+    /// Goes on if no number wraps from the first to the last thread before it grows to 64 bits.
+    pub(super) fn growth_test(&mut self, growths: &[Growth], ends: &Ends, no: ir::Block) {
+        for growth in growths {
+            let [first, last] = [0, 1].map(|end| self.at_end(ends, end, growth.operand, 32));
+            self.ordered(first, last, growth.stride, growth.signed, no);
+        }
     }
 
     /// A value as the first (0) or last (1) thread of the row has it.

@@ -73,6 +73,8 @@ pub struct Kernel {
     pub large_stack: bool,
     /// Threads that all stand at one place can be run from there by `Context::region`.
     pub regions: bool,
+    /// Places whose shuffle the region behind it does; if there are some, regions are for whole warps only.
+    pub direct: Vec<u32>,
     /// Some threads wait for others of their warp.
     pub has_collectives: bool,
     /// Bytes of static shared memory.
@@ -196,6 +198,7 @@ pub fn compile(program: &Program, index: usize, bindings: &Bindings, limits: &Li
         code,
         large_stack: calls || body.regs.len() > SMALL_FRAME,
         regions: emitted.regions,
+        direct: emitted.direct,
         has_collectives: emitted.sites.iter().any(|s| matches!(s, Site::Collective(..))),
         exchange_arrays: if emitted.sites.iter().any(Site::has_matrices) { matrix::WORDS } else { EXCHANGE_ARRAYS },
         sites: emitted.sites,

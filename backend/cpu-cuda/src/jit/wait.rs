@@ -4,7 +4,7 @@ use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::types::{I32, I64};
 use cranelift_codegen::ir::{self, InstBuilder, MemFlagsData};
 
-use crate::jit::context::WAITING;
+use crate::jit::context::{EXCHANGE_A, WAITING};
 use crate::jit::emit::{Emit, field, fixed};
 use crate::jit::unit::Site;
 use crate::ptx::ir::{Inst, Op, Reg};
@@ -60,9 +60,14 @@ impl Emit<'_, '_, '_> {
         self.b.ins().iadd(frames, skip)
     }
 
+    /// The exchange, from thread 0 on.
+    pub(super) fn exchange_start(&mut self) -> ir::Value {
+        self.b.ins().load(I64, fixed(), self.context, field!(exchange))
+    }
+
     /// The running thread's words of the exchange.
     pub(super) fn exchange(&mut self) -> ir::Value {
-        let words = self.b.ins().load(I64, fixed(), self.context, field!(exchange));
+        let words = self.exchange_start();
         let wide = self.b.ins().uextend(I64, self.thread.linear);
         let skip = self.b.ins().ishl_imm_u(wide, 3);
         self.b.ins().iadd(words, skip)
@@ -90,6 +95,12 @@ impl Emit<'_, '_, '_> {
         let number = self.site_blocks[index].unwrap_or(self.sites.len() as u32);
         let frame = self.frame();
         let exchange = self.exchange();
+        let exchange = match self.direct.get(number as usize) {
+            Some(Some(direct)) if self.region.is_some() => {
+                self.b.ins().iadd_imm_s(exchange, i64::from(direct.array() - EXCHANGE_A))
+            }
+            _ => exchange,
+        };
         let site = self.leave_operands(inst, exchange);
         let waits = !matches!(site, Site::Yield);
         if self.region.is_some() {
