@@ -143,7 +143,8 @@ impl<'b, R: Reach> Search<'b, R> {
         }
     }
 
-    fn operand(&mut self, value: Value) -> bool {
+    /// Whether a source can be had for four threads.
+    pub fn operand(&mut self, value: Value) -> bool {
         match value {
             Value::Reg(r) => self.wide[r as usize] || self.relies_on(r),
             Value::Int(_) => true,
@@ -272,7 +273,7 @@ impl Emit<'_, '_, '_> {
     }
 
     /// A source for four threads.
-    fn four(&mut self, value: Value) -> ir::Value {
+    pub(super) fn four(&mut self, value: Value) -> ir::Value {
         if let Value::Reg(r) = value
             && self.known[r as usize].is_none()
         {

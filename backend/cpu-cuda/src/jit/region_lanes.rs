@@ -14,6 +14,7 @@ use crate::jit::flow::Constancy;
 use crate::jit::groups::Group;
 use crate::jit::lanes::{self, LANES, Reach, Search};
 use crate::jit::rows::{Ends, Growth, Linear};
+use crate::jit::shuffles::{self, Direct};
 use crate::ptx::ir::{Access, Inst, Op, Reg, Value};
 
 /// Groups of accesses tested for four threads, at most.
@@ -54,38 +55,58 @@ impl Reach for Groups {
     }
 }
 
+/// From where to where a region goes.
+pub struct Way {
+    /// Its first block.
+    pub start: usize,
+    /// The block behind the place where it ends.
+    pub behind: usize,
+    /// The direct shuffle that it begins with, and the instruction's number.
+    pub from: Option<(usize, Direct)>,
+    /// The direct shuffle that it ends at.
+    pub to: Option<Direct>,
+}
+
 impl Emit<'_, '_, '_> {
-    /// How the region of these blocks can be run four threads at a time, if it can be: from the block `start` to the barrier
-    /// in front of the block `behind`.
+    /// How the region of these blocks can be run four threads at a time, if it can be.
     pub(super) fn region_plan(
         &self,
         inside: &[bool],
-        (start, behind): (usize, usize),
+        way: &Way,
         constant: &[Constancy],
         linear: &Linear<'_>,
     ) -> Option<Plan> {
         let (body, flow) = (self.body, self.flow);
         let holds_f32 = |reg: Reg| self.kinds[reg as usize] == F32;
         let mut search = Search::new(linear, constant, Groups::default());
-        for reg in flow.live_in[start].iter() {
+        if let Some((at, direct)) = way.from {
+            let &[Some(dst)] = &body.insts[at].dst[..] else { return None };
+            if !direct.is_wide() || !holds_f32(dst) || shuffles::operand(&body.insts[at]).is_some_and(|r| !holds_f32(r))
+            {
+                return None;
+            }
+            search.wide[dst as usize] = true;
+        }
+        for reg in flow.live_in[way.start].iter() {
             search.wide[reg as usize] = holds_f32(reg) && constant[reg as usize] == Constancy::Varies;
         }
         // At the start all that is alive goes to the frames.
         let saved = |reg: Reg| constant[reg as usize] != Constancy::Varies || holds_f32(reg);
-        if start == 0 && !flow.live_in[behind].iter().all(saved) {
+        if way.start == 0 && !flow.live_in[way.behind].iter().all(saved) {
             return None;
         }
         for (block, _) in flow.blocks.iter().zip(inside).filter(|(_, inside)| **inside) {
             for inst in &body.insts[block.start..block.end] {
                 let good = lanes::is_early(inst, constant)
                     || plain_barrier(inst)
+                    || way.to.is_some() && inst.suspends() && search.operand(inst.src[0])
                     || search.wide(inst) && inst.defs().all(holds_f32);
                 if !good {
                     return None;
                 }
             }
         }
-        if search.reach.all.is_empty() || !coordinates_used(body)[0] {
+        if search.reach.all.is_empty() && way.from.is_none() || !coordinates_used(body)[0] {
             return None;
         }
         let Groups { all, still } = std::mem::take(&mut search.reach);
@@ -98,7 +119,7 @@ impl Emit<'_, '_, '_> {
         &mut self,
         plan: &Plan,
         [head, alone]: [ir::Block; 2],
-        (start, behind): (usize, usize),
+        way: &Way,
         constant: &[Constancy],
         growths: &[Growth],
         last: ir::Value,
@@ -112,6 +133,9 @@ impl Emit<'_, '_, '_> {
         let same: Vec<BlockArg> = params.iter().copied().map(BlockArg::Value).collect();
         self.b.ins().jump(alone, &same);
         self.b.switch_to_block(head);
+        let odd = self.b.ins().band_imm_u(params[0], LANES - 1);
+        let even = self.b.ins().icmp_imm_u(IntCC::Equal, odd, 0);
+        self.go_on_if(even, one);
         let end = self.b.ins().iadd_imm_s(params[0], LANES);
         let enough = self.b.ins().icmp(IntCC::UnsignedLessThanOrEqual, end, last);
         self.go_on_if(enough, one);
@@ -138,6 +162,7 @@ impl Emit<'_, '_, '_> {
             let good = self.group_test(group);
             self.go_on_if(good, one);
         }
+        let shuffled = way.from.map(|(at, direct)| (at, direct, self.four_shuffled(direct, one)));
         let variables = std::mem::replace(&mut self.variables, vec![None; self.body.regs.len()]);
         for (reg, known) in self.known.iter().enumerate() {
             if known.is_none() && self.kinds[reg] == F32 {
@@ -147,7 +172,7 @@ impl Emit<'_, '_, '_> {
         self.grouped.clone_from(&plan.groups);
         self.still.clone_from(&plan.still);
         self.latch = self.b.create_block();
-        self.lane_region(start, behind);
+        self.lane_region(way, shuffled);
         self.grouped.clear();
         self.still.clear();
         self.b.switch_to_block(self.latch);
@@ -163,17 +188,28 @@ impl Emit<'_, '_, '_> {
     }
 
     /// The code of the region for four threads.
-    fn lane_region(&mut self, start: usize, behind: usize) {
-        let flow = self.flow;
+    fn lane_region(&mut self, way: &Way, shuffled: Option<(usize, Direct, ir::Value)>) {
+        let (body, flow) = (self.body, self.flow);
         let Some(region) = &self.region else { return };
         let (inside, read, written) = (region.inside.clone(), region.read.clone(), region.written.clone());
         let frames = self.four_frames();
-        for reg in flow.live_in[start].iter() {
+        let mut exchanged = None;
+        if let Some((at, direct, word)) = shuffled {
+            let inst = &body.insts[at];
+            let value = self.b.ins().load(F32X4, MemFlagsData::trusted(), word, 0);
+            inst.defs().for_each(|reg| self.define(reg, value));
+            let own = self.own_word(direct);
+            exchanged = shuffles::operand(inst).filter(|&reg| inst.defs().all(|r| r != reg)).map(|reg| (reg, own));
+        }
+        let results: Vec<Reg> = shuffled.iter().flat_map(|(at, ..)| body.insts[*at].defs()).collect();
+        for reg in flow.live_in[way.start].iter().filter(|reg| !results.contains(reg)) {
             let index = reg as usize;
             if self.known[index].is_some() || self.kinds[index] != F32X4 || !(read[index] || written[index]) {
                 continue;
             }
-            let value = if start == 0 {
+            let value = if let Some((_, own)) = exchanged.filter(|(exchanged, _)| *exchanged == reg) {
+                self.b.ins().load(F32X4, MemFlagsData::trusted(), own, 0)
+            } else if way.start == 0 {
                 let zero = self.b.ins().f32const(0.0);
                 self.b.ins().splat(F32X4, zero)
             } else {
@@ -183,7 +219,7 @@ impl Emit<'_, '_, '_> {
             self.define(reg, value);
         }
         self.blocks = flow.blocks.iter().map(|_| self.b.create_block()).collect();
-        let first = self.blocks[start];
+        let first = self.blocks[way.start];
         self.b.ins().jump(first, &[]);
         for (index, block) in flow.blocks.iter().enumerate().filter(|(index, _)| inside[*index]) {
             self.b.switch_to_block(self.blocks[index]);
@@ -192,8 +228,9 @@ impl Emit<'_, '_, '_> {
                 self.line = inst.line;
                 open = match inst.op {
                     Op::Bra(_) => self.instruction(inst, index),
-                    Op::Barrier(_) => {
-                        self.put_back(frames, behind, &written);
+                    _ if inst.suspends() => {
+                        let exchanged = way.to.and_then(|direct| self.leave_four(direct, inst));
+                        self.put_back(frames, way.behind, &written, exchanged);
                         false
                     }
                     _ => {
@@ -210,9 +247,9 @@ impl Emit<'_, '_, '_> {
     }
 
     /// Saves what is alive behind the region's end, and goes to the next four.
-    fn put_back(&mut self, frames: [ir::Value; 4], behind: usize, written: &[bool]) {
+    fn put_back(&mut self, frames: [ir::Value; 4], behind: usize, written: &[bool], exchanged: Option<Reg>) {
         let flow = self.flow;
-        for reg in flow.live_in[behind].iter() {
+        for reg in flow.live_in[behind].iter().filter(|&reg| exchanged != Some(reg)) {
             if self.known[reg as usize].is_some() || !written[reg as usize] || self.kinds[reg as usize] != F32X4 {
                 continue;
             }
@@ -224,6 +261,14 @@ impl Emit<'_, '_, '_> {
             }
         }
         self.b.ins().jump(self.latch, &[]);
+    }
+
+    /// Leaves the operands of four threads for a direct shuffle; the register that holds them.
+    fn leave_four(&mut self, direct: Direct, inst: &Inst) -> Option<Reg> {
+        let value = self.four(inst.src[0]);
+        let word = self.own_word(direct);
+        self.b.ins().store(MemFlagsData::trusted(), value, word, 0);
+        shuffles::operand(inst)
     }
 
     fn four_frames(&mut self) -> [ir::Value; 4] {

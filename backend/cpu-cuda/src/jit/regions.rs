@@ -14,7 +14,7 @@ use cranelift_codegen::ir::{self, BlockArg, InstBuilder, MemFlagsData};
 use crate::jit::context::{DONE, WAITING};
 use crate::jit::emit::{Emit, field, fixed};
 use crate::jit::flow::{Constancy, Flow};
-use crate::jit::region_lanes::plain_barrier;
+use crate::jit::region_lanes::{Way, plain_barrier};
 use crate::jit::rows::Linear;
 use crate::jit::shuffles::{self, Direct, Ends};
 use crate::jit::unit::Site;
@@ -127,14 +127,22 @@ impl Emit<'_, '_, '_> {
                 }
                 _ => Then::Leave(left),
             };
-            let from_barrier = start.behind.is_none_or(|at| plain_barrier(&body.insts[at]));
-            let place = ends.first().filter(|_| one_end && from_barrier).map(|&end| (start.block, end + 1));
-            let plan = place.and_then(|place| Some((place, self.region_plan(&inside, place, constant, &linear)?)));
+            let place = ends.first().filter(|_| one_end).map(|&end| Way {
+                start: start.block,
+                behind: end + 1,
+                from: start.behind.zip(self.direct[site]),
+                to: self.site_blocks[end].and_then(|site| self.direct[site as usize]),
+            });
+            let plain = start.behind.is_none_or(|at| self.direct[site].is_some() || plain_barrier(&body.insts[at]));
+            let plan = place.filter(|_| plain).and_then(|place| {
+                let plan = self.region_plan(&inside, &place, constant, &linear)?;
+                Some((place, plan))
+            });
             let alone = if plan.is_some() { self.b.create_block() } else { heads[site] };
             self.region_loop([heads[site], alone], start, self.direct[site], constant, last, &then);
             if let Some((place, plan)) = plan {
                 self.known = before.to_vec();
-                self.region_lanes(&plan, [heads[site], alone], place, constant, &linear.growths, last);
+                self.region_lanes(&plan, [heads[site], alone], &place, constant, &linear.growths, last);
             }
         }
         self.region = None;
@@ -199,7 +207,7 @@ impl Emit<'_, '_, '_> {
             None => self.zero_registers(),
             Some(at) => {
                 let inst = &self.body.insts[at];
-                self.load_registers(inst, start.block);
+                self.load_registers(inst, start.block, shuffle);
                 if let Some(shuffle) = shuffle {
                     self.take_shuffled(inst, shuffle);
                 } else if !inst.dst.is_empty() {
@@ -232,23 +240,31 @@ impl Emit<'_, '_, '_> {
     }
 
     /// Loads what is alive behind a place, as far as the region reads or changes it.
-    fn load_registers(&mut self, inst: &Inst, block: usize) {
+    fn load_registers(&mut self, inst: &Inst, block: usize, shuffle: Option<Direct>) {
         let flow = self.flow;
         let results: Vec<Reg> = if inst.guard.is_none() { inst.defs().collect() } else { Vec::new() };
         let frame = self.frame();
+        self.note_exchanged(inst, shuffle);
         for reg in flow.live_in[block].iter() {
             let index = reg as usize;
             let wanted = self.region.as_ref().is_some_and(|r| r.read[index] || r.written[index]);
             if self.known[index].is_some() || results.contains(&reg) || !wanted {
                 continue;
             }
-            let at = self.slot(reg);
-            let value = self.b.ins().load(self.kinds[index], MemFlagsData::trusted(), frame, at);
+            let (from, at) = match shuffle {
+                Some(shuffle) if shuffles::operand(inst) == Some(reg) => (self.own_word(shuffle), 0),
+                _ => (frame, self.slot(reg)),
+            };
+            let value = self.b.ins().load(self.kinds[index], MemFlagsData::trusted(), from, at);
             self.define(reg, value);
         }
-        // What the exchange gave is not in the frame yet.
+    }
+
+    /// What the exchange gives is not in the frame yet.
+    fn note_exchanged(&mut self, inst: &Inst, shuffle: Option<Direct>) {
         if let Some(region) = &mut self.region {
-            inst.defs().for_each(|r| region.written[r as usize] = true);
+            let operand = shuffle.and_then(|_| shuffles::operand(inst));
+            inst.defs().chain(operand).for_each(|r| region.written[r as usize] = true);
         }
     }
 

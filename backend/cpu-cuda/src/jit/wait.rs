@@ -4,8 +4,9 @@ use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::types::{I32, I64};
 use cranelift_codegen::ir::{self, InstBuilder, MemFlagsData};
 
-use crate::jit::context::{EXCHANGE_A, WAITING};
+use crate::jit::context::WAITING;
 use crate::jit::emit::{Emit, field, fixed};
+use crate::jit::shuffles;
 use crate::jit::unit::Site;
 use crate::ptx::ir::{Inst, Op, Reg};
 
@@ -95,17 +96,15 @@ impl Emit<'_, '_, '_> {
         let number = self.site_blocks[index].unwrap_or(self.sites.len() as u32);
         let frame = self.frame();
         let exchange = self.exchange();
-        let exchange = match self.direct.get(number as usize) {
-            Some(Some(direct)) if self.region.is_some() => {
-                self.b.ins().iadd_imm_s(exchange, i64::from(direct.array() - EXCHANGE_A))
-            }
-            _ => exchange,
-        };
-        let site = self.leave_operands(inst, exchange);
-        let waits = !matches!(site, Site::Yield);
         if self.region.is_some() {
+            match self.direct[number as usize] {
+                Some(direct) => self.leave_word(direct, inst.src[0]),
+                None => drop(self.leave_operands(inst, exchange)),
+            }
             return self.leave_region(inst, behind, frame, number);
         }
+        let site = self.leave_operands(inst, exchange);
+        let waits = !matches!(site, Site::Yield);
         self.sites.push(site);
         self.site_blocks[index] = Some(number);
         let flow = self.flow;
@@ -141,8 +140,10 @@ impl Emit<'_, '_, '_> {
     fn leave_region(&mut self, inst: &Inst, behind: usize, frame: ir::Value, number: u32) {
         let flow = self.flow;
         let results: Vec<Reg> = if inst.guard.is_none() { inst.defs().collect() } else { Vec::new() };
+        let in_exchange = self.direct[number as usize].and_then(|_| shuffles::operand(inst));
         for reg in flow.live_in[behind].iter() {
-            if self.known[reg as usize].is_some() || results.contains(&reg) || !self.must_save(reg) {
+            let held = results.contains(&reg) || in_exchange == Some(reg);
+            if self.known[reg as usize].is_some() || held || !self.must_save(reg) {
                 continue;
             }
             let value = self.read(reg);
