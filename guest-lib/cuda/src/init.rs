@@ -32,7 +32,10 @@ pub fn opened() -> Option<&'static Session> {
 /// In the child of a fork: the parent's session is not ours.
 pub(crate) fn forked() {
     FORKED.store(true, Ordering::Release);
-    OPENED.store(core::ptr::null_mut(), Ordering::Release);
+    // SAFETY: null, or a leaked session.
+    if let Some(session) = unsafe { OPENED.swap(core::ptr::null_mut(), Ordering::AcqRel).as_ref() } {
+        session.leave_to_parent();
+    }
 }
 
 fn refusal(error: &OpenError) -> CUresult {
@@ -59,7 +62,8 @@ fn open() -> Result<&'static Session, CUresult> {
     let session = Carrier::from_env().and_then(|carrier| Session::open(&carrier)).map_err(|error| refusal(&error))?;
     let session: &'static Session = Box::leak(Box::new(session));
     OPENED.store(core::ptr::from_ref(session).cast_mut(), Ordering::Release);
-    // SAFETY: the handler only stores to atomics, which is allowed in the child of a fork; the library is never unloaded.
+    // SAFETY: the handler stores to atomics and closes a descriptor, which is allowed in the child of a fork; the library is never
+    // unloaded.
     unsafe { libc::pthread_atfork(None, None, Some(forget)) };
     Ok(session)
 }

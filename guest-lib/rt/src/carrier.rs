@@ -115,6 +115,16 @@ pub(crate) enum Link {
 }
 
 impl Link {
+    /// See [`crate::Session::leave_to_parent`].
+    pub fn leave_to_parent(&self) {
+        let descriptor = match self {
+            Link::Virtio(link) => link.descriptor(),
+            Link::Local(link) => link.descriptor(),
+        };
+        // SAFETY: the session's own descriptor, which nothing in this process uses any more.
+        unsafe { libc::close(descriptor) };
+    }
+
     /// Wakes the parked worker.
     pub fn ring(&self) {
         match self {

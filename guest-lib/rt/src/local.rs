@@ -5,7 +5,7 @@
 
 use std::fs::File;
 use std::io::{self, Read, Write};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
@@ -107,6 +107,11 @@ pub(crate) fn receive_message(socket: &UnixStream) -> io::Result<(Message, Vec<O
 }
 
 impl LocalLink {
+    /// What keeps the session open.
+    pub fn descriptor(&self) -> RawFd {
+        self.socket.as_raw_fd()
+    }
+
     /// Connects and opens a session.
     pub fn open(path: &Path) -> Result<(LocalLink, Window), OpenError> {
         let at = path.display();

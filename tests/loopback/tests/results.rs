@@ -155,6 +155,15 @@ fn threads_when_they_take_turns_over_the_local_carrier_then_the_device_keeps_the
 }
 
 #[test]
+fn threads_when_each_has_a_queue_of_its_own_then_the_test_of_their_order_sees_it() {
+    let (folder, front) = (Folder::new(), Front::start());
+    let found = wide(Way::Local(&front), &folder, "order of queues");
+    let arrived = found[1].strip_prefix("order of queues: words that have arrived: ").expect("a count");
+    // The first word is there, and some more by luck: one step before its time ends them.
+    assert!(arrived.parse::<usize>().is_ok_and(|count| (1..8001).contains(&count)), "{found:?}");
+}
+
+#[test]
 fn wide_when_run_over_the_local_carrier_then_differs_from_a_direct_run_only_where_it_is_known() {
     let (folder, front) = (Folder::new(), Front::start());
     let mut found = Vec::new();

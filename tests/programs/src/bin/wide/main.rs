@@ -81,13 +81,14 @@ impl Bench {
 
 type Group = (&'static str, fn(&Bench));
 
-const GROUPS: [Group; 10] = [
+const GROUPS: [Group; 11] = [
     ("graphs", graphs::run),
     ("graph copies", graph_copies::run),
     ("recordings", recordings::run),
     ("areas", areas::run),
     ("ipc", ipc::run),
     ("order", order::run),
+    ("order of queues", order::queues),
     ("older", older::run),
     ("green", green::run),
     ("sharing", sharing::run),
