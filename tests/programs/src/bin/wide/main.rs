@@ -8,6 +8,7 @@ mod graph_copies;
 mod graphs;
 mod green;
 mod ipc;
+mod nests;
 mod older;
 mod order;
 mod recordings;
@@ -81,7 +82,7 @@ impl Bench {
 
 type Group = (&'static str, fn(&Bench));
 
-const GROUPS: [Group; 11] = [
+const GROUPS: [Group; 12] = [
     ("graphs", graphs::run),
     ("graph copies", graph_copies::run),
     ("recordings", recordings::run),
@@ -89,6 +90,7 @@ const GROUPS: [Group; 11] = [
     ("ipc", ipc::run),
     ("order", order::run),
     ("order of queues", order::queues),
+    ("nests", nests::run),
     ("older", older::run),
     ("green", green::run),
     ("sharing", sharing::run),
