@@ -723,7 +723,7 @@ trait Modules {
 trait Launches {
     /// Every kind of launch. `f` is a function or a kernel. Attributes are u32 number, u32 0, 64 bytes of value each, handles in
     /// them ours. Parameters are packed as the kernel's layout says.
-    #[call(90, post)] #[by_hand(both)]
+    #[call(90, either)] #[by_hand(both)]
     fn cuLaunchKernel(f: Handle, hStream: CUstream, launch: &Launch, #[run] attributes: &[u8], #[run(16)] parameters: &[u8]);
     /// Most blocks of a function that a multiprocessor holds at a time.
     #[call(91, wait)] #[by_hand(guest)]

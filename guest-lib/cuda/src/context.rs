@@ -10,7 +10,8 @@ use crate::generated::{Kind, kind, send};
 use crate::handles::{self, Facts, Handle};
 use crate::program::Out;
 use crate::status::{
-    CUDA_ERROR_CONTEXT_IS_DESTROYED, CUDA_ERROR_INVALID_CONTEXT, CUDA_ERROR_INVALID_VALUE, CUDA_ERROR_OUT_OF_MEMORY,
+    CUDA_ERROR_CONTEXT_IS_DESTROYED, CUDA_ERROR_DEVICE_UNAVAILABLE, CUDA_ERROR_INVALID_CONTEXT,
+    CUDA_ERROR_INVALID_VALUE, CUDA_ERROR_OUT_OF_MEMORY,
 };
 use crate::storage::Storage;
 use core::cell::{Cell, RefCell};
@@ -210,7 +211,11 @@ pub(crate) fn end_objects(context: &'static Context) {
     }
 }
 
-fn destroy(caller: &Caller, context: &'static Context) -> Result<(), CUresult> {
+/// Destroys a context. After a fault that stays the driver only forgets it, and it stays current.
+fn destroy(context: &'static Context) -> Result<(), CUresult> {
+    let session = caller::session()?;
+    let caller = &Caller { session, origin: caller::origin() };
+    let was_lost = session.sticky() != 0;
     if context.primary || !context.green().is_null() {
         return Err(CUDA_ERROR_INVALID_CONTEXT);
     }
@@ -221,6 +226,9 @@ fn destroy(caller: &Caller, context: &'static Context) -> Result<(), CUresult> {
         handles::discard(context.handle);
     } else {
         handles::abandon(context.handle);
+    }
+    if was_lost {
+        return if status == CUDA_ERROR_DEVICE_UNAVAILABLE { Err(status) } else { Ok(()) };
     }
     if current() == context.handle {
         pop();
@@ -252,8 +260,8 @@ crate::export! {
 
     /// CUDA Driver API, cuCtxDestroy: takes the context off the calling thread's stack where it is on top.
     extern "C" fn cuCtxDestroy_v2 | extern "C" fn cuCtxDestroy(ctx: u64) {
-        let caller = caller::enter()?;
-        destroy(&caller, named(ctx)?)
+        caller::session()?;
+        destroy(named(ctx)?)
     }
 
     /// CUDA Driver API, cuCtxAttach: one use more of the current context. Deprecated since CUDA 4.0.
@@ -270,7 +278,7 @@ crate::export! {
 
     /// CUDA Driver API, cuCtxDetach: one use less of the context, which has to be the current one; the last ends it.
     extern "C" fn cuCtxDetach(ctx: u64) {
-        let caller = caller::enter()?;
+        caller::session()?;
         let context = named(ctx)?;
         if current() != context.handle {
             return Err(CUDA_ERROR_INVALID_CONTEXT);
@@ -278,7 +286,7 @@ crate::export! {
         let fewer = |uses: u32| (uses > 1).then(|| uses - 1);
         match context.uses.fetch_update(Ordering::Relaxed, Ordering::Relaxed, fewer) {
             Ok(_) => Ok(()),
-            Err(_) => destroy(&caller, context),
+            Err(_) => destroy(context),
         }
     }
 

@@ -13,7 +13,7 @@ use crate::status::{
 };
 use crate::steps::Steps;
 use core::ffi::c_char;
-use core::sync::atomic::{AtomicI32, Ordering};
+use core::sync::atomic::{AtomicI32, AtomicU64, Ordering};
 use rt::{Malformed, Reader};
 use std::ffi::CString;
 use std::sync::{Mutex, OnceLock, PoisonError};
@@ -46,6 +46,17 @@ pub struct Layout {
     pub parameters: Box<[Parameter]>,
     /// Bytes of the packed buffer.
     pub parameter_bytes: usize,
+    /// Shapes of block that the driver has launched ([`shape`]); 0 where there is none yet.
+    tried: [AtomicU64; SHAPES],
+}
+
+/// Shapes of block of a function whose first launch is waited for.
+const SHAPES: usize = 4;
+
+/// A shape of block with its dynamic shared memory, as one number that is not 0: each axis has at most 1,024 threads.
+fn shape(block: [u32; 3], shared: u32) -> u64 {
+    let [x, y, z] = block.map(|threads| u64::from(threads & 0x7ff));
+    x | y << 11 | z << 22 | u64::from(shared) << 33
 }
 
 impl Layout {
@@ -68,7 +79,28 @@ impl Layout {
             parameter_bytes = parameter_bytes.max(end as usize);
             parameters.push(parameter);
         }
-        Ok(Layout { attributes, parameters: parameters.into_boxed_slice(), parameter_bytes })
+        let tried = [const { AtomicU64::new(0) }; SHAPES];
+        Ok(Layout { attributes, parameters: parameters.into_boxed_slice(), parameter_bytes, tried })
+    }
+
+    /// Whether a launch of this shape need not be waited for: one was made, or as many others were.
+    #[inline]
+    #[must_use]
+    pub fn is_tried(&self, block: [u32; 3], shared: u32) -> bool {
+        let shape = shape(block, shared);
+        self.tried.iter().any(|tried| tried.load(Ordering::Relaxed) == shape)
+            || self.tried.last().is_none_or(|last| last.load(Ordering::Relaxed) != 0)
+    }
+
+    /// A launch of this shape was made.
+    pub fn tried(&self, block: [u32; 3], shared: u32) {
+        let shape = shape(block, shared);
+        for place in &self.tried {
+            let was = place.compare_exchange(0, shape, Ordering::Relaxed, Ordering::Relaxed);
+            if was.is_ok() || was == Err(shape) {
+                return;
+            }
+        }
     }
 
     fn is_loaded(&self) -> bool {

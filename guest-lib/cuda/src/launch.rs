@@ -1,6 +1,9 @@
 //! Launches: checked here against limits that are known, packed with the known layout of the parameters, and posted. Nothing here
 //! takes a lock or allocates.
 //!
+//! The first launch of a function with a shape of block is waited for: what is refused for reasons that are not known here is refused by
+//! the call itself.
+//!
 //! One message (`spec/api/cuda.rs`, cuLaunchKernel) serves every form: function or kernel, stream, grid, block, dynamic shared
 //! memory, flags, attributes, and one packed buffer of parameters.
 
@@ -16,7 +19,7 @@ use crate::program::{self, In};
 use crate::status::{CUDA_ERROR_INVALID_HANDLE, CUDA_ERROR_INVALID_VALUE, CUDA_ERROR_LAUNCH_OUT_OF_RESOURCES};
 use crate::stream;
 use core::ffi::c_void;
-use rt::{Full, Writer};
+use rt::{Full, Reader, Writer};
 
 /// `CU_LAUNCH_PARAM_BUFFER_POINTER` in an `extra` array.
 const EXTRA_POINTER: usize = 1;
@@ -99,6 +102,9 @@ fn parameters(each: *const *const c_void, extra: *const usize, layout: &Layout) 
         }
         (true, false) => {
             let (data, bytes) = packed(In(extra))?;
+            if bytes == 0 {
+                return Err(CUDA_ERROR_INVALID_VALUE);
+            }
             if bytes > layout.parameter_bytes {
                 return Err(CUDA_ERROR_LAUNCH_OUT_OF_RESOURCES);
             }
@@ -152,10 +158,12 @@ fn encode(
     encode_attributes(w, launch.attributes, launch.attribute_count)?;
     match given {
         Parameters::Packed(data, bytes) => {
-            w.u32(bytes as u32)?;
-            let space = w.space(16, bytes)?;
+            // A buffer may end before its last parameters do: what is not there is zero.
+            w.u32(layout.parameter_bytes as u32)?;
+            let (space, rest) = w.space(16, layout.parameter_bytes)?.split_at_mut_checked(bytes).ok_or(Full)?;
             // SAFETY: the program's packed buffer is as long as it says (CUDA Driver API, cuLaunchKernel).
             unsafe { program::read_into(data, space) };
+            rest.fill(0);
         }
         Parameters::Each(each) => {
             w.u32(layout.parameter_bytes as u32)?;
@@ -207,17 +215,21 @@ pub(crate) fn launch(launch: &Launch, each: *const *const c_void, extra: *const 
         occupancy::check_cooperative(launch.function, launch.grid, launch.block, launch.shared)?;
     }
     let given = parameters(each, extra, layout)?;
-    let parameter_bytes = match given {
-        Parameters::Packed(_, bytes) => bytes,
-        Parameters::Each(_) => layout.parameter_bytes,
-    };
-    if parameter_bytes > PARAMETER_BYTES {
+    if layout.parameter_bytes > PARAMETER_BYTES {
         return Err(CUDA_ERROR_INVALID_VALUE);
     }
     managed::before_work(&caller)?;
-    let bound = 96 + launch.attribute_count as usize * ATTRIBUTE_BYTES + parameter_bytes;
+    let bound = 96 + launch.attribute_count as usize * ATTRIBUTE_BYTES + layout.parameter_bytes;
     let fill = |w: &mut Writer<'_>| encode(w, function, launch, layout, given);
-    caller.session.post(number::cuLaunchKernel, caller.origin, bound, fill).map_err(caller::gone)
+    if layout.is_tried(launch.block, launch.shared) {
+        return caller.session.post(number::cuLaunchKernel, caller.origin, bound, fill).map_err(caller::gone);
+    }
+    // What only the driver knows of a function (the shape of block that it asks for, say) it says at its first launch.
+    let take = |status: i32, _: &mut Reader<'_>| Ok(status);
+    let status = caller.session.wait(number::cuLaunchKernel, caller.origin, bound, fill, take).map_err(caller::gone)?;
+    caller::answer(status)?;
+    layout.tried(launch.block, launch.shared);
+    Ok(())
 }
 
 /// Whether the launch is cooperative, by its flag or by an attribute.

@@ -21,13 +21,23 @@ use core::sync::atomic::{AtomicU64, Ordering};
 const HAPPENED: u64 = 1;
 /// Bit: only calls of this process, that are counted here, record it.
 const OURS: u64 = 2;
+/// Bit: it was recorded last in a stream that records, and never happens by that.
+const CAPTURED: u64 = 4;
 /// One more recording begun or published.
-const RECORDING: u64 = 4;
+const RECORDING: u64 = 8;
 /// Bytes of a question, or of a call that waits, in the ring.
 const MESSAGE_SPAN: u64 = wire::frame::GRANULE as u64;
 
 /// The position up to which messages were published when the null stream and the legacy stream were idle.
 static SPECIAL: [AtomicU64; 2] = [AtomicU64::new(u64::MAX), AtomicU64::new(u64::MAX)];
+
+/// An event that was recorded last in a stream that records cannot be asked for, or waited for.
+///
+/// # Errors
+/// `status`.
+pub fn check_captured(event: Handle, status: CUresult) -> Result<(), CUresult> {
+    if handles::word(event) & CAPTURED != 0 { Err(status) } else { Ok(()) }
+}
 
 /// An event whose flags name no other process has been made.
 pub fn event_is_ours(event: Handle) {
@@ -103,6 +113,15 @@ fn record_in(raw: u64, stream: Result<Handle, CUresult>, flags: Option<u32>) -> 
     let caller = caller::enter_context()?;
     let event = handles::of_kind(kind::CUevent, raw)?;
     let stream = stream?;
+    if let Some(word) = handles::word_of(event) {
+        let is_captured = capture::is_any() && capture::recording_of(&caller, stream).is_some();
+        // An external recording is a node of its own, which happens when the graph runs.
+        if is_captured && flags.unwrap_or(0) == 0 {
+            word.fetch_or(CAPTURED, Ordering::AcqRel);
+        } else {
+            word.fetch_and(!CAPTURED, Ordering::AcqRel);
+        }
+    }
     match flags {
         None => record(event, || send::cuEventRecord(&caller, event, stream)),
         Some(flags) => {

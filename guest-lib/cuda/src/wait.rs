@@ -9,7 +9,7 @@ use crate::graph_memory::{self, Waited};
 use crate::handles::{self, Handle};
 use crate::managed;
 use crate::progress;
-use crate::status::CUDA_ERROR_INVALID_CONTEXT;
+use crate::status::{CUDA_ERROR_CAPTURED_EVENT, CUDA_ERROR_INVALID_CONTEXT, CUDA_ERROR_INVALID_VALUE};
 use crate::stream;
 
 /// Begins a call about an event. It belongs to a context, so that the thread needs none (PyTorch asks from threads that have none).
@@ -90,6 +90,7 @@ crate::export! {
     extern "C" fn cuEventSynchronize(hEvent: u64) {
         let caller = of_event(hEvent)?;
         let event = handles::of_kind(kind::CUevent, hEvent)?;
+        progress::check_captured(event, CUDA_ERROR_INVALID_VALUE)?;
         capture::check_unsafe()?;
         progress::event(&caller, event, || waited(&caller, send::cuEventSynchronize(&caller, event), Waited::Event))
     }
@@ -97,8 +98,9 @@ crate::export! {
     /// CUDA Driver API, cuEventQuery.
     extern "C" fn cuEventQuery(hEvent: u64) {
         let caller = of_event(hEvent)?;
-        capture::check_unsafe()?;
         let event = handles::of_kind(kind::CUevent, hEvent)?;
+        progress::check_captured(event, CUDA_ERROR_CAPTURED_EVENT)?;
+        capture::check_unsafe()?;
         progress::event(&caller, event, || waited(&caller, send::cuEventQuery(&caller, event), Waited::Event))
     }
 }
