@@ -6,6 +6,7 @@
  * is read, and nothing but a complete answer, or a reset, makes the driver free what
  * the device was told it may use.
  */
+#include <linux/freezer.h>
 #include <linux/rcupdate.h>
 #include <linux/sched.h>
 #include <linux/slab.h>
@@ -136,19 +137,46 @@ int gpuferry_request_submit(struct gpuferry_request *request)
 	return error;
 }
 
+/* How long a host that lives may leave a doorbell in the queue. */
+#define GPUFERRY_SILENCE (4 * HZ)
+
 /**
  * gpuferry_request_wait() - sleep until a request is answered
  * @request: the request, submitted
  *
- * Context: Process. Only a fatal signal interrupts the sleep; then the request stays
- * with the queue, and what it names stays with the session's table entry.
- * Return: the answer as an error number, or -EINTR when the caller is being killed.
+ * A request may take long: the host starts a worker for it. A doorbell does not, so it
+ * shows whether anybody is there: nothing else tells a guest that its host's gpuferryd has
+ * ended.
+ *
+ * Context: Process. Only a fatal signal interrupts the sleep; then, and when nobody is
+ * there, the request stays with the queue, and what it names stays with the session's
+ * table entry.
+ * Return: the answer as an error number, -EINTR when the caller is being killed, or
+ * -EPIPE, with @request->valid unset, when nobody is there.
  */
 int gpuferry_request_wait(struct gpuferry_request *request)
 {
-	if (wait_for_completion_state(&request->answered, TASK_KILLABLE | TASK_FREEZABLE))
-		return -EINTR;
-	return request->error;
+	struct gpuferry_session *session = request->session;
+	unsigned int taken = 0;
+	bool rung = false;
+	long left;
+
+	for (;;) {
+		left = wait_for_completion_killable_timeout(&request->answered,
+							    rung ? GPUFERRY_SILENCE : HZ);
+		if (left < 0)
+			return -EINTR;
+		if (left)
+			return request->error;
+		try_to_freeze();
+		if (rung && gpuferry_bells_taken(session) == taken) {
+			dev_err_ratelimited(&session->device->vdev->dev,
+					    "the host does not take doorbells: its gpuferryd has ended or hangs\n");
+			return -EPIPE;
+		}
+		taken = gpuferry_bells_taken(session);
+		rung = !gpuferry_ring(session);
+	}
 }
 
 /**

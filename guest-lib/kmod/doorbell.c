@@ -72,6 +72,7 @@ static void gpuferry_bells_reap(struct gpuferry_device *device)
 
 	while ((bell = virtqueue_get_buf(device->doorbell, &bytes))) {
 		bell->queued = false;
+		bell->taken++;
 		if (bell->again) {
 			bell->again = false;
 			device->again--;
@@ -154,4 +155,25 @@ unlock:
 		virtqueue_notify(device->doorbell);
 	rcu_read_unlock();
 	return error;
+}
+
+/**
+ * gpuferry_bells_taken() - count the doorbells of a session that the device has taken
+ * @session: the session
+ *
+ * Context: Any.
+ * Return: how many, also of earlier sessions of that number.
+ */
+unsigned int gpuferry_bells_taken(struct gpuferry_session *session)
+{
+	struct gpuferry_device *device = session->device;
+	unsigned int taken;
+	unsigned long flags;
+
+	spin_lock_irqsave(&device->lock, flags);
+	if (!device->stopped)
+		gpuferry_bells_reap(device);
+	taken = device->bells[session->number].taken;
+	spin_unlock_irqrestore(&device->lock, flags);
+	return taken;
 }

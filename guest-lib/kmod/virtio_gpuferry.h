@@ -101,11 +101,13 @@ struct gpuferry_node {
  * @buffer: what the device reads; never changes, so it may be in the queue at any time
  * @queued: @buffer is in the doorbell queue
  * @again: rung while @queued: queue it once more when it comes back
+ * @taken: how often it has come back
  */
 struct gpuferry_bell {
 	struct gpuferry_doorbell buffer;
 	bool queued;
 	bool again;
+	unsigned int taken;
 };
 
 /**
@@ -334,6 +336,7 @@ void gpuferry_event_callback(struct virtqueue *vq);
 /* doorbell.c */
 void gpuferry_bells_reset(struct gpuferry_device *device);
 int gpuferry_ring(struct gpuferry_session *session);
+unsigned int gpuferry_bells_taken(struct gpuferry_session *session);
 void gpuferry_doorbell_callback(struct virtqueue *vq);
 
 /* queues.c */

@@ -103,6 +103,8 @@ class Front:
         command += os.environ.get("GPUFERRY_FRONT_OPTIONS", "").split()
         command += [*(["--device", opencl] if opencl else []), *options]
         environment = {**os.environ, **(variables or {})}
+        # Of a front before this one.
+        self._begin = self.log.stat().st_size if self.log.exists() else 0
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
                 [*map(str, command), "--log-level", level], env=environment, stderr=log, stdin=subprocess.DEVNULL
@@ -116,7 +118,7 @@ class Front:
 
     def _ready(self):
         # It makes its sockets before it knows whether the device can be had.
-        return "ready on device" in self.log.read_text()
+        return b"ready on device" in self.log.read_bytes()[self._begin :]
 
     def workers(self):
         """Process numbers of its workers: the children of its starter's rooms."""

@@ -1,4 +1,4 @@
-"""Stands between a VMM and a vhost-user back-end and changes what the guest reads from the configuration space.
+"""Stands between a VMM and a vhost-user back-end, and may change what the guest reads from the configuration space.
 
 Only for tests: how else would a device of another make or version be had? Vhost-user protocol, QEMU
 docs/interop/vhost-user.rst: a header of three words (request, flags, size), a payload, descriptors beside it.
@@ -7,6 +7,7 @@ import array
 import socket
 import struct
 import threading
+import time
 
 GET_CONFIG = 24
 # A config message: offset, size, flags, then the bytes.
@@ -26,31 +27,65 @@ class Proxy:
 
     def _serve(self):
         vmm, _ = self._listener.accept()
-        backend = socket.socket(socket.AF_UNIX)
-        backend.connect(str(self._backend))
-        threading.Thread(target=self._pump, args=(vmm, backend, False), daemon=True).start()
-        self._pump(backend, vmm, True)
+        _join(vmm, _connected(self._backend), self._change)
 
-    def _pump(self, source, target, answers):
+
+class Relay:
+    """Stands between a VMM that listens and a back-end that listens, until it is closed."""
+
+    def __init__(self, vmm, backend):
+        self._ends = _connected(vmm), _connected(backend)
+        threading.Thread(target=_join, args=(*self._ends, None), daemon=True).start()
+
+    def close(self):
+        _shut(*self._ends)
+
+
+def _connected(path):
+    """Connected to the socket at a path, once somebody listens there."""
+    patience = time.monotonic() + 30
+    while True:
+        end = socket.socket(socket.AF_UNIX)
         try:
-            while True:
-                header, descriptors = receive(source)
-                request, flags, size = struct.unpack("<III", header)
-                payload = exactly(source, size)
-                if answers and request == GET_CONFIG:
-                    begin, bytes_asked = struct.unpack_from("<II", payload)
-                    changed = self._change(begin, payload[CONFIG_HEADER : CONFIG_HEADER + bytes_asked])
-                    payload = payload[:CONFIG_HEADER] + changed
-                rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", descriptors))] if descriptors else []
-                target.sendmsg([header + payload], rights)
-                for descriptor in descriptors:
-                    socket.close(descriptor)
-        except (EOFError, OSError):
-            for end in (source, target):
-                try:
-                    end.shutdown(socket.SHUT_RDWR)
-                except OSError:
-                    pass
+            end.connect(str(path))
+            return end
+        except OSError:
+            end.close()
+            if time.monotonic() > patience:
+                raise
+            time.sleep(0.02)
+
+
+def _shut(*ends):
+    for end in ends:
+        try:
+            end.shutdown(socket.SHUT_RDWR)
+        except OSError:
+            pass
+
+
+def _join(vmm, backend, change):
+    threading.Thread(target=_pump, args=(vmm, backend, None), daemon=True).start()
+    _pump(backend, vmm, change)
+
+
+def _pump(source, target, change):
+    """Carries messages until an end is closed; `change`, if there is one, changes answers with the configuration space."""
+    try:
+        while True:
+            header, descriptors = receive(source)
+            request, flags, size = struct.unpack("<III", header)
+            payload = exactly(source, size)
+            if change and request == GET_CONFIG:
+                begin, bytes_asked = struct.unpack_from("<II", payload)
+                changed = change(begin, payload[CONFIG_HEADER : CONFIG_HEADER + bytes_asked])
+                payload = payload[:CONFIG_HEADER] + changed
+            rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", descriptors))] if descriptors else []
+            target.sendmsg([header + payload], rights)
+            for descriptor in descriptors:
+                socket.close(descriptor)
+    except (EOFError, OSError):
+        _shut(source, target)
 
 
 def receive(source):

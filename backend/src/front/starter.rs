@@ -4,7 +4,7 @@
 //! as making namespaces and changing users needs them; it reads eight bytes and one descriptor at a time from the front, and nothing of a
 //! guest's. It ends with the front, and the workers with it.
 //!
-//! The workers of one guest are started in a [`room`](super::room) of theirs. For each `START` with the room and the worker's control
+//! The workers of one guest are started in a [`room`] of theirs. For each `START` with the room and the worker's control
 //! socket it answers the worker's number, with a descriptor of the process and a pipe that gets the exit status. `LEAVE` ends a room
 //! and all in it. `REMOVE` takes the sockets' files away at the end, which the front itself cannot any more.
 

@@ -19,7 +19,7 @@ const WRITE: u32 = 1;
 const READ: u32 = 2;
 
 /// Longest sleep in one ioctl: bounds what a lost device can do to a sleeping thread.
-const SLEEP_NS: u64 = 1_000_000_000;
+const SLEEP_NS: u64 = 500_000_000;
 
 /// An ioctl's number, as `_IOC` of the kernel makes it.
 const fn number<T>(direction: u32, nr: u32) -> libc::c_ulong {
