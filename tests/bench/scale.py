@@ -5,6 +5,7 @@ Launches of all processes together and the slowest process's p99; processor time
 """
 import concurrent.futures
 import os
+import pathlib
 import subprocess
 import sys
 import tempfile
@@ -23,6 +24,7 @@ def add_options(parser):
     ways.add_options(parser, rounds=3)
     parser.add_argument("--seconds", type=float, default=0.3, help="for each figure (default 0.3)")
     parser.add_argument("--crowds", default=",".join(map(str, CROWDS)), help="processes at once")
+    parser.add_argument("--budget", type=float, default=600, metavar="SECONDS", help="what would take longer is left out (default 600)")
 
 
 def ticks(process):
@@ -48,11 +50,14 @@ def family(front):
     return found
 
 
-def crowd(way, count, options, front, folder):
+def crowd(way, count, options, front, folder, limit):
     """Figures of `count` programs at once."""
     command = [host.program("latency"), "--seconds", options.seconds, "--bulk", 1, "--figures", "launches,calls"]
     with concurrent.futures.ThreadPoolExecutor(count) as pool:
-        results = [result for result in pool.map(lambda _: ways.on_host(way, command, front, folder), range(count)) if result]
+        folders = [pathlib.Path(folder) / f"program-{number}" for number in range(count)]
+        for each in folders:
+            each.mkdir(exist_ok=True)
+        results = [result for result in pool.map(lambda each: ways.on_host(way, command, front, each, limit), folders) if result]
     if len(results) != count:
         return {}
     return {
@@ -117,17 +122,21 @@ def children(front):
 def run(options):
     chosen = [way for way in ways.chosen(options) if way != "uml"]
     ways.prepare(chosen)
-    table = Table(chosen)
+    table, budget = Table(chosen), ways.Budget(options.budget)
     with tempfile.TemporaryDirectory(prefix="gpuferry-bench.") as folder, Front(folder, options.device) as front:
         for number in range(options.rounds + 1):
             for count in map(int, options.crowds.split(",")):
                 for way in chosen:
+                    if not budget.allows((count, way)):
+                        say(f"round {number} of {options.rounds}: {count} processes, {way}: left out for lack of time")
+                        continue
                     say(f"round {number} of {options.rounds}: {count} processes, {way}")
-                    figures = crowd(way, count, options, front, folder)
+                    figures = budget.run((count, way), crowd, way, count, options, front, folder)
                     if number:
                         table.add(way, figures)
-            if number and "local" in chosen:
-                table.add("local", idle(front, folder) | cost(front, folder, options))
+            if number and "local" in chosen and budget.allows("itself"):
+                itself = budget.run("itself", lambda _: idle(front, folder) | cost(front, folder, options))
+                table.add("local", itself)
     if not options.json:
         print(table.show())
     return {"rounds": options.rounds, "figures": table.summary()}

@@ -9,6 +9,7 @@ import pathlib
 import statistics
 import subprocess
 import sys
+import time
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 if (ROOT / "bundle").exists():
@@ -26,6 +27,26 @@ def add_options(parser, ways="native,local", rounds=5):
     parser.add_argument("--device", default="cuda:0" if host.has_gpu() else "cpu", help="cpu or cuda:N")
     parser.add_argument("--ways", default=ways, help=f"of {', '.join(WAYS)} (default {ways})")
     parser.add_argument("--rounds", type=int, default=rounds, help=f"that count, after one that does not (default {rounds})")
+
+
+class Budget:
+    """Seconds for a whole bench: what would not be done in time is not begun, and what was measured counts."""
+
+    def __init__(self, seconds):
+        self.end, self.longest = time.monotonic() + seconds, {}
+
+    def left(self):
+        return self.end - time.monotonic()
+
+    def allows(self, what):
+        return self.left() > 1.1 * self.longest.get(what, 5)
+
+    def run(self, what, work, *arguments):
+        """`work`'s answer, called with its arguments and its time limit."""
+        begin = time.monotonic()
+        answer = work(*arguments, max(self.left(), 1))
+        self.longest[what] = max(self.longest.get(what, 0), time.monotonic() - begin)
+        return answer
 
 
 def say(*words):
@@ -53,45 +74,63 @@ def prepare(ways):
         os.close(kept)
 
 
-def on_host(way, command, front, folder, limit=LIMIT):
-    """A program's JSON, or None with the reason told."""
+def on_host(way, command, front, folder, limit=LIMIT, variables=None):
+    """A program's JSON, or None with the reason told. `variables` are added to its environment."""
     device = front.device
     environment = host.direct(device, folder) if way == "native" else host.environment(folder, host.GUEST_LIBRARY, f"unix:{front.local}")
-    try:
-        done = subprocess.run(list(map(str, command)), env=environment, capture_output=True, text=True, timeout=limit, check=False)
-    except subprocess.TimeoutExpired:
-        say(f"{way}: {command[0]}: not done after {limit} s")
-        return None
-    return parsed(way, done.returncode, done.stdout, done.stderr)
+    out = pathlib.Path(folder) / "out"
+    with out.open("w+") as output, out.with_suffix(".err").open("w+") as errors:
+        process = subprocess.Popen(list(map(str, command)), env=environment | (variables or {}), stdout=output, stderr=errors)
+        try:
+            status = process.wait(limit)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+            status = f"not done after {limit:.0f} s"
+        output.seek(0)
+        errors.seek(0)
+        return parsed(way, status, output.read(), errors.read())
 
 
-def in_guest(command, front, folder):
+def in_guest(command, front, folder, limit=LIMIT, variables=None, memory="2G"):
     """The same in a User-Mode Linux guest that has this machine's files."""
     out = pathlib.Path(folder) / "uml"
     out.mkdir(exist_ok=True)
+    for name in ("status", "out", "err"):
+        (out / name).unlink(missing_ok=True)
     words = " ".join(map(str, command))
-    script = f"export LD_LIBRARY_PATH={host.libraries(folder, host.GUEST_LIBRARY)}; {words} >$OUT/out 2>$OUT/err; echo $? >$OUT/status"
+    exports = {"LD_LIBRARY_PATH": host.libraries(folder, host.GUEST_LIBRARY)} | (variables or {})
+    words = "; ".join([f"export {name}={value}" for name, value in exports.items()] + [f"{words} >$OUT/out 2>$OUT/err; echo $? >$OUT/status"])
     bundled = CACHE / "kmod" / "uml.ko"
     module = bundled if (ROOT / "bundle").exists() else gpuferry_module("uml")
-    more = ["--memory", "2G", "--timeout", LIMIT, "--root", "host", "--module", module]
-    vm = host.guest("uml", "uml", front, script, out, more)
+    more = ["--memory", memory, "--timeout", f"{limit:.0f}", "--root", "host", "--module", module]
+    vm = host.guest("uml", "uml", front, words, out, more)
     console, _ = vm.communicate()
-    try:
-        status, text, error = (int((out / "status").read_text()), (out / "out").read_text(), (out / "err").read_text())
-    except (OSError, ValueError):
-        status, text, error = 125, "", f"the guest left no result; its console ends: {console.strip()[-300:]}"
-    return parsed("uml", status, text, error)
+    read = lambda name: (out / name).read_text() if (out / name).exists() else ""  # noqa: E731
+    status = read("status").strip()
+    status = int(status) if status.isdigit() else f"the guest left no status; its console ends: {console.strip()[-300:]}"
+    return parsed("uml", status, read("out"), read("err"))
 
 
 def parsed(way, status, text, error):
+    """All JSON objects of the text as one. What a program said before it failed counts too."""
+    figures, decoder, at = {}, json.JSONDecoder(), text.find("{")
+    while at >= 0:
+        try:
+            found, end = decoder.raw_decode(text, at)
+        except ValueError:
+            break
+        figures |= found
+        at = text.find("{", end)
     if status:
         say(f"{way}: failed ({status}): {error.strip()[-500:]}")
-        return None
-    return json.loads(text[text.index("{") :])
+    return figures or None
 
 
-def run(way, command, front, folder):
-    return in_guest(command, front, folder) if way == "uml" else on_host(way, command, front, folder)
+def run(way, command, front, folder, limit=LIMIT, variables=None, memory="2G"):
+    if way == "uml":
+        return in_guest(command, front, folder, limit, variables, memory)
+    return on_host(way, command, front, folder, limit, variables)
 
 
 class Front(host.Front):

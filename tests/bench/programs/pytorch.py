@@ -1,4 +1,4 @@
-"""Figures of PyTorch programs as JSON: pytorch.py [--seconds S] NAME...
+"""Figures of PyTorch programs as JSON, an object a program: pytorch.py [--seconds S] NAME...
 
 The models are written here in plain PyTorch with random weights, so nothing is fetched. Times are medians of single steps in
 milliseconds, each waited for; rates are of whole runs.
@@ -183,6 +183,7 @@ def load(seconds):
     device = host.to("cuda")
     torch.cuda.synchronize()
     up = time.perf_counter() - begin
+    del host
     begin = time.perf_counter()
     device.cpu()
     down = time.perf_counter() - begin
@@ -203,14 +204,16 @@ def main():
     torch.manual_seed(1)
     begin = time.perf_counter()
     torch.zeros(1, device="cuda").add_(1).item()
-    figures = {"first kernel after import, s": time.perf_counter() - begin}
+    print(json.dumps({"first kernel after import, s": time.perf_counter() - begin}), flush=True)
     for name in options.names:
+        begin = time.perf_counter()
         try:
-            figures |= APPS[name](options.seconds)
+            figures = APPS[name](options.seconds)
         except Exception as error:  # One program's failure is not another's.
-            figures[f"failed: {name}"] = f"{type(error).__name__}: {error}"[:300]
+            figures = {f"failed: {name}": f"{type(error).__name__}: {error}"[:300]}
+        # At once: a process that is ended later has measured all the same.
+        print(json.dumps(figures | {f"whole program {name}, s": time.perf_counter() - begin}), flush=True)
         torch.cuda.empty_cache()
-    print(json.dumps(figures))
 
 
 if __name__ == "__main__":
