@@ -1,17 +1,19 @@
 //! Page-locked memory: guest memory that the worker maps at the same address and registers with the device, so that an address
-//! means the same on the device and in the program, and copies go straight to it. Small memory comes out of slabs ([`slab`]).
+//! means the same on the device and in the program, and copies go straight to it. Small memory comes out of slabs ([`slab`]); larger
+//! that is freed is kept for a while ([`spare`]).
 
 use crate::CUresult;
 use crate::caller::{self, Caller};
-use crate::capture;
 use crate::generated::{PointerFacts, send};
 use crate::handles::Handle;
 use crate::program::{In, Out};
 use crate::ranges::{self, Kind, Range};
 use crate::slab;
+use crate::spare::{self, Sort};
 use crate::status::{
     CUDA_ERROR_HOST_MEMORY_ALREADY_REGISTERED, CUDA_ERROR_HOST_MEMORY_NOT_REGISTERED, CUDA_ERROR_INVALID_VALUE,
 };
+use crate::{capture, context};
 use core::ffi::c_void;
 use rt::{LendError, PageLocked};
 use std::collections::BTreeMap;
@@ -41,9 +43,15 @@ fn add(caller: &Caller, memory: PageLocked, kind: Kind, flags: u32) -> Result<u6
         caller.session.release(memory);
         return Err(status);
     }
+    Ok(enter(memory, kind, flags))
+}
+
+/// Takes note of memory that the device has registered; its address.
+fn enter(memory: PageLocked, kind: Kind, flags: u32) -> u64 {
+    let (address, bytes) = (memory.address as u64, memory.bytes as u64);
     MEMORY.lock().unwrap_or_else(PoisonError::into_inner).insert(address, memory);
     ranges::insert(Range::new(address, bytes, kind, flags));
-    Ok(address)
+    address
 }
 
 /// Makes page-locked memory of a kind.
@@ -69,6 +77,16 @@ fn end(caller: &Caller, address: u64, kind: Kind, missing: CUresult) -> Result<(
         return Ok(());
     }
     let memory = MEMORY.lock().unwrap_or_else(PoisonError::into_inner).remove(&address).ok_or(missing)?;
+    let may_keep = kind == Kind::PageLocked && range.context == context::current() && !capture::is_any();
+    let memory = if may_keep {
+        let sort = Sort { context: range.context, flags: range.flags, bytes: memory.bytes };
+        match spare::keep(caller, sort, memory) {
+            Ok(()) => return Ok(()),
+            Err(memory) => memory,
+        }
+    } else {
+        memory
+    };
     let status = send::gpuferryMemHostUnregister(caller, address);
     if status != 0 && is_registered(caller, address) {
         MEMORY.lock().unwrap_or_else(PoisonError::into_inner).insert(address, memory);
@@ -91,6 +109,7 @@ pub fn end_context(caller: &Caller, context: Handle) {
         // The program ends it all; nobody asks for the answer.
         let _ = end(caller, range.start, range.kind, CUDA_ERROR_INVALID_VALUE);
     }
+    spare::end_context(caller, context);
     slab::end_context(caller, context);
 }
 
@@ -103,10 +122,14 @@ fn alloc(pp: Out<u64>, bytes: usize, flags: u32) -> Result<(), CUresult> {
     if bytes == 0 {
         return pp.set(0);
     }
+    capture::check_unsafe()?;
     if bytes > slab::MOST_BYTES {
+        let flags = flags | MAPPED;
+        if let Some(memory) = spare::take(Sort { context: context::current(), flags, bytes }) {
+            return pp.set(enter(memory, Kind::PageLocked, flags));
+        }
         return pp.set(make(&caller, bytes, Kind::PageLocked, flags)?);
     }
-    capture::check_unsafe()?;
     let address = slab::alloc(&caller, bytes)?;
     ranges::insert(Range::new(address, bytes as u64, Kind::PageLocked, flags | MAPPED));
     pp.set(address)

@@ -55,6 +55,7 @@ pub mod references;
 pub mod rows;
 pub mod sharing;
 pub mod slab;
+pub mod spare;
 pub mod sparse;
 pub mod status;
 pub mod steps;
