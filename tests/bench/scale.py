@@ -4,8 +4,10 @@ Launches of all processes together and the slowest process's p99; processor time
 (the driver's own work is done there too, so natively the program has it); memory of the front and of idle sessions.
 """
 import concurrent.futures
+import json
 import os
 import pathlib
+import resource
 import subprocess
 import sys
 import tempfile
@@ -18,6 +20,7 @@ CROWDS = (1, 4, 16)
 # A program with a session and no work.
 IDLE = "import ctypes, sys, time; c = ctypes.CDLL('libcuda.so.1'); assert c.cuInit(0) == 0; print('ready', flush=True); time.sleep(60)"
 IDLE_SESSIONS = 4
+PROGRAM_COST = "program: processor seconds a million calls, about"
 
 
 def add_options(parser):
@@ -96,18 +99,26 @@ def idle(front, folder):
             program.wait()
 
 
-def cost(front, folder, options):
-    """Processor seconds of gpuferry's processes for a million launches."""
+def cost(way, front, folder, options):
+    """Processor seconds for a million calls that reach the device: of the program, and of gpuferry's processes."""
     command = [host.program("latency"), "--seconds", options.seconds * 3, "--bulk", 1, "--figures", "launches"]
+    stats = pathlib.Path(folder) / "stats.json"
+    own = lambda: sum(resource.getrusage(resource.RUSAGE_CHILDREN)[:2])  # noqa: E731
     # Workers end with their sessions: their time is then the front's children's.
-    before = sum(ticks(process) for process in family(front)) + children(front)
-    result = ways.on_host("local", command, front, folder)
+    ours = lambda: sum(ticks(process) for process in family(front)) + children(front)  # noqa: E731
+    before = own(), ours()
+    result = ways.on_host(way, command, front, folder, variables={"GPUFERRY_STATS": str(stats)})
     time.sleep(0.3)
-    spent = sum(ticks(process) for process in family(front)) + children(front) - before
+    spent = own() - before[0], ours() - before[1]
     if not result:
         return {}
-    launches = result["launches_per_s"] * options.seconds * 3 * 2 + result["launch_and_synchronise"]["calls"] * 2
-    return {"processor seconds a million calls, about": spent / launches * 1e6}
+    if way == "local":
+        counted = json.loads(stats.read_text())["host"]
+        calls = counted["posted"] + counted["waited"]
+        return {PROGRAM_COST: spent[0] / calls * 1e6, "gpuferry: processor seconds a million calls": spent[1] / calls * 1e6}
+    # Of its batches nobody counts the calls: as many launches as its rate says, twice, and two calls for each that was waited for.
+    calls = result["launches_per_s"] * options.seconds * 3 + options.seconds * 3e6 / result["launch_issue_us"] + result["launch_and_synchronise"]["calls"] * 2
+    return {PROGRAM_COST: spent[0] / calls * 1e6}
 
 
 def children(front):
@@ -134,9 +145,11 @@ def run(options):
                     figures = budget.run((count, way), crowd, way, count, options, front, folder)
                     if number:
                         table.add(way, figures)
-            if number and "local" in chosen and budget.allows("itself"):
-                itself = budget.run("itself", lambda _: idle(front, folder) | cost(front, folder, options))
-                table.add("local", itself)
+            for way in chosen if number else []:
+                if budget.allows("cost"):
+                    table.add(way, budget.run("cost", lambda _, way=way: cost(way, front, folder, options)))
+            if number and "local" in chosen and budget.allows("idle"):
+                table.add("local", budget.run("idle", lambda _: idle(front, folder)))
     if not options.json:
         print(table.show())
     return {"rounds": options.rounds, "figures": table.summary()}

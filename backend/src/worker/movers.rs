@@ -21,6 +21,9 @@ const MOST_MOVERS: usize = 7;
 /// Bytes that a thread takes of a job at a time, about.
 const TASK_BYTES: usize = 128 << 10;
 
+/// Tasks that are done at once, by the thread that starts them.
+const FEW_TASKS: usize = 2;
+
 /// Bytes to be moved.
 #[derive(Clone, Copy, Debug)]
 pub struct Move {
@@ -49,14 +52,24 @@ unsafe impl Sync for Job {}
 
 impl Job {
     fn new(moves: Vec<Move>) -> Job {
-        let (mut tasks, mut bytes) = (vec![0], 0);
-        for (at, one) in moves.iter().enumerate() {
-            if bytes >= TASK_BYTES {
-                tasks.push(at);
-                bytes = 0;
+        let (mut cut, mut tasks, mut bytes) = (Vec::with_capacity(moves.len()), vec![0], 0);
+        for mut one in moves {
+            loop {
+                if bytes >= TASK_BYTES {
+                    tasks.push(cut.len());
+                    bytes = 0;
+                }
+                let part = one.bytes.min(TASK_BYTES);
+                cut.push(Move { bytes: part, ..one });
+                bytes += part;
+                if part == one.bytes {
+                    break;
+                }
+                let (from, to) = (one.from.wrapping_add(part), one.to.wrapping_add(part));
+                one = Move { from, to, bytes: one.bytes - part };
             }
-            bytes += one.bytes;
         }
+        let moves = cut;
         let left = AtomicUsize::new(if moves.is_empty() { 0 } else { tasks.len() });
         tasks.push(moves.len());
         Job { moves, tasks, next: AtomicUsize::new(0), left }
@@ -185,8 +198,10 @@ impl Moving {
     #[must_use]
     pub unsafe fn start(moves: Vec<Move>) -> Moving {
         let job = Arc::new(Job::new(moves));
-        if let Some(movers) = movers() {
-            movers.add(Arc::clone(&job));
+        // A few bytes are moved sooner than another thread wakes.
+        match movers().filter(|_| job.tasks.len() > FEW_TASKS + 1) {
+            Some(movers) => movers.add(Arc::clone(&job)),
+            None => job.work(),
         }
         Moving(job)
     }

@@ -1,7 +1,8 @@
 //! Copies between the guest's memory and the device.
 //!
-//! The guest's pages are read and written in place where they are few enough and large enough; else they pass through a stage,
-//! because a driver call for each page would cost more than the copy. Of a large copy several stages are filled or emptied by the
+//! The guest's pages are no memory that the driver has registered: from and to such memory it would copy at a third of the speed, and a
+//! call for each page would cost more than the copy. So they pass through stages; but for few bytes, and where the device is this
+//! processor and the pages lie together. Of a large copy several stages are filled or emptied by the
 //! [`movers`](crate::worker::movers) at once, while the thread that makes the call hands one after the other to the driver.
 
 use std::collections::VecDeque;
@@ -22,7 +23,7 @@ use crate::worker::{Piece, Pieces};
 
 /// `CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED`.
 const CAPTURE_UNSUPPORTED: i32 = 900;
-/// Pieces of this many bytes on average are copied each by itself.
+/// Pieces of this many bytes on average are copied each by itself, where the device is this processor.
 const LARGE: usize = 128 * 1024;
 /// Most stages of one copy that are under way.
 const MOST_STAGES: usize = 8;
@@ -174,7 +175,7 @@ impl Cuda {
             Buffer::Reply { .. } => Err(Malformed::new("an input that lies in the reply").into()),
             Buffer::Staging { .. } | Buffer::Lease { .. } => {
                 let pieces = self.session.memory().resolve(&source, false)?;
-                if is_direct(&pieces) {
+                if self.is_direct(&source, &pieces) {
                     // Also after an error: earlier pieces may be under way, and the pages are the guest's again afterwards.
                     return each(&pieces, to, step).and(finish());
                 }
@@ -224,9 +225,15 @@ impl Cuda {
                 let pieces = self.session.memory().resolve(&target, true)?;
                 // Small copies do not register the staging area; until a large one has, a stage is faster than unregistered memory.
                 let is_registered = self.has_registered_staging.load(Ordering::Relaxed);
-                let is_small =
-                    matches!(target, Buffer::Staging { bytes, .. } if bytes < REGISTER_FROM) && !is_registered;
-                if is_direct(&pieces) && !is_small {
+                if let (Buffer::Staging { .. }, [piece], false) = (&target, &pieces[..], is_registered) {
+                    return self.with_stage(|stage| {
+                        step(source, stage.pointer().cast(), piece.bytes).and(finish())?;
+                        // SAFETY: less than a stage, as larger ones have registered the area; the piece is mapped and writable.
+                        unsafe { std::ptr::copy_nonoverlapping(stage.pointer(), piece.pointer, piece.bytes) };
+                        Ok(())
+                    });
+                }
+                if self.is_direct(&target, &pieces) {
                     return each(&pieces, source, step).and(finish());
                 }
                 self.through_stages(&pieces, |groups, stages| {
@@ -243,6 +250,16 @@ impl Cuda {
                     Ok(())
                 })
             }
+        }
+    }
+
+    /// Whether the driver is to copy the pieces themselves.
+    fn is_direct(&self, buffer: &Buffer<'_>, pieces: &Pieces) -> bool {
+        let bytes = total(pieces);
+        match pieces.len() {
+            0 => true,
+            1 if matches!(buffer, Buffer::Staging { .. }) || (bytes as u64) < REGISTER_FROM => true,
+            count => self.is_processor && bytes / count >= LARGE,
         }
     }
 
@@ -279,11 +296,6 @@ fn moves(group: &Group, stage: &Stage, fills: bool) -> Vec<Move> {
 
 fn total(pieces: &Pieces) -> usize {
     pieces.iter().map(|piece| piece.bytes).sum()
-}
-
-/// Whether a driver call a piece is the faster way.
-fn is_direct(pieces: &Pieces) -> bool {
-    pieces.len() <= 1 || total(pieces) / pieces.len() >= LARGE
 }
 
 /// A step for each piece.

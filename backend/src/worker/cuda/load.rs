@@ -69,7 +69,7 @@ pub fn load(settings: &Settings) -> Result<Box<dyn worker::Library>, LoadError> 
     }
     log::debug!("{name} is loaded and initialised");
     let context_bytes = if settings.device == Device::Cpu { 0 } else { quota::CONTEXT_BYTES };
-    Ok(Box::new(Loaded { library, context_bytes }))
+    Ok(Box::new(Loaded { library, context_bytes, is_processor: settings.device == Device::Cpu }))
 }
 
 /// `CU_DEVICE_ATTRIBUTE_PAGEABLE_MEMORY_ACCESS`.
@@ -131,6 +131,8 @@ struct Loaded {
     library: Library,
     /// Bytes that a context takes.
     context_bytes: u64,
+    /// It is the CPU device.
+    is_processor: bool,
 }
 
 impl worker::Library for Loaded {
@@ -139,7 +141,7 @@ impl worker::Library for Loaded {
             Some(account) => quota::count(self.library, Arc::clone(account), self.context_bytes),
             None => self.library,
         };
-        Arc::new(Cuda::new(library, session))
+        Arc::new(Cuda::new(library, session).on_processor(self.is_processor))
     }
 }
 

@@ -126,6 +126,8 @@ pub struct Cuda {
     is_lost: AtomicBool,
     /// Counts contexts that ended: what threads remember of the current one is void then.
     contexts_ended: AtomicU64,
+    /// The device's copies reach ordinary memory as fast as any: it is this processor.
+    is_processor: bool,
     /// A stream of this session has recorded: copies from and to the guest must ask whether theirs does.
     has_captured: AtomicBool,
 }
@@ -188,9 +190,15 @@ impl Cuda {
             complaints: Mutex::default(),
             is_lost: AtomicBool::new(false),
             contexts_ended: AtomicU64::new(0),
+            is_processor: false,
             has_captured: AtomicBool::new(false),
             session,
         }
+    }
+
+    /// The same, on the CPU device or not.
+    fn on_processor(self, is_processor: bool) -> Cuda {
+        Cuda { is_processor, ..self }
     }
 
     /// The host's library lacks a function: said once by name.
