@@ -83,6 +83,9 @@ const REFUSED: [i64; 27] = [
     libc::SYS_mlockall, libc::SYS_getcwd, libc::SYS_statfs, libc::SYS_ioctl,
 ];
 
+/// What may be asked of `prctl`: names of threads and of memory (`PR_SET_VMA`).
+const NAMES: [u64; 3] = [libc::PR_SET_NAME as u64, libc::PR_GET_NAME as u64, 0x5356_4d41];
+
 /// As if what they name were not there: ENOENT. CUDA's driver asks for a daemon for several processes, and unlinks the empty name
 /// before it binds its socket; any other answer is an error to it.
 const ABSENT: [i64; 3] = [libc::SYS_connect, libc::SYS_unlink, libc::SYS_unlinkat];
@@ -91,6 +94,12 @@ const ABSENT: [i64; 3] = [libc::SYS_connect, libc::SYS_unlink, libc::SYS_unlinka
 fn one_of(argument: u8, values: &[u64]) -> Result<Vec<SeccompRule>, seccompiler::BackendError> {
     let each = |value: &u64| SeccompRule::new(vec![SeccompCondition::new(argument, Len::Dword, Op::Eq, *value)?]);
     values.iter().map(each).collect()
+}
+
+/// A condition that holds where the argument is none of these values.
+fn none_of(argument: u8, values: &[u64]) -> Result<SeccompRule, seccompiler::BackendError> {
+    let each = |value: &u64| SeccompCondition::new(argument, Len::Dword, Op::Ne, *value);
+    SeccompRule::new(values.iter().map(each).collect::<Result<Vec<_>, _>>()?)
 }
 
 /// A condition that holds where the argument has these values in the bits of the mask.
@@ -123,7 +132,7 @@ fn allowed(profile: Profile, settings: &Settings) -> Result<Rules, Failure> {
         rules.insert(libc::SYS_clone, vec![masked(0, threads as u64, threads as u64)?]);
     }
     // Names of the process's threads and memory.
-    rules.insert(libc::SYS_prctl, one_of(0, &[libc::PR_SET_NAME as u64, libc::PR_GET_NAME as u64, 0x5356_4d41])?);
+    rules.insert(libc::SYS_prctl, one_of(0, &NAMES)?);
     rules.insert(libc::SYS_ioctl, controls(profile)?);
     if profile == Profile::OpenCl {
         // Its children have numbers of their own; no process outside is in their namespace, or in Landlock's reach.
@@ -153,11 +162,17 @@ fn programs(profile: Profile, settings: &Settings) -> Result<Vec<BpfProgram>, Fa
     let machine = std::env::consts::ARCH.try_into()?;
     let allowed = allowed(profile, settings)?;
     let mut known = allowed.clone();
-    let refused: Rules =
+    let mut refused: Rules =
         REFUSED.iter().filter(|call| !allowed.contains_key(call)).map(|call| (*call, vec![])).collect();
     known.extend(refused.clone());
     // Not only for threads: a library that wants a child is told that there can be none.
     known.insert(libc::SYS_clone3, vec![]);
+    // What else a vendor's library tries, it does without. Filters are added by it still; they only take away.
+    if profile == Profile::OpenCl {
+        let filters = [libc::PR_SET_NO_NEW_PRIVS as u64, libc::PR_SET_SECCOMP as u64];
+        refused.insert(libc::SYS_prctl, vec![none_of(0, &[&NAMES[..], &filters].concat())?]);
+        known.insert(libc::SYS_prctl, vec![]);
+    }
     let absent: Rules = ABSENT.iter().filter(|call| !allowed.contains_key(call)).map(|call| (*call, vec![])).collect();
     known.extend(absent.clone());
     let ends = if settings.says_calls { SeccompAction::Trap } else { SeccompAction::KillProcess };

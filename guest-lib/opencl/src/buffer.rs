@@ -54,10 +54,11 @@ fn create(
     memory::check_flags(flags)?;
     let flags = memory::with_defaults(flags);
     let caller = caller::enter()?;
-    if size == 0 || size as u64 > context.most(&caller, CL_DEVICE_MAX_MEM_ALLOC_SIZE)? {
+    let has_data = begins_with_data(flags, host_ptr)?;
+    // Some hosts give more than they say, where they need not fill it at once.
+    if size == 0 || has_data && size as u64 > context.most(&caller, CL_DEVICE_MAX_MEM_ALLOC_SIZE)? {
         return Err(CL_INVALID_BUFFER_SIZE);
     }
-    let has_data = begins_with_data(flags, host_ptr)?;
     // SAFETY: not null, so as large as the buffer by the promise of the function's caller.
     let data = has_data.then(|| unsafe { user::bytes(host_ptr, size) });
     let vacant = arena::vacant::<Mem>()?;

@@ -98,13 +98,15 @@ crate::calls! {
         let memory = memory::buffer(buffer)?;
         command.is_of(&memory.context)?;
         let is_pattern = !pattern.is_null() && pattern_size.is_power_of_two() && pattern_size <= 128;
-        if !is_pattern || !offset.is_multiple_of(pattern_size) || !size.is_multiple_of(pattern_size) {
+        if !is_pattern {
             return Err(CL_INVALID_VALUE);
         }
+        // Not all hosts refuse what the API has them refuse.
+        let is_even = offset.is_multiple_of(pattern_size) && size.is_multiple_of(pattern_size);
         transfer::buffer_area(&memory, offset, size)?;
         // SAFETY: not null, so as long as it says by the promise of the function's caller.
         let pattern = rt::Buffer::Inline(unsafe { user::bytes(pattern, pattern_size) });
-        command.send(size != 0 && is_whole(&memory), |Sending { caller, waits, queue, waits_for, event }| {
+        command.send(size != 0 && is_even && is_whole(&memory), |Sending { caller, waits, queue, waits_for, event }| {
             send::clEnqueueFillBuffer(caller, waits, queue, memory.handle, pattern, offset, size, waits_for, event)
         })
     }

@@ -80,7 +80,7 @@ impl Layout {
     pub unsafe fn gather(&self, to: *mut u8) {
         if self.is_run() {
             // SAFETY: by this function's contract.
-            unsafe { core::ptr::copy_nonoverlapping(self.address as *const u8, to, self.bytes()) };
+            unsafe { rt::copy(self.address as *const u8, to, self.bytes()) };
             return;
         }
         // SAFETY: as above, row by row.
@@ -96,7 +96,7 @@ impl Layout {
     pub unsafe fn scatter(&self, from: *const u8) {
         if self.is_run() {
             // SAFETY: by this function's contract.
-            unsafe { core::ptr::copy_nonoverlapping(from, self.address as *mut u8, self.bytes()) };
+            unsafe { rt::copy(from, self.address as *mut u8, self.bytes()) };
             return;
         }
         // SAFETY: as above, row by row.
@@ -187,25 +187,28 @@ impl Transfer<'_> {
 
     fn read_in_parts(&self) -> Result<(), cl_int> {
         let mut under_way: VecDeque<(Ref<Event>, Chunk, Layout)> = VecDeque::new();
+        let mut arrived: Option<(Chunk, Layout)> = None;
         let (mut at, mut done) = (0, Ok(()));
-        while at < self.host.bytes() || !under_way.is_empty() {
-            if at < self.host.bytes() && under_way.len() < DEPTH && done.is_ok() {
+        loop {
+            // The next parts before the last is moved: a host whose library reads while it is asked to does so meanwhile.
+            while at < self.host.bytes() && under_way.len() < DEPTH && done.is_ok() {
                 let (area, host) = self.part(at);
                 at += host.bytes();
                 let is_last = at == self.host.bytes();
-                let sent = pool::take(&self.command.caller, host.bytes()).and_then(|chunk| {
+                // What is under way is waited for all the same: it goes to memory that others get next.
+                done = pool::take(&self.command.caller, host.bytes()).and_then(|chunk| {
                     let event = self.read_to(&chunk, &area, host.bytes(), is_last)?;
                     under_way.push_back((event, chunk, host));
                     Ok(())
                 });
-                // What is under way is waited for all the same: it goes to memory that others get next.
-                done = sent;
-                continue;
+            }
+            if let Some((chunk, host)) = arrived.take() {
+                // SAFETY: the chunk is as large as the part.
+                unsafe { host.scatter(chunk.address) };
             }
             let Some((event, chunk, host)) = under_way.pop_front() else { break };
             match done.and_then(|()| event::wait(&self.command.caller, std::slice::from_ref(&event))) {
-                // SAFETY: the chunk is as large as the part.
-                Ok(()) => unsafe { host.scatter(chunk.address) },
+                Ok(()) => arrived = Some((chunk, host)),
                 Err(status) => {
                     pending::add(event, chunk, None);
                     done = Err(status);

@@ -149,6 +149,21 @@ fn set_signals(set: &libc::sigset_t) {
     unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, set, std::ptr::null_mut()) };
 }
 
+/// Copies, a large amount with the crew's help.
+///
+/// # Safety
+/// Both sides are valid for so many bytes, do not overlap, and are nobody else's until the copy is done.
+pub unsafe fn copy(from: *const u8, to: *mut u8, bytes: usize) {
+    if bytes < HELP_FROM {
+        // SAFETY: this function's contract.
+        return unsafe { std::ptr::copy_nonoverlapping(from, to, bytes) };
+    }
+    let mut moves = [(std::ptr::null(), std::ptr::null_mut(), 0); MOST_PARTS];
+    moves[0] = (from, to, bytes);
+    // SAFETY: this function's contract; the value is dropped here.
+    unsafe { Copying::start((moves, 1), true) }.await_parts(1);
+}
+
 /// A part of a copy: from, to, bytes.
 pub(crate) type Move = (*const u8, *mut u8, usize);
 /// Most parts of a [`Copying`].

@@ -20,6 +20,7 @@ mod virtio;
 mod window;
 
 pub use carrier::{Carrier, DEVICE_NODE, LendError, OpenError};
+pub use crew::copy;
 pub use lend::{Access, INLINE_BYTES, Lease, MAX_LEASE_BYTES, PageLocked, Turn};
 pub use session::{Counters, Gone, Origin, Session};
 pub use thread::{contained, thread_number, threads};

@@ -99,9 +99,9 @@ extern "C" fn create_kernel(program: *mut c_void, _: *const c_char, _: *mut i32)
     make()
 }
 
-/// `clGetDeviceInfo` and `clGetMemObjectInfo`: a device has 1 MiB, an object takes 64 KiB.
+/// `clGetDeviceInfo` and `clGetMemObjectInfo`: a device has 1 MiB and gives it whole, an object takes 64 KiB.
 extern "C" fn device_info(_: *mut c_void, param: u32, bytes: usize, to: *mut c_void, size: *mut usize) -> i32 {
-    answer(if param == 0x101F { 1 << 20 } else { 7 }, bytes, to, size)
+    answer(if matches!(param, 0x1010 | 0x101F) { 1 << 20 } else { 7 }, bytes, to, size)
 }
 
 extern "C" fn memory_info(_: *mut c_void, _: u32, bytes: usize, to: *mut c_void, size: *mut usize) -> i32 {

@@ -46,6 +46,16 @@ type Ask<'a> = dyn Fn(usize, *mut c_void, *mut usize) -> i32 + 'a;
 fn value_of(ask: &Ask<'_>) -> Result<Vec<u8>, Failure> {
     let mut size = 0;
     ok(ask(0, std::ptr::null_mut(), &raw mut size))?;
+    if size == 0 {
+        // Nothing, or a library that says the size together with the value only (PoCL 5.0, of sub-groups).
+        let mut value = [0u64; 32];
+        let status = ask(size_of_val(&value), value.as_mut_ptr().cast(), &raw mut size);
+        if status != 0 || size > size_of_val(&value) {
+            return Ok(Vec::new());
+        }
+        let value: Vec<u8> = value.into_iter().flat_map(u64::to_ne_bytes).collect();
+        return Ok(value.get(..size).unwrap_or_default().to_vec());
+    }
     if size > MOST {
         return Err(Failure::Status(CL_OUT_OF_HOST_MEMORY));
     }
@@ -78,14 +88,14 @@ impl OpenCl {
         if refused {
             return Err(Failure::Status(CL_INVALID_VALUE));
         }
+        let room = value.bytes();
+        let mut to = self.bytes.output(value, reply)?;
         let found = if what == INFO_PROGRAM_BUILD && lock(&self.overdue).contains(&object) {
             programs::overdue_info(param).ok_or(Failure::Status(CL_INVALID_VALUE))?
         } else {
             self.ask(what, object, second, param, input)?
         };
-        let room = value.bytes();
         *size = found.len();
-        let mut to = self.bytes.output(value, reply)?;
         let part = usize::try_from(room).unwrap_or(usize::MAX).min(found.len());
         if part != 0 {
             // SAFETY: the output has `room` bytes.

@@ -11,11 +11,13 @@ use wire::frame::FrameHeader;
 use wire::handle::Handle;
 use wire::payload::Buffer;
 
-use super::generated::{CL_INVALID_VALUE, CL_MEM_OBJECT_ALLOCATION_FAILURE, ImageShape};
-use super::load::pointer;
+use super::generated::{CL_INVALID_VALUE, CL_MEM_OBJECT_ALLOCATION_FAILURE, ImageShape, Library};
+use super::load::{Found, pointer};
 use super::{OpenCl, function, lock};
 use crate::worker::answer::{Failure, ok};
 
+/// `CL_INVALID_BUFFER_SIZE`.
+const INVALID_BUFFER_SIZE: i32 = -61;
 /// `CL_MEM_READ_WRITE`, `_WRITE_ONLY`, `_READ_ONLY`: how kernels use it.
 const BY_KERNELS: u64 = 7;
 /// `CL_MEM_COPY_HOST_PTR`.
@@ -28,22 +30,42 @@ const KERNEL_READ_AND_WRITE: u64 = 1 << 12;
 const REGION: u32 = 0x1220;
 /// `CL_MEM_SIZE`.
 const MEM_SIZE: u32 = 0x1102;
+/// `CL_DEVICE_TYPE`, of it `CL_DEVICE_TYPE_CPU`, `_GPU`, `_ACCELERATOR` and `_CUSTOM`, and `_GPU` alone.
+const DEVICE_TYPE: u32 = 0x1000;
+const TYPE_BITS: u64 = 0x1E;
+const TYPE_GPU: u64 = 4;
 /// `CL_DEVICE_MAX_MEM_ALLOC_SIZE`.
 const MAX_MEM_ALLOC_SIZE: u32 = 0x1010;
 /// `CL_DEVICE_GLOBAL_MEM_SIZE`.
 const GLOBAL_MEM_SIZE: u32 = 0x101F;
 
-/// What a session's memory objects take.
-#[derive(Default)]
+/// What a session's memory objects take, and may.
 pub struct Sizes {
     /// By address of the library's object.
     sizes: HashMap<usize, u64>,
     sum: u64,
-    /// What all may take; asked for once.
-    most: Option<u64>,
+    /// What all may take: no limit where all devices have memory of their own, which ends by itself.
+    most: u64,
+    /// The largest buffer of any device.
+    largest: u64,
 }
 
 impl Sizes {
+    /// None yet, on the devices that the session may use.
+    pub fn new(library: &Library, found: &Found) -> Sizes {
+        let fact = |device: &usize, param| {
+            let info = library.clGetDeviceInfo?;
+            let mut value = 0u64;
+            // SAFETY: the device is the library's; the value has 8 bytes.
+            let status = unsafe { info(pointer(*device), param, 8, (&raw mut value).cast(), std::ptr::null_mut()) };
+            (status == 0).then_some(value)
+        };
+        let facts = |param| found.devices.iter().map(move |device| fact(device, param).unwrap_or(u64::MAX));
+        let own_memory = facts(DEVICE_TYPE).all(|kind| kind & TYPE_BITS == TYPE_GPU);
+        let most = if own_memory { u64::MAX } else { facts(GLOBAL_MEM_SIZE).fold(0, u64::saturating_add) };
+        Sizes { sizes: HashMap::new(), sum: 0, most, largest: facts(MAX_MEM_ALLOC_SIZE).max().unwrap_or(0) }
+    }
+
     /// An object is there.
     fn began(&mut self, object: usize, bytes: u64) {
         self.sum += bytes;
@@ -95,26 +117,12 @@ fn library_flags(flags: u64, has_data: bool) -> u64 {
 }
 
 impl OpenCl {
-    /// What all memory objects of the session may take.
-    fn most_memory(&self) -> u64 {
-        let Some(info) = self.library.clGetDeviceInfo else { return u64::MAX };
-        let of = |device: &usize| {
-            let mut bytes = 0u64;
-            // SAFETY: the device is the library's; the value has 8 bytes.
-            let status =
-                unsafe { info(pointer(*device), GLOBAL_MEM_SIZE, 8, (&raw mut bytes).cast(), std::ptr::null_mut()) };
-            if status == 0 { bytes } else { u64::MAX }
-        };
-        self.found.devices.iter().map(of).fold(0, u64::saturating_add)
-    }
-
     /// Whether `bytes` more are allowed. Objects that the library made are counted by [`OpenCl::began`].
     pub(super) fn has_room(&self, bytes: u64) -> Result<(), Failure> {
-        let mut sizes = lock(&self.memory);
-        let most = *sizes.most.get_or_insert_with(|| self.most_memory());
+        let sizes = lock(&self.memory);
         let of_guest = self.session.account().map_or(u64::MAX, |account| account.left());
         match sizes.sum.checked_add(bytes) {
-            Some(sum) if sum <= most && bytes <= of_guest => Ok(()),
+            Some(sum) if sum <= sizes.most && bytes <= of_guest => Ok(()),
             _ => Err(Failure::Status(CL_MEM_OBJECT_ALLOCATION_FAILURE)),
         }
     }
@@ -183,7 +191,9 @@ impl OpenCl {
         if has_data && data.bytes() != size as u64 {
             return Err(Failure::Status(CL_INVALID_VALUE));
         }
-        self.has_room(size as u64)?;
+        let largest = lock(&self.memory).largest;
+        self.has_room(size as u64)
+            .map_err(|full| if size as u64 > largest { Failure::Status(INVALID_BUFFER_SIZE) } else { full })?;
         let data = self.bytes.input(data)?;
         let mut status = 0;
         // SAFETY: the context lives; the data has `size` bytes, or is null.

@@ -118,6 +118,7 @@ impl Api for OpenCl {
 
 impl OpenCl {
     fn new(library: Library, found: Found, session: Arc<Session>) -> OpenCl {
+        let memory = Mutex::new(memory::Sizes::new(&library, &found));
         OpenCl {
             library,
             found,
@@ -128,7 +129,7 @@ impl OpenCl {
             printed: Printed::default(),
             shared: Mutex::default(),
             svm: Mutex::default(),
-            memory: Mutex::default(),
+            memory,
             kernels: Mutex::default(),
             includes: Mutex::default(),
             overdue: Mutex::default(),
