@@ -202,14 +202,77 @@ pub fn replace_stdout(fd: BorrowedFd<'_>) -> io::Result<()> {
     check(unsafe { libc::dup2(fd.as_raw_fd(), libc::STDOUT_FILENO) }).map(drop)
 }
 
-/// Whether C's standard output holds anything back.
-pub fn has_output_pending() -> bool {
-    unsafe extern "C" {
-        static stdout: *mut libc::FILE;
-        fn __fpending(stream: *mut libc::FILE) -> libc::size_t;
+/// One of C's streams.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Stream {
+    /// stdout.
+    #[default]
+    Output = 1,
+    /// stderr.
+    Error = 2,
+}
+
+/// fopencookie(3)'s functions.
+#[repr(C)]
+struct StreamFunctions {
+    read: Option<unsafe extern "C" fn()>,
+    write: unsafe extern "C" fn(*mut libc::c_void, *const libc::c_char, libc::size_t) -> libc::ssize_t,
+    seek: Option<unsafe extern "C" fn()>,
+    close: Option<unsafe extern "C" fn()>,
+}
+
+/// Where what is written to the streams goes.
+static WRITTEN: std::sync::OnceLock<fn(Stream, &[u8])> = std::sync::OnceLock::new();
+
+/// Called by C's library: the cookie is the stream's number.
+unsafe extern "C" fn write_stream(
+    cookie: *mut libc::c_void,
+    bytes: *const libc::c_char,
+    count: libc::size_t,
+) -> libc::ssize_t {
+    let stream = if cookie.addr() == Stream::Error as usize { Stream::Error } else { Stream::Output };
+    if let Some(written) = WRITTEN.get() {
+        // SAFETY: the library hands in that many bytes (fopencookie(3)).
+        written(stream, unsafe { std::slice::from_raw_parts(bytes.cast(), count) });
     }
-    // SAFETY: `stdout` is set up before the program begins, and lasts; the function only subtracts two of its pointers.
-    unsafe { __fpending(stdout) != 0 }
+    count as libc::ssize_t
+}
+
+/// Puts streams in the place of C's that hand what is written to `written`, when they are flushed; to be called once, while no other thread
+/// uses them. Rust's own output does not go through them.
+/// # Errors
+/// As fopencookie(3).
+pub fn replace_streams(written: fn(Stream, &[u8])) -> io::Result<()> {
+    unsafe extern "C" {
+        static mut stdout: *mut libc::FILE;
+        static mut stderr: *mut libc::FILE;
+        fn fopencookie(
+            cookie: *mut libc::c_void,
+            mode: *const libc::c_char,
+            functions: StreamFunctions,
+        ) -> *mut libc::FILE;
+    }
+    // Not set before: this is called once.
+    let _ = WRITTEN.set(written);
+    for stream in [Stream::Output, Stream::Error] {
+        let functions = StreamFunctions { read: None, write: write_stream, seek: None, close: None };
+        // SAFETY: the mode is a text; the cookie is a number, and the function of its type.
+        let made = unsafe { fopencookie(std::ptr::without_provenance_mut(stream as usize), c"w".as_ptr(), functions) };
+        if made.is_null() {
+            return Err(io::Error::last_os_error());
+        }
+        match stream {
+            // SAFETY: a stream that lasts; no other thread uses the old one (by this function's text).
+            Stream::Output => unsafe { (&raw mut stdout).write(made) },
+            // SAFETY: as above. The standard error holds nothing back, as ever.
+            Stream::Error => unsafe {
+                libc::setvbuf(made, std::ptr::null_mut(), libc::_IONBF, 0);
+                (&raw mut stderr).write(made);
+            },
+        }
+    }
+    Ok(())
 }
 
 /// Writes out what C's streams hold back.

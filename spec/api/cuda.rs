@@ -1147,6 +1147,7 @@ trait HostFunctions {
     #[call(242, post)] #[no_context] #[by_hand(both)]
     fn gpuferryHostFunctionDone(id: u64);
     /// What kernels have printed and the guest has not; nothing where there is no more. How much there is stands in the window.
+    /// The first byte is the stream's number (1 output, 2 error), and all of one answer is that stream's.
     #[call(243, wait)] #[no_context] #[by_hand(both)]
     fn gpuferryPrinted(#[out] printed: Vec<u8>);
 }

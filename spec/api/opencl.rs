@@ -215,6 +215,7 @@ trait Platforms {
     fn gpuferryUnshare(address: u64);
     /// What kernels have printed since the last time, or since the first, which begins to collect it; nothing where there is no more.
     /// Whoever asks after a command has ended finds all that it printed.
+    /// The first byte is the stream's number (1 output, 2 error), and all of one answer is that stream's.
     #[call(0x4013, wait)] #[by_hand(both)]
     fn gpuferryPrinted(#[out] printed: Vec<u8>);
 }

@@ -480,6 +480,9 @@ pub trait Memory: Send + Sync {
 
     /// Output of device-side `printf`, already formatted; a whole call's text at once.
     fn print(&self, text: &[u8]);
+
+    /// The message of a device-side `assert` that fails.
+    fn complain(&self, text: &[u8]);
 }
 
 /// One kernel launch.

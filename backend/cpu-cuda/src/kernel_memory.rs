@@ -85,12 +85,23 @@ impl Memory for KernelMemory {
         })
     }
 
-    /// Through C's stdio, so that it keeps its order with what a C program prints itself.
+    /// Through C's stdio and flushed, as NVIDIA's library does, so that it keeps its order with what a program prints itself.
     fn print(&self, text: &[u8]) {
         unsafe extern "C" {
             static stdout: *mut libc::FILE;
         }
         // SAFETY: `stdout` is set up before any library is loaded; `text` is a valid range.
-        unsafe { libc::fwrite(text.as_ptr().cast(), 1, text.len(), stdout) };
+        unsafe {
+            libc::fwrite(text.as_ptr().cast(), 1, text.len(), stdout);
+            libc::fflush(stdout);
+        }
+    }
+
+    fn complain(&self, text: &[u8]) {
+        unsafe extern "C" {
+            static stderr: *mut libc::FILE;
+        }
+        // SAFETY: as above.
+        unsafe { libc::fwrite(text.as_ptr().cast(), 1, text.len(), stderr) };
     }
 }

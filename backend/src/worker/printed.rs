@@ -1,167 +1,183 @@
-//! What kernels print: the library writes it to the process's standard output, and the guest wants it on its program's.
+//! What kernels print, and what they complain of (assertions): the library writes it to this process's standard output and error, and
+//! the guest wants it on its program's.
 //!
-//! From the process's start a pipe takes the place of its standard output ([`take_over`]); its sandbox would not let it later. From
-//! [`Printed::begin`] on, a thread empties it, so that no kernel waits for
-//! somebody to read; a question empties it too, so that its answer has all that was printed before. For CUDA the worker says after each
-//! call that waits how much there is ([`Printed::tell`]), in a word of the window: the guest asks only where that has grown.
+//! Libraries print through C's streams, and flush them before the call returns that waited for the kernel (NVIDIA's does, also from a thread
+//! of its own). [`take_over`] puts streams in their place that write into memory; what is written to descriptor 1 itself goes into a pipe,
+//! which a thread empties from [`begin`] on. Each text is counted in a word of the window when it arrives, and so before the reply of
+//! that call: the guest asks only where the word has grown.
 
 use std::fs::File;
 use std::io::Read;
 use std::os::fd::{AsFd, OwnedFd};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use super::Session;
-use crate::os::{self, Interest};
+use crate::os::{self, Interest, Stream};
 
 /// Most bytes that wait for the guest; what is printed beyond them is lost.
 const MOST: usize = 16 << 20;
-/// Bytes of one answer.
-const ANSWER: usize = 3968;
+/// Bytes of text in one answer.
+const ANSWER: usize = 3960;
 
-/// The pipe's end that is read; empty where nobody took the standard output over.
-static FROM: OnceLock<OwnedFd> = OnceLock::new();
-
-/// Puts a pipe in the place of the standard output; to be called once, before there is anything to print.
-///
-/// # Errors
-/// As pipe2(2) and dup2(2).
-pub(super) fn take_over() -> std::io::Result<()> {
-    let (from, to) = os::pipe()?;
-    os::replace_stdout(to.as_fd())?;
-    // Not set before: this is called once.
-    let _ = FROM.set(from);
-    Ok(())
-}
-
-/// What was read and not asked for.
+/// What was printed and not asked for.
 #[derive(Default)]
 struct Text {
-    bytes: Vec<u8>,
+    /// In order: for which stream, and the bytes.
+    parts: std::collections::VecDeque<(Stream, Vec<u8>)>,
+    /// Bytes in them.
+    waiting: usize,
     /// Bytes that were ever kept.
     kept: u64,
-    lost: bool,
+    has_lost: bool,
+    /// Whose window is told.
+    session: Option<Arc<Session>>,
 }
 
-struct Output {
-    from: File,
-    text: Mutex<Text>,
-    /// Something has been printed at some time: from then on each call looks into the pipe.
-    is_used: AtomicBool,
+impl Text {
+    fn add(&mut self, stream: Stream, bytes: &[u8]) {
+        let keep = bytes.len().min(MOST.saturating_sub(self.waiting));
+        if keep < bytes.len() && !std::mem::replace(&mut self.has_lost, true) {
+            log::warn!("kernels print more than {MOST} bytes that the guest does not fetch: the rest is lost");
+        }
+        let bytes = bytes.get(..keep).unwrap_or_default();
+        match self.parts.back_mut().filter(|(last, _)| *last == stream) {
+            Some((_, text)) => text.extend(bytes),
+            None => self.parts.push_back((stream, bytes.to_vec())),
+        }
+        self.waiting += keep;
+        self.kept += keep as u64;
+        self.tell();
+    }
+
+    /// Says in the window how much there is.
+    fn tell(&self) {
+        if let Some(session) = &self.session {
+            session.window().header().printed.store(self.kept, Ordering::Release);
+        }
+    }
+
+    /// The oldest bytes, of one stream and as many as an answer holds.
+    fn take(&mut self) -> Option<(Stream, Vec<u8>)> {
+        let (stream, mut text) = self.parts.pop_front()?;
+        let rest = text.split_off(ANSWER.min(text.len()));
+        self.waiting -= text.len();
+        self.has_lost &= !rest.is_empty();
+        if !rest.is_empty() {
+            self.parts.push_front((stream, rest));
+        }
+        Some((stream, text))
+    }
 }
+
+/// The process's.
+#[derive(Default)]
+struct Output {
+    text: Mutex<Text>,
+    /// The pipe's end that is read; empty where nobody took the standard output over.
+    from: OnceLock<OwnedFd>,
+}
+
+static OUTPUT: OnceLock<Output> = OnceLock::new();
 
 impl Output {
+    fn the() -> &'static Output {
+        OUTPUT.get_or_init(Output::default)
+    }
+
     fn text(&self) -> MutexGuard<'_, Text> {
         self.text.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Reads what is there.
-    fn empty(&self, text: &mut Text) {
+    /// Reads what is in the pipe.
+    fn empty(&self, from: &mut File) {
         let mut room = [0; 65536];
-        let has_some = || os::wait([Interest::read(&self.from)], Some(Duration::ZERO)).is_ok_and(|[ready]| ready);
         // Nobody else reads: the text is locked.
-        while has_some() {
-            let Ok(bytes @ 1..) = (&self.from).read(&mut room) else { return };
-            let keep = bytes.min(MOST.saturating_sub(text.bytes.len()));
-            text.bytes.extend(room.get(..keep).unwrap_or_default());
-            text.kept += keep as u64;
-            if keep < bytes && !std::mem::replace(&mut text.lost, true) {
-                log::warn!("kernels print more than {MOST} bytes that the guest does not fetch: the rest is lost");
-            }
+        let mut text = self.text();
+        while os::wait([Interest::read(&*from)], Some(Duration::ZERO)).is_ok_and(|[ready]| ready) {
+            let Ok(bytes @ 1..) = from.read(&mut room) else { return };
+            text.add(Stream::Output, room.get(..bytes).unwrap_or_default());
         }
     }
 
-    /// The oldest bytes, as many as an answer holds.
-    /// Also how many were ever kept.
-    fn take(&self) -> (Vec<u8>, u64) {
-        let mut text = self.text();
-        self.empty(&mut text);
-        let first = ANSWER.min(text.bytes.len());
-        let rest = text.bytes.split_off(first);
-        text.lost &= !rest.is_empty();
-        (std::mem::replace(&mut text.bytes, rest), text.kept)
-    }
-
-    fn begin() -> std::io::Result<Arc<Output>> {
-        // A test process keeps its own.
-        let from = FROM.get().ok_or(std::io::ErrorKind::NotFound)?.try_clone()?;
-        let output = Arc::new(Output { from: from.into(), text: Mutex::default(), is_used: AtomicBool::new(false) });
-        let theirs = Arc::clone(&output);
-        std::thread::Builder::new().name("printed".into()).spawn(move || {
-            while os::wait([Interest::read(&theirs.from)], None).is_ok() {
-                theirs.empty(&mut theirs.text());
-                theirs.is_used.store(true, Ordering::Release);
-            }
-        })?;
-        Ok(output)
+    fn pipe(&self) -> std::io::Result<File> {
+        // A test process keeps its own output.
+        Ok(self.from.get().ok_or(std::io::ErrorKind::NotFound)?.try_clone()?.into())
     }
 }
 
-/// What the kernels of a session print.
-#[derive(Default)]
-pub(super) struct Printed(OnceLock<Option<Arc<Output>>>);
+/// Puts streams of ours in the place of C's, and a pipe in that of descriptor 1; to be called once, before there is anything to print and
+/// before the sandbox, which would not let it.
+///
+/// # Errors
+/// As pipe2(2), dup2(2) and fopencookie(3).
+pub(super) fn take_over() -> std::io::Result<()> {
+    let (from, to) = os::pipe()?;
+    os::replace_stdout(to.as_fd())?;
+    // Not set before: this is called once.
+    let _ = Output::the().from.set(from);
+    os::replace_streams(|stream, bytes| Output::the().text().add(stream, bytes))
+}
 
-impl Printed {
-    /// Begins to collect, where that has not been done; `None` where it cannot be.
-    fn output(&self, session: &Session) -> Option<&Output> {
-        let begin = || {
-            let begun = Output::begin();
-            if let Err(error) = &begun {
-                log::warn!("session {}: what kernels print stays here: {error}", session.number());
-            }
-            begun.ok()
-        };
-        self.0.get_or_init(begin).as_deref()
-    }
-
-    /// Kernels that may print are about to be loaded.
-    pub(super) fn begin(&self, session: &Session) {
-        self.output(session);
-    }
-
-    /// The oldest bytes that the guest has not, as many as an answer holds; `None` where nothing is collected.
-    pub(super) fn take(&self, session: &Session) -> Option<Vec<u8>> {
-        let output = self.output(session)?;
-        os::flush_output();
-        let (text, kept) = output.take();
-        session.window().header().printed.store(kept, Ordering::Release);
-        Some(text)
-    }
-
-    /// After a call of the guest's: says in the window how much has been printed. It costs a comparison where nothing was.
-    pub(super) fn tell(&self, session: &Session) {
-        let Some(Some(output)) = self.0.get() else { return };
-        if !os::has_output_pending() && !output.is_used.load(Ordering::Acquire) {
-            return;
+/// Kernels that may print are about to be loaded: from here on the session is told what they print.
+pub(super) fn begin(session: &Arc<Session>) {
+    static BEGUN: OnceLock<()> = OnceLock::new();
+    BEGUN.get_or_init(|| {
+        Output::the().text().session = Some(Arc::clone(session));
+        let begun = Output::the().pipe().and_then(|mut from| {
+            std::thread::Builder::new().name("printed".into()).spawn(move || {
+                while os::wait([Interest::read(&from)], None).is_ok() {
+                    Output::the().empty(&mut from);
+                }
+            })
+        });
+        if let Err(error) = begun {
+            log::warn!("session {}: what kernels write past C's streams stays here: {error}", session.number());
         }
-        output.is_used.store(true, Ordering::Release);
-        os::flush_output();
-        let mut text = output.text();
-        output.empty(&mut text);
-        session.window().header().printed.store(text.kept, Ordering::Release);
+    });
+}
+
+/// The oldest text that the guest has not: the stream and the bytes, as many as an answer holds. Empty where there is none.
+pub(super) fn take(session: &Arc<Session>) -> Vec<u8> {
+    begin(session);
+    os::flush_output();
+    if let Ok(mut from) = Output::the().pipe() {
+        Output::the().empty(&mut from);
     }
+    let (stream, text) = Output::the().text().take().unwrap_or_default();
+    if text.is_empty() { text } else { [&[stream as u8], &text[..]].concat() }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::io::Write;
 
     #[test]
     fn take_when_much_was_printed_then_gives_it_in_order_and_keeps_no_more_than_the_limit() {
+        let mut text = Text::default();
+        assert_eq!(text.take(), None);
+        text.add(Stream::Output, &[b'a'; ANSWER]);
+        text.add(Stream::Output, b"bc");
+        text.add(Stream::Error, b"d");
+        text.add(Stream::Output, b"e");
+        let (output, error) = (Stream::Output, Stream::Error);
+        assert_eq!(text.take(), Some((output, vec![b'a'; ANSWER])));
+        assert_eq!(text.take(), Some((output, b"bc".to_vec())));
+        assert_eq!(text.take(), Some((error, b"d".to_vec())));
+        assert_eq!(text.take(), Some((output, b"e".to_vec())));
+        assert_eq!((text.take(), text.waiting, text.kept), (None, 0, ANSWER as u64 + 4));
+        text.add(Stream::Output, &vec![b'x'; MOST - 1]);
+        text.add(Stream::Error, b"yz");
+        assert_eq!((text.waiting, text.parts.back(), text.has_lost), (MOST, Some(&(error, b"y".to_vec())), true));
+    }
+
+    #[test]
+    fn empty_when_a_pipe_has_text_then_takes_all_of_it() {
         let (from, to) = os::pipe().expect("a pipe");
-        let mut to = File::from(to);
-        let output = Output { from: from.into(), text: Mutex::default(), is_used: AtomicBool::new(false) };
-        assert_eq!(output.take(), (vec![], 0));
-        to.write_all(&[b'a'; ANSWER]).expect("room");
-        to.write_all(b"bc").expect("room");
-        let taken = [output.take(), output.take(), output.take()].map(|(text, _)| text);
-        assert_eq!(taken, [vec![b'a'; ANSWER], b"bc".to_vec(), vec![]]);
-        output.text().bytes = vec![b'x'; MOST - 1];
-        to.write_all(b"yz").expect("room");
-        output.empty(&mut output.text());
-        let text = output.text();
-        assert_eq!((text.bytes.len(), text.bytes.last(), text.lost), (MOST, Some(&b'y'), true));
+        std::io::Write::write_all(&mut File::from(to), b"printed").expect("room");
+        let output = Output::default();
+        output.empty(&mut from.into());
+        assert_eq!(output.text().take(), Some((Stream::Output, b"printed".to_vec())));
     }
 }

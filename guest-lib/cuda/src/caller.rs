@@ -161,7 +161,6 @@ pub fn gone(_: Gone) -> CUresult {
 pub fn guard(body: impl FnOnce() -> Result<(), CUresult>) -> CUresult {
     let before = crate::counts::call();
     let status = rt::contained(CUDA_ERROR_UNKNOWN, body).err().unwrap_or(CUDA_SUCCESS);
-    crate::printed::show_if_due();
     crate::counts::called(before);
     status
 }

@@ -13,6 +13,7 @@ use crate::generated::send;
 use crate::graph_memory::{self, Owner, Waited, Way};
 use crate::handles::Handle;
 use crate::managed;
+use crate::printed;
 use crate::ranges::{self, Kind};
 use crate::rows::{Extent, Rows};
 use crate::status::CUDA_ERROR_INVALID_VALUE;
@@ -158,6 +159,7 @@ impl Copy {
         })?;
         // A copy in a stream is waited for there.
         if stream.is_none() {
+            printed::settle(&caller);
             graph_memory::after_wait(&caller, Waited::Event);
             return managed::after_wait(&caller, false);
         }

@@ -62,6 +62,7 @@ fn open() -> Result<&'static Session, CUresult> {
     let session = Carrier::from_env().and_then(|carrier| Session::open(&carrier)).map_err(|error| refusal(&error))?;
     let session: &'static Session = Box::leak(Box::new(session));
     OPENED.store(core::ptr::from_ref(session).cast_mut(), Ordering::Release);
+    crate::printed::begin(session);
     // SAFETY: the handler stores to atomics and closes a descriptor, which is allowed in the child of a fork; the library is never
     // unloaded.
     unsafe { libc::pthread_atfork(None, None, Some(forget)) };

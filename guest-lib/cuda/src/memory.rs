@@ -36,7 +36,9 @@ fn free(address: u64) -> Result<(), CUresult> {
         return crate::host_memory::free_managed(&caller, address);
     }
     take(address)?;
-    caller::answer(send::cuMemFree_v2(&caller, address))
+    caller::answer(send::cuMemFree_v2(&caller, address))?;
+    crate::printed::settle(&caller);
+    Ok(())
 }
 
 /// Takes an allocation out of the ranges. Where a graph allocates, it will do so again.

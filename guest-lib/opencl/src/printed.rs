@@ -28,15 +28,16 @@ pub fn show(caller: &Caller) {
     let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
     let mut text = Vec::new();
     while send::gpuferryPrinted(caller, &mut text) == 0 && !text.is_empty() {
-        write(&text);
+        // The first byte says which stream.
+        write(text.first().map_or(libc::STDOUT_FILENO, |stream| i32::from(*stream)), text.get(1..).unwrap_or_default());
         text.clear();
     }
 }
 
-fn write(mut text: &[u8]) {
+fn write(stream: i32, mut text: &[u8]) {
     while !text.is_empty() {
-        // SAFETY: the bytes are there; the descriptor is the program's standard output, or closed.
-        let written = unsafe { libc::write(libc::STDOUT_FILENO, text.as_ptr().cast(), text.len()) };
+        // SAFETY: the bytes are there; the descriptor is the program's standard output or error, or closed.
+        let written = unsafe { libc::write(stream, text.as_ptr().cast(), text.len()) };
         match usize::try_from(written) {
             Ok(bytes) => text = text.get(bytes..).unwrap_or_default(),
             Err(_) if std::io::Error::last_os_error().kind() == std::io::ErrorKind::Interrupted => {}

@@ -1,6 +1,7 @@
 //! A session: one guest process and its worker, and the two ways to call: [`Session::post`] and [`Session::wait`].
 
 use std::cell::Cell;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
@@ -78,6 +79,9 @@ pub struct Session {
     /// alone; the worker of a guest runs on no processor that the guest's kernel knows.
     crowded: AtomicU32,
     dead: AtomicU32,
+    /// Bytes of those that kernels printed that the program has.
+    shown: AtomicU64,
+    show: OnceLock<fn()>,
     pub(crate) chunks: Chunks,
     /// What the statistics show.
     pub counters: Counters,
@@ -116,6 +120,8 @@ impl Session {
             spin: AtomicU32::new(spin_min),
             crowded: AtomicU32::new(0),
             dead: AtomicU32::new(0),
+            shown: AtomicU64::new(0),
+            show: OnceLock::new(),
             counters: Counters::default(),
         };
         session.await_worker()?;
@@ -164,6 +170,28 @@ impl Session {
     #[inline]
     pub fn printed(&self) -> u64 {
         self.window.header().printed.load(Ordering::Relaxed)
+    }
+
+    /// Has `show` called after each call that waited, where [`Session::printed`] is more than [`Session::set_shown`] said.
+    pub fn on_printed(&self, show: fn()) {
+        // Set before: by whoever opened the session, with the same function.
+        let _ = self.show.set(show);
+    }
+
+    /// What [`Session::set_shown`] said last.
+    pub fn shown(&self) -> u64 {
+        self.shown.load(Ordering::Acquire)
+    }
+
+    /// So many of the printed bytes are shown.
+    pub fn set_shown(&self, bytes: u64) {
+        self.shown.store(bytes, Ordering::Release);
+    }
+
+    /// Whether more was printed than is shown.
+    #[inline]
+    pub fn has_printed(&self) -> bool {
+        self.printed() > self.shown.load(Ordering::Acquire)
     }
 
     /// What the worker says it has done, by name: for statistics.
@@ -244,6 +272,12 @@ impl Session {
         };
         let mut reader = Reader::new(reply);
         let taken = take(status, &mut reader).map_err(|_| self.die())?;
+        drop(slot);
+        if self.has_printed()
+            && let Some(show) = self.show.get()
+        {
+            show();
+        }
         Ok(taken)
     }
 

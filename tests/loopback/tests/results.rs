@@ -63,7 +63,8 @@ fn kernels_when_they_print_then_their_lines_stand_among_the_programs_own() {
     let (folder, front) = (Folder::new(), Front::start());
     let wanted: Vec<String> = "before device-1-thread-0 device-1-thread-1 device-1-thread-2 after-cuCtxSynchronize \
         device-2-thread-0 device-3-thread-0 after-cuStreamSynchronize device-4-thread-0 after-cuEventSynchronize \
-        device-5-thread-0 after-cuMemcpyDtoH device-6-thread-0 device-6-thread-1 end"
+        device-5-thread-0 after-cuMemcpyDtoH device-6-thread-0 after-cuMemcpyHtoD device-7-thread-0 after-cuMemFree \
+        device-8-thread-0 device-8-thread-1 end"
         .split_whitespace()
         .map(|line| line.replace('-', " "))
         .collect();
@@ -71,6 +72,16 @@ fn kernels_when_they_print_then_their_lines_stand_among_the_programs_own() {
         let output = finish(&mut program("prints", way, &folder));
         assert!(output.status.success(), "{}", errors(&output));
         assert!(lines(&output) == wanted, "{}", differences(&wanted, &lines(&output)));
+    }
+}
+
+#[test]
+fn kernel_when_an_assertion_fails_then_its_message_is_on_the_programs_standard_error() {
+    let (folder, front) = (Folder::new(), Front::start());
+    for way in [Way::Direct, Way::Local(&front)] {
+        let output = finish(program("prints", way, &folder).arg("--assert"));
+        assert_eq!(lines(&output), ["device 1 thread 0", "cuCtxSynchronize: 710"], "{}", errors(&output));
+        assert_eq!(errors(&output), "file:7: wrong: block: [0,0,0], thread: [0,0,0] Assertion `never` failed.\n");
     }
 }
 

@@ -87,6 +87,6 @@ pub unsafe extern "C" fn assert_fail(context: *mut Context, params: *const u64, 
         context.tid[2],
         text(args[0]),
     );
-    host(context).memory.print(message.as_bytes());
+    host(context).memory.complain(message.as_bytes());
     set_fault(context, fault::ASSERT, line, 0)
 }

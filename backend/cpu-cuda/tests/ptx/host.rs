@@ -196,4 +196,7 @@ impl Memory for Host {
     fn print(&self, text: &[u8]) {
         self.printed.lock().unwrap().extend_from_slice(text);
     }
+    fn complain(&self, text: &[u8]) {
+        self.print(text);
+    }
 }

@@ -12,6 +12,7 @@ use wire::frame::FrameHeader;
 
 use super::Cuda;
 use crate::worker::answer::{Failure, ok};
+use crate::worker::printed;
 
 /// Most functions that wait at a time.
 const MAX_WAITING: usize = 65536;
@@ -117,8 +118,8 @@ pub(super) fn number_of(function: *const c_void, data: *mut c_void) -> Option<u6
 
 impl Cuda {
     /// `gpuferryPrinted`.
-    pub(super) fn gpuferryPrinted(&self, _from: &FrameHeader, printed: &mut Vec<u8>) -> Result<(), Failure> {
-        *printed = self.printed.take(&self.session).unwrap_or_default();
+    pub(super) fn gpuferryPrinted(&self, _from: &FrameHeader, found: &mut Vec<u8>) -> Result<(), Failure> {
+        *found = printed::take(&self.session);
         Ok(())
     }
 

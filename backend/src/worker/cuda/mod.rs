@@ -69,7 +69,6 @@ pub use load::load;
 use super::answer::{self, Failure, Missing};
 use super::bytes::{Bytes, Input, Output};
 use super::objects::{Kind, Objects, Owners};
-use super::printed::Printed;
 use super::{Api, Patience, Reply, Session};
 use crate::complaints::Complaints;
 use functions::Layout;
@@ -102,7 +101,6 @@ pub struct Cuda {
     layouts: RwLock<HashMap<Handle, Arc<Layout>>>,
     links: Mutex<HashMap<usize, link::Link>>,
     host_functions: Arc<HostFunctions>,
-    printed: Printed,
     stages: stage::Stages,
     bytes: Bytes,
     /// The window's staging area is registered with the driver, or cannot be.
@@ -138,11 +136,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl Api for Cuda {
     fn call(&self, from: &FrameHeader, payload: &[u8], reply: &mut Reply<'_>) -> Result<(), Malformed> {
-        generated::dispatch(self, from, payload, reply)?;
-        if from.slot != NO_SLOT {
-            self.printed.tell(&self.session);
-        }
-        Ok(())
+        generated::dispatch(self, from, payload, reply)
     }
 
     fn blocks(&self, call: u16) -> bool {
@@ -174,7 +168,6 @@ impl Cuda {
             layouts: RwLock::default(),
             links: Mutex::default(),
             host_functions: Arc::default(),
-            printed: Printed::default(),
             stages: stage::Stages::default(),
             bytes: Bytes::new(Arc::clone(&session), CUDA_ERROR_OUT_OF_MEMORY),
             has_registered_staging: AtomicBool::new(false),

@@ -14,6 +14,7 @@ use super::{Cuda, image};
 use crate::worker::answer::{Failure, ok};
 use crate::worker::bytes::Input;
 use crate::worker::objects::Kind;
+use crate::worker::printed;
 
 /// Most kernels of one module or library that are asked for by number.
 const MAX_KERNELS: u32 = 1 << 20;
@@ -51,7 +52,7 @@ impl Cuda {
         // SAFETY: a private copy has all bytes of its buffer.
         let data = unsafe { std::slice::from_raw_parts(copy.pointer().cast::<u8>(), bytes) };
         image::check(data).map_err(Failure::Status)?;
-        self.printed.begin(&self.session);
+        printed::begin(&self.session);
         // A wrapper leads into the copy's own memory, which does not move with it.
         let given = image::Given::of(data);
         Ok(Image { copy, given })

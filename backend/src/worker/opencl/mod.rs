@@ -55,7 +55,6 @@ pub(super) use scratch::remove as remove_scratch;
 use super::answer::{self, Failure, Missing};
 use super::bytes::{Bytes, Input};
 use super::objects::{Kind, Objects, Owners};
-use super::printed::Printed;
 use super::{Api, Patience, Reply, Session};
 use generated::{CL_INVALID_OPERATION, CL_OUT_OF_HOST_MEMORY, Library, kind};
 use load::Found;
@@ -72,7 +71,6 @@ pub struct OpenCl {
     bytes: Bytes,
     callbacks: Arc<callbacks::Callbacks>,
     words: Arc<events::Words>,
-    printed: Printed,
     shared: Mutex<shared::Shared>,
     svm: Mutex<svm::Allocations>,
     memory: Mutex<memory::Sizes>,
@@ -126,7 +124,6 @@ impl OpenCl {
             bytes: Bytes::new(Arc::clone(&session), CL_OUT_OF_HOST_MEMORY),
             callbacks: Arc::default(),
             words: Arc::default(),
-            printed: Printed::default(),
             shared: Mutex::default(),
             svm: Mutex::default(),
             memory,

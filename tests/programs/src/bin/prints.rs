@@ -1,7 +1,8 @@
-//! Kernels that print, among lines of the program's own: `prints [--flood LINES]`.
+//! Kernels that print, among lines of the program's own: `prints [--flood LINES | --assert]`.
 //!
 //! The program prints through C's stream, as NVIDIA's library does, so that the order of all lines is defined: what a kernel printed
-//! stands there when a call that waited for it returns. `--flood` has a kernel print so many lines between two of the program's.
+//! stands there when a call that waited for it returns. `--flood` has a kernel print so many lines between two of the program's, `--assert`
+//! one fail: its message goes to the standard error.
 
 use std::ffi::{CString, c_void};
 use std::process::ExitCode;
@@ -10,7 +11,7 @@ use programs::driver::{Driver, Handle};
 use programs::{fail, must};
 
 const NAME: &str = "prints";
-const USAGE: &str = "usage: prints [--flood LINES]";
+const USAGE: &str = "usage: prints [--flood LINES | --assert]";
 const BLOCK: u32 = 256;
 const KERNEL: &str = concat!(
     ".version 6.4\n.target sm_75\n.address_size 64\n",
@@ -23,7 +24,18 @@ const KERNEL: &str = concat!(
     "mad.lo.u32 %r1, %r3, %r4, %r1; st.local.u32 [args], %r0; st.local.u32 [args+4], %r1;\n",
     "mov.u64 %rd0, text; cvta.global.u64 %rd0, %rd0; mov.u64 %rd1, args; cvta.local.u64 %rd1, %rd1;\n",
     "{ .param .b64 f; .param .b64 a; .param .b32 r; st.param.b64 [f], %rd0; st.param.b64 [a], %rd1;\n",
-    "call.uni (r), vprintf, (f, a); ld.param.b32 %r2, [r]; }\nret;\n}\n\0"
+    "call.uni (r), vprintf, (f, a); ld.param.b32 %r2, [r]; }\nret;\n}\n",
+    ".extern .func __assertfail (.param .b64 m, .param .b64 f, .param .b32 l, .param .b64 n, .param .b64 c);\n",
+    // "never", "file", "wrong"
+    ".global .align 1 .b8 never[6] = {110,101,118,101,114,0};\n",
+    ".global .align 1 .b8 file[5] = {102,105,108,101,0};\n",
+    ".global .align 1 .b8 name[6] = {119,114,111,110,103,0};\n",
+    ".visible .entry wrong()\n{\n.reg .b64 %rd<3>;\n",
+    "mov.u64 %rd0, never; cvta.global.u64 %rd0, %rd0; mov.u64 %rd1, file; cvta.global.u64 %rd1, %rd1;\n",
+    "mov.u64 %rd2, name; cvta.global.u64 %rd2, %rd2;\n",
+    "{ .param .b64 m; .param .b64 f; .param .b32 l; .param .b64 n; .param .b64 c; st.param.b64 [m], %rd0;\n",
+    "st.param.b64 [f], %rd1; st.param.b32 [l], 7; st.param.b64 [n], %rd2; st.param.b64 [c], 1;\n",
+    "call.uni __assertfail, (m, f, l, n, c); }\nret;\n}\n\0"
 );
 
 fn main() -> ExitCode {
@@ -31,6 +43,7 @@ fn main() -> ExitCode {
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let result = match words[..] {
         [] => Kernel::load().and_then(|kernel| order(&kernel)),
+        ["--assert"] => Kernel::load().and_then(|kernel| assertion(&kernel)),
         ["--flood", lines] => match lines.parse() {
             Ok(lines) => Kernel::load().and_then(|kernel| flood(&kernel, lines)),
             Err(_) => fail(NAME, 2, USAGE),
@@ -102,10 +115,30 @@ fn order(kernel: &Kernel) -> Result<(), String> {
     kernel.say(5, 1, 1, 0)?;
     must!(cuda, cuMemcpyDtoH_v2((&raw mut word).cast(), memory, 4))?;
     host("after cuMemcpyDtoH");
-    kernel.say(6, 1, 2, 0)?;
+    // These need not wait for the guest's sake, and natively wait for the kernel.
+    kernel.say(6, 1, 1, 0)?;
+    must!(cuda, cuMemcpyHtoD_v2(memory, (&raw const word).cast(), 4))?;
+    host("after cuMemcpyHtoD");
+    kernel.say(7, 1, 1, 0)?;
+    must!(cuda, cuMemFree_v2(memory))?;
+    host("after cuMemFree");
+    kernel.say(8, 1, 2, 0)?;
     must!(cuda, cuCtxSynchronize())?;
     must!(cuda, cuModuleUnload(kernel.module))?;
     host("end");
+    Ok(())
+}
+
+/// The answers are the program's lines.
+fn assertion(kernel: &Kernel) -> Result<(), String> {
+    let (cuda, none) = (&kernel.cuda, std::ptr::null_mut());
+    let mut function = 0;
+    must!(cuda, cuModuleGetFunction(&mut function, kernel.module, c"wrong".as_ptr()))?;
+    kernel.say(1, 1, 1, 0)?;
+    must!(cuda, cuLaunchKernel(function, 1, 1, 1, 1, 1, 1, 0, 0, none, none))?;
+    // SAFETY: no arguments.
+    let answer = unsafe { cuda.cuCtxSynchronize() };
+    host(&format!("cuCtxSynchronize: {answer}"));
     Ok(())
 }
 
