@@ -88,7 +88,7 @@ fn kernel_when_an_assertion_fails_then_its_message_is_on_the_programs_standard_e
 #[test]
 fn kernels_when_they_print_without_end_then_the_worker_keeps_what_it_says() {
     let (folder, front) = (Folder::new(), Front::start());
-    let output = finish(program("prints", Way::Local(&front), &folder).args(["--flood", "900000"]));
+    let output = finish(program("prints", Way::Local(&front), &folder).args(["--flood", "80000"]));
     assert!(output.status.success(), "{}", errors(&output));
     // 16 MiB for the guest, what it had fetched before those were full, and the program's own two lines.
     let printed = output.stdout.len() - "before\nafter\n".len();

@@ -1,7 +1,7 @@
 //! Kernels that print, among lines of the program's own: `prints [--flood LINES | --assert]`.
 //!
 //! The program prints through C's stream, as NVIDIA's library does, so that the order of all lines is defined: what a kernel printed
-//! stands there when a call that waited for it returns. `--flood` has a kernel print so many lines between two of the program's, `--assert`
+//! stands there when a call that waited for it returns. `--flood` has a kernel print so many long lines between two of the program's, `--assert`
 //! one fail: its message goes to the standard error.
 
 use std::ffi::{CString, c_void};
@@ -13,18 +13,33 @@ use programs::{fail, must};
 const NAME: &str = "prints";
 const USAGE: &str = "usage: prints [--flood LINES | --assert]";
 const BLOCK: u32 = 256;
+/// A kernel whose threads print a text with its number and theirs.
+macro_rules! saying {
+    ($name:literal, $text:literal) => {
+        concat!(
+            ".visible .entry ",
+            $name,
+            "(.param .u32 n)\n{\n",
+            ".local .align 8 .b8 args[8]; .reg .b32 %r<5>; .reg .b64 %rd<4>;\n",
+            "ld.param.u32 %r0, [n]; mov.u32 %r1, %tid.x; mov.u32 %r3, %ctaid.x; mov.u32 %r4, %ntid.x;\n",
+            "mad.lo.u32 %r1, %r3, %r4, %r1; st.local.u32 [args], %r0; st.local.u32 [args+4], %r1;\n",
+            "mov.u64 %rd0, ",
+            $text,
+            "; cvta.global.u64 %rd0, %rd0; mov.u64 %rd1, args; cvta.local.u64 %rd1, %rd1;\n",
+            "{ .param .b64 f; .param .b64 a; .param .b32 r; st.param.b64 [f], %rd0; st.param.b64 [a], %rd1;\n",
+            "call.uni (r), vprintf, (f, a); ld.param.b32 %r2, [r]; }\nret;\n}\n"
+        )
+    };
+}
+
 const KERNEL: &str = concat!(
     ".version 6.4\n.target sm_75\n.address_size 64\n",
     ".extern .func (.param .b32 r) vprintf (.param .b64 f, .param .b64 a);\n",
-    // "device %d thread %d\n"
+    // "device %d thread %d\n", "device %d thread %240d\n"
     ".global .align 1 .b8 text[21] = {100,101,118,105,99,101,32,37,100,32,116,104,114,101,97,100,32,37,100,10,0};\n",
-    ".visible .entry say(.param .u32 n)\n{\n",
-    ".local .align 8 .b8 args[8]; .reg .b32 %r<5>; .reg .b64 %rd<4>;\n",
-    "ld.param.u32 %r0, [n]; mov.u32 %r1, %tid.x; mov.u32 %r3, %ctaid.x; mov.u32 %r4, %ntid.x;\n",
-    "mad.lo.u32 %r1, %r3, %r4, %r1; st.local.u32 [args], %r0; st.local.u32 [args+4], %r1;\n",
-    "mov.u64 %rd0, text; cvta.global.u64 %rd0, %rd0; mov.u64 %rd1, args; cvta.local.u64 %rd1, %rd1;\n",
-    "{ .param .b64 f; .param .b64 a; .param .b32 r; st.param.b64 [f], %rd0; st.param.b64 [a], %rd1;\n",
-    "call.uni (r), vprintf, (f, a); ld.param.b32 %r2, [r]; }\nret;\n}\n",
+    ".global .align 1 .b8 wide[24] = {100,101,118,105,99,101,32,37,100,32,116,104,114,101,97,100,32,37,50,52,48,100,10,0};\n",
+    saying!("say", "text"),
+    saying!("shout", "wide"),
     ".extern .func __assertfail (.param .b64 m, .param .b64 f, .param .b32 l, .param .b64 n, .param .b64 c);\n",
     // "never", "file", "wrong"
     ".global .align 1 .b8 never[6] = {110,101,118,101,114,0};\n",
@@ -81,12 +96,13 @@ impl Kernel {
 
     /// Has each thread print a line with `number` in it.
     fn say(&self, number: u32, blocks: u32, threads: u32, stream: Handle) -> Result<(), String> {
+        self.launch(self.function, number, blocks, threads, stream)
+    }
+
+    fn launch(&self, function: Handle, number: u32, blocks: u32, threads: u32, stream: Handle) -> Result<(), String> {
         let mut parameters = [(&raw const number).cast_mut().cast::<c_void>()];
         let (none, cuda) = (std::ptr::null_mut(), &self.cuda);
-        must!(
-            cuda,
-            cuLaunchKernel(self.function, blocks, 1, 1, threads, 1, 1, 0, stream, parameters.as_mut_ptr(), none)
-        )
+        must!(cuda, cuLaunchKernel(function, blocks, 1, 1, threads, 1, 1, 0, stream, parameters.as_mut_ptr(), none))
     }
 }
 
@@ -144,8 +160,10 @@ fn assertion(kernel: &Kernel) -> Result<(), String> {
 
 fn flood(kernel: &Kernel, lines: u32) -> Result<(), String> {
     host("before");
-    kernel.say(1, lines.div_ceil(BLOCK), BLOCK, 0)?;
     let cuda = &kernel.cuda;
+    let mut function = 0;
+    must!(cuda, cuModuleGetFunction(&mut function, kernel.module, c"shout".as_ptr()))?;
+    kernel.launch(function, 1, lines.div_ceil(BLOCK), BLOCK, 0)?;
     must!(cuda, cuCtxSynchronize())?;
     host("after");
     Ok(())
