@@ -200,14 +200,20 @@ impl Front {
     /// Where it does not come up.
     #[must_use]
     pub fn with(arguments: &[impl AsRef<OsStr>]) -> Front {
+        Front::by(|command| clone(command), arguments)
+    }
+
+    /// The same, by the command that `change` makes of its own.
+    ///
+    /// # Panics
+    /// Where it does not come up.
+    #[must_use]
+    pub fn by(change: impl Fn(&Command) -> Command, arguments: &[impl AsRef<OsStr>]) -> Front {
         let folder = Folder::new();
         let log = fs::File::create(folder.path("log")).expect("a log");
-        let child = front_command(&folder.path("local"))
-            .args(["--device", "cpu", "--log-level", "debug"])
-            .args(arguments)
-            .stderr(log)
-            .spawn()
-            .expect("started");
+        let mut command = front_command(&folder.path("local"));
+        command.args(["--device", "cpu", "--log-level", "debug"]).args(arguments);
+        let child = change(&command).stderr(log).spawn().expect("started");
         let front = Front { child, folder };
         assert!(eventually(|| front.local().exists()), "no socket; the log:\n{}", front.log());
         front
@@ -268,6 +274,12 @@ impl Drop for Front {
             eprintln!("--- log of gpuferryd\n{}---", self.log());
         }
     }
+}
+
+fn clone(command: &Command) -> Command {
+    let mut same = Command::new(command.get_program());
+    same.args(command.get_args()).stdin(Stdio::null());
+    same
 }
 
 /// A `gpuferryd` with a local socket, to be given a device.
