@@ -281,6 +281,26 @@ pub fn flush_output() {
     unsafe { libc::fflush(std::ptr::null_mut()) };
 }
 
+/// Reading and writing a descriptor never waits.
+///
+/// # Errors
+/// As fcntl(2).
+pub fn set_nonblocking(fd: BorrowedFd<'_>) -> io::Result<()> {
+    // SAFETY: an open descriptor, and integers.
+    let flags = check(unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_GETFL) })?;
+    // SAFETY: as above.
+    check(unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_SETFL, flags | libc::O_NONBLOCK) }).map(drop)
+}
+
+/// Puts a descriptor in the place of the error stream.
+///
+/// # Errors
+/// As dup2(2).
+pub fn replace_stderr(fd: BorrowedFd<'_>) -> io::Result<()> {
+    // SAFETY: a descriptor that is open, and a number; nobody owns the error stream.
+    check(unsafe { libc::dup2(fd.as_raw_fd(), libc::STDERR_FILENO) }).map(drop)
+}
+
 /// Puts a descriptor in the place of number 0.
 /// # Errors
 /// As dup2(2).

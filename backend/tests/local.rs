@@ -315,6 +315,23 @@ fn parent(process: i32) -> i32 {
 }
 
 #[test]
+fn log_when_workers_write_lines_without_end_then_stays_short_and_names_who_wrote_them() {
+    let front = Front::start(&["--local-path", "FOLDER/local", "--log-level", "info"]);
+    // One after the other: that a worker is a fresh one makes no difference.
+    for _ in 0..3 {
+        let mut program = Program::open(&front);
+        assert_eq!(program.call_with(9, |writer| writer.u32(20_000)).0, 0);
+    }
+    Program::open(&front).echo(b"the front goes on");
+    let worker = front.wait_for("gets worker").rsplit(' ').next().expect("an id").to_owned();
+    front.wait_for(&format!("gpuferry-worker[{worker}] gpuferryd[1] error: line 0"));
+    front.wait_for("lines of workers were left out");
+    // A thousand at once, and 20 a second.
+    let lines = front.count("error: line ");
+    assert!((500..1400).contains(&lines), "{lines}");
+}
+
+#[test]
 fn front_when_killed_then_its_workers_end() {
     let mut front = start();
     let _program = Program::open(&front);

@@ -4,7 +4,7 @@
 //! written, and the next one says how many were not. At the levels debug and trace all are.
 
 use std::io::Write;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::Instant;
 
 /// Lines that may come at once.
@@ -36,6 +36,30 @@ impl Allowance {
         self.lines -= 1.0;
         Some(std::mem::take(&mut self.left_out))
     }
+}
+
+/// For lines that are not this process's own.
+static FORWARDED: Mutex<Allowance> = Mutex::new(Allowance::new());
+static BEGIN: OnceLock<Instant> = OnceLock::new();
+
+/// Writes a whole line of another process, or counts it.
+pub fn forward(line: &str) {
+    let mut left_out = 0;
+    if log::max_level() <= log::LevelFilter::Info {
+        let now = BEGIN.get_or_init(Instant::now).elapsed().as_secs_f64();
+        let Some(count) = FORWARDED.lock().unwrap_or_else(PoisonError::into_inner).take(now) else { return };
+        left_out = count;
+    }
+    let mut all = String::new();
+    if left_out != 0 {
+        all = format!(
+            "gpuferryd[{}] warn: {left_out} lines of workers were left out, as there were too many\n",
+            std::process::id()
+        );
+    }
+    all.push_str(line);
+    // Where the log cannot be written, there is nobody to tell.
+    let _ = std::io::stderr().write_all(all.as_bytes());
 }
 
 /// Starts logging lines that name `program` and the process. A second start is ignored.

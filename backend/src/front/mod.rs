@@ -30,6 +30,7 @@ mod sessions;
 pub mod sockets;
 pub mod starter;
 mod watch;
+pub mod worker_log;
 
 use std::ffi::OsString;
 use std::os::unix::net::UnixListener;

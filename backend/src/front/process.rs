@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use super::starter::{Started, Starter};
+use super::worker_log::WorkerLog;
 use crate::channel::Channel;
 use crate::os::{self, Interest};
 
@@ -46,6 +47,7 @@ pub struct Worker {
     /// Whether it has said that it is ready.
     pub ready: bool,
     status: Option<ExitStatus>,
+    log: Option<Arc<WorkerLog>>,
     /// Counts this worker among those that serve, as long as it lives.
     pub counted: Option<Counted>,
 }
@@ -76,11 +78,13 @@ impl Worker {
     /// [`StartError`].
     pub fn start(starter: &Arc<Starter>, room: u32, program: &Program) -> Result<Worker, StartError> {
         let failed = |source| StartError { file: program.file.clone(), source };
-        let Started { control, number, process, end } = starter.start(room).map_err(failed)?;
+        let Started { control, number, process, end, log } = starter.start(room).map_err(failed)?;
+        let log =
+            WorkerLog::new(number, log).map_err(|error| log::error!("what worker {number} says is lost: {error}")).ok();
         match Channel::new(control) {
             Ok(channel) => {
                 let starter = Arc::clone(starter);
-                Ok(Worker { starter, number, process, end, channel, ready: false, status: None, counted: None })
+                Ok(Worker { starter, number, process, end, channel, ready: false, status: None, log, counted: None })
             }
             Err(source) => {
                 starter.kill(number);
@@ -130,6 +134,10 @@ impl Worker {
             // Without a status the starter has ended, and the workers with it.
             let status = if read.is_ok() { i32::from_le_bytes(status) } else { libc::SIGKILL };
             self.status = Some(ExitStatus::from_raw(status));
+            // Its last words come before what is said of it.
+            if let Some(log) = &self.log {
+                log.drain();
+            }
         }
         self.status
     }

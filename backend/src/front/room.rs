@@ -5,7 +5,7 @@
 //! worker that may start programs (OpenCL's), or that no filter keeps from it, has a namespace of its own instead: its
 //! children shall end with it.
 //!
-//! The starter sends eight bytes and a control socket for each worker; the answer is eight bytes, a descriptor of the process, and a
+//! The starter sends eight bytes, a control socket and an error stream for each worker; the answer is eight bytes, a descriptor of the process, and a
 //! pipe that gets its exit status.
 
 use std::collections::VecDeque;
@@ -78,13 +78,13 @@ impl Room {
         Ok(Room { socket: Some(ours), number, process })
     }
 
-    /// Starts a worker. Returns its number inside, its process, and the pipe that gets its exit status.
+    /// Starts a worker with its control socket and error stream. Returns its number inside, its process, and the pipe that gets its exit status.
     ///
     /// # Errors
     /// Why it cannot be.
-    pub fn start(&self, control: OwnedFd) -> io::Result<(u32, OwnedFd, OwnedFd)> {
+    pub fn start(&self, [control, log]: &[OwnedFd; 2]) -> io::Result<(u32, OwnedFd, OwnedFd)> {
         let socket = self.socket.as_ref().ok_or_else(|| io::Error::from_raw_os_error(libc::ESRCH))?;
-        scm::send(socket, &[0; BYTES], &[control])?;
+        scm::send(socket, &[0; BYTES], &[control.try_clone()?, log.try_clone()?])?;
         started(socket)
     }
 
@@ -174,8 +174,10 @@ impl First<'_> {
             return Ok(false);
         }
         self.socket.read_exact(&mut bytes[first..])?;
-        let control = descriptors.pop_front().ok_or_else(|| io::Error::other("a worker without a control socket"))?;
-        let (number, error, descriptors) = match self.run(&control) {
+        let (Some(control), Some(log)) = (descriptors.pop_front(), descriptors.pop_front()) else {
+            return Err(io::Error::other("a worker without its descriptors"));
+        };
+        let (number, error, descriptors) = match self.run(&[control, log]) {
             Ok((number, descriptors)) => (number, 0, descriptors),
             Err(error) => (0, error.raw_os_error().unwrap_or(libc::EIO), Vec::new()),
         };
@@ -185,14 +187,14 @@ impl First<'_> {
     }
 
     /// Starts a worker in its namespaces and waits until its program runs.
-    fn run(&mut self, control: &OwnedFd) -> io::Result<(libc::pid_t, Vec<OwnedFd>)> {
+    fn run(&mut self, [control, log]: &[OwnedFd; 2]) -> io::Result<(libc::pid_t, Vec<OwnedFd>)> {
         let (failure, failed) = os::pipe()?;
         let (ours, theirs) = os::pipe()?;
         let names = namespaces::ids();
         let number = namespaces::spawn(self.flags)?;
         if number == 0 {
             drop(failure);
-            let error = become_worker(self.program, self.flags, names, control.as_fd());
+            let error = become_worker(self.program, self.flags, names, [control.as_fd(), log.as_fd()]);
             let code = error.raw_os_error().unwrap_or(libc::EIO);
             let _ = fs::File::from(failed).write_all(&code.to_le_bytes());
             os::exit_now(127);
@@ -216,7 +218,8 @@ fn is_kept(name: &OsStr) -> bool {
 }
 
 /// Turns this new process into a worker; returns only with the reason why not.
-fn become_worker(program: &Program, flags: libc::c_int, names: (u32, u32), control: BorrowedFd<'_>) -> io::Error {
+fn become_worker(program: &Program, flags: libc::c_int, names: (u32, u32), given: [BorrowedFd<'_>; 2]) -> io::Error {
+    let [control, log] = given;
     if flags & libc::CLONE_NEWUSER != 0
         && let Err(error) = namespaces::map_self(names)
     {
@@ -226,7 +229,7 @@ fn become_worker(program: &Program, flags: libc::c_int, names: (u32, u32), contr
     if let Err(error) = fs::write("/proc/self/oom_score_adj", "1000") {
         log::debug!("oom_score_adj: {error}");
     }
-    if let Err(error) = os::replace_stdin(control) {
+    if let Err(error) = os::replace_stdin(control).and_then(|()| os::replace_stderr(log)) {
         return error;
     }
     let kept = std::env::vars_os().filter(|(name, _)| is_kept(name));

@@ -1,11 +1,11 @@
 //! The starter: a process with one thread that starts the workers, so that the front can give up every right to start anything.
 //!
 //! [`Starter::fork`] makes it from the front before that has a thread, a socket or a guest. It keeps the rights that the front was started with,
-//! as making namespaces and changing users needs them; it reads eight bytes and one descriptor at a time from the front, and nothing of a
+//! as making namespaces and changing users needs them; it reads eight bytes and two descriptors at a time from the front, and nothing of a
 //! guest's. It ends with the front, and the workers with it.
 //!
-//! The workers of one guest are started in a [`room`] of theirs. For each `START` with the room and the worker's control
-//! socket it answers the worker's number, with a descriptor of the process and a pipe that gets the exit status. `LEAVE` ends a room
+//! The workers of one guest are started in a [`room`] of theirs. For each `START` with the room, the worker's control
+//! socket and its error stream it answers the worker's number, with a descriptor of the process and a pipe that gets the exit status. `LEAVE` ends a room
 //! and all in it. `REMOVE` takes the sockets' files away at the end, which the front itself cannot any more.
 
 use std::collections::btree_map::Entry;
@@ -24,7 +24,7 @@ use crate::os;
 use crate::sandbox::{Layers, namespaces};
 use crate::scm;
 
-/// With a room's number and a worker's control socket: a worker is started there.
+/// With a room's number, a worker's control socket and its error stream: a worker is started there.
 const START: u8 = 1;
 /// With a worker's number: that worker is killed, where the front may not yet, as it has not changed its user.
 const KILL: u8 = 2;
@@ -55,6 +55,8 @@ pub struct Started {
     pub process: OwnedFd,
     /// Readable when the process has ended: then it gives the status, 4 bytes.
     pub end: OwnedFd,
+    /// What it writes to its error stream.
+    pub log: OwnedFd,
 }
 
 /// The front's side.
@@ -96,10 +98,12 @@ impl Starter {
     /// Why it cannot be: also what the starter answered.
     pub fn start(&self, room: u32) -> io::Result<Started> {
         let (control, theirs) = UnixStream::pair()?;
+        let (log, writes) = os::pipe()?;
+        os::set_nonblocking(writes.as_fd())?;
         let socket = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        scm::send(&socket, &request(START, room), &[theirs.into()])?;
+        scm::send(&socket, &request(START, room), &[theirs.into(), writes])?;
         let (number, process, end) = room::started(&socket)?;
-        Ok(Started { control, number, process, end })
+        Ok(Started { control, number, process, end, log })
     }
 
     /// Ends a room, and all that is in it.
@@ -207,12 +211,12 @@ impl Process {
         self.socket.read_exact(&mut bytes[first..])?;
         let word = u64::from_le_bytes(bytes);
         let (kind, number) = (word as u8, (word >> 32) as u32);
-        match (kind, descriptors.pop_front()) {
-            (START, Some(control)) => self.start(number, &control)?,
-            (KILL, _) => self.kill(number),
+        match (kind, descriptors.pop_front(), descriptors.pop_front()) {
+            (START, Some(control), Some(log)) => self.start(number, &[control, log])?,
+            (KILL, ..) => self.kill(number),
             // Its first process sees that nobody asks any more, and ends.
-            (LEAVE, _) => self.left.extend(self.rooms.remove(&number).map(Room::closed)),
-            (REMOVE, _) => {
+            (LEAVE, ..) => self.left.extend(self.rooms.remove(&number).map(Room::closed)),
+            (REMOVE, ..) => {
                 let asked = number as u8;
                 if asked & VHOST_SOCKET != 0 {
                     options.vhost.iter().filter_map(super::options::VhostSocket::path).for_each(sockets::remove);
@@ -240,8 +244,8 @@ impl Process {
         }
     }
 
-    fn start(&mut self, room: u32, control: &OwnedFd) -> io::Result<()> {
-        let (number, error, descriptors) = match self.run(room, control) {
+    fn start(&mut self, room: u32, given: &[OwnedFd; 2]) -> io::Result<()> {
+        let (number, error, descriptors) = match self.run(room, given) {
             Ok((number, descriptors)) => (number, 0, descriptors),
             Err(error) => (0, error.raw_os_error().unwrap_or(libc::EIO), Vec::new()),
         };
@@ -250,13 +254,13 @@ impl Process {
     }
 
     /// Starts a worker in its room.
-    fn run(&mut self, room: u32, control: &OwnedFd) -> io::Result<(u32, Vec<OwnedFd>)> {
-        let started = match self.room(room)?.start(control.try_clone()?) {
+    fn run(&mut self, room: u32, given: &[OwnedFd; 2]) -> io::Result<(u32, Vec<OwnedFd>)> {
+        let started = match self.room(room)?.start(given) {
             // It has ended by itself, for lack of memory perhaps: another takes its place.
             Err(error) if matches!(error.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::UnexpectedEof) => {
                 log::error!("the first process of the workers' namespace has ended; there is a new one");
                 self.left.extend(self.rooms.remove(&room).map(Room::closed));
-                self.room(room)?.start(control.try_clone()?)
+                self.room(room)?.start(given)
             }
             started => started,
         };

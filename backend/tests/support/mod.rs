@@ -92,6 +92,11 @@ impl Front {
         find(&lines).unwrap_or_else(|| panic!("no line {text:?} in the log:\n{}", lines.join("\n")))
     }
 
+    /// How many lines the log has that contain `text`.
+    pub fn count(&self, text: &str) -> usize {
+        self.lines.0.lock().expect("lines").iter().filter(|line| line.contains(text)).count()
+    }
+
     /// Workers of the front: what the rooms of its starter have started.
     pub fn workers(&self) -> Vec<i32> {
         let starter = started_by(self.child.id().cast_signed());
