@@ -200,7 +200,7 @@ impl Front {
     /// Where it does not come up.
     #[must_use]
     pub fn with(arguments: &[impl AsRef<OsStr>]) -> Front {
-        Front::by(|command| clone(command), arguments)
+        Front::by(clone, arguments)
     }
 
     /// The same, by the command that `change` makes of its own.
