@@ -19,7 +19,7 @@ const MOST: f64 = 2.0;
 fn idle(command: &Command) -> Command {
     let mut idle = Command::new("chrt");
     idle.args(["--idle", "0"]).arg(command.get_program()).args(command.get_args());
-    command.get_envs().for_each(|(name, value)| drop(value.map(|value| idle.env(name, value))));
+    idle.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
     idle.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     idle
 }
