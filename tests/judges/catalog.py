@@ -60,7 +60,7 @@ JUDGES = [
     Judge("cupy", "cupy", "cupy_math.py", 150, needs=("cupy",)),
     Judge("numba", "numba", "numba_kernels.py", 60, 3072, needs=("numba",)),
     Judge("numba-driver", "numba's tests", "numba_tests.py cudadrv", 180, needs=("numba", "pytest", "xdist")),
-    Judge("numba-compiler", "numba's tests", "numba_tests.py cudapy", 300, 8192, needs=("numba", "pytest", "xdist")),
+    Judge("numba-kernels", "numba's tests", "numba_tests.py kernels", 300, 8192, needs=("numba", "pytest", "xdist")),
     # Which kernel XLA finds fastest depends on the run, and so do the last bits.
     Judge("jax", "jax", "jax_math.py", 150, 8192, {"XLA_FLAGS": "--xla_gpu_autotune_level=0"}, needs=("jax",)),
     Judge("nvrtc", "nvrtc", "nvrtc_program.py", 60, 2048, needs=("cuda.bindings",)),

@@ -1,6 +1,10 @@
 """numba-cuda's own tests, as they lie in its wheel: one line a test, `ID: passed|failed|skipped`.
 
-  numba_tests.py cudadrv [cudapy]     pytest runs them in several processes
+  numba_tests.py cudadrv        those of the driver
+  numba_tests.py kernels        of those of the compiler, the files that run kernels (KERNELS); cudapy: all of them
+  numba_tests.py cudapy.test_print cudapy.test_sync ...
+
+pytest runs them in several processes.
 """
 import importlib.util
 import os
@@ -41,6 +45,14 @@ def unusable(*_, **__):
 
 Matcher = Options = Parser = pattern_for_opts = FInput = unusable
 '''
+KERNELS = (
+    "array", "array_args", "array_methods", "array_reductions", "atomics", "bfloat16", "blackscholes", "complex_kernel", "constmem",
+    "cooperative_groups", "cuda_array_interface", "device_array_capture", "device_func", "dispatcher", "enums", "errors", "exception",
+    "fp8_bindings", "globals", "gufunc", "gufunc_scalar", "intrinsics", "ipc", "laplace", "libdevice", "localmem", "mandel", "math",
+    "matmul", "minmax", "montecarlo", "multiprocessing", "multithreads", "operator", "powi", "print", "random", "record_dtype",
+    "reduction", "retrieve_autoconverted_arrays", "slicing", "sm", "sm_creation", "stream_api", "sync", "transpose", "ufuncs",
+    "userexc", "vectorize", "vectorize_decor", "vectorize_scalar_arg", "warp_ops",
+)  # fmt: skip
 # What a folder for caches is called, or how long another process may take, is no result.
 LIMIT_S = "60"
 
@@ -63,6 +75,8 @@ def outcomes(report):
 
 def main():
     suites = sys.argv[1:] or ["cudadrv"]
+    if "kernels" in suites:
+        suites = [name for name in suites if name != "kernels"] + [f"cudapy.test_{name}" for name in KERNELS]
     with tempfile.TemporaryDirectory() as folder:
         place = pathlib.Path(folder)
         (place / "numba_names.py").write_text(PLUGIN)

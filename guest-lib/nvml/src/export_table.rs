@@ -2,8 +2,8 @@
 //!
 //! The table is undocumented. What stands here follows a public description of what `nvidia-smi` 580 calls in it (mock NVML of
 //! NVIDIA's k8s-test-infra): word 0 is the table's size in bytes; place 81 finds a device by its number, places 213 to 215 list
-//! processes, each entry with its name; every other place that is called with a device and a place for a number wants a count
-//! there. Nothing of it leaves the process but the questions that the documented functions ask too.
+//! processes that compute, that draw, and those of MPS, each entry with its name; every other place that is called with a device and a
+//! place for a number wants a count there. Nothing of it leaves the process but the questions that the documented functions ask too.
 
 use crate::caller::guard;
 use crate::handles::{index_of, of_index};
@@ -23,7 +23,7 @@ const IDENTITY: [u8; 16] =
 const IDENTITY_AS_READ: [u8; 16] =
     [0x6c, 0x3e, 0xfe, 0xc4, 0x8f, 0xc9, 0x4e, 0x6c, 0xa3, 0x27, 0xee, 0x69, 0x6e, 0x12, 0xf7, 0xc4];
 const HANDLE_BY_INDEX: usize = 81;
-const PROCESS_LISTS: [usize; 3] = [213, 214, 215];
+const COMPUTING_PROCESSES: usize = 213;
 /// Room for the name in an entry of a process list.
 const NAME_BYTES: usize = 4096;
 /// Most processes that a list is given.
@@ -65,11 +65,7 @@ static TABLE: Table = Table { bytes: size_of::<Table>(), functions: functions() 
 const fn functions() -> [Function; PLACES - 1] {
     let mut all: [Function; PLACES - 1] = [other; PLACES - 1];
     all[HANDLE_BY_INDEX - 1] = handle_by_index;
-    let mut list = 0;
-    while list < PROCESS_LISTS.len() {
-        all[PROCESS_LISTS[list] - 1] = process_list;
-        list += 1;
-    }
+    all[COMPUTING_PROCESSES - 1] = process_list;
     all
 }
 
@@ -89,7 +85,7 @@ unsafe extern "C" fn handle_by_index(
     })
 }
 
-/// Places 213 to 215: (device, count of entries, entries).
+/// Place 213: (device, count of entries, entries).
 unsafe extern "C" fn process_list(
     device: *mut c_void,
     count: *mut c_void,
