@@ -4,7 +4,7 @@
 //! |---|---|---|
 //! | 0 | limit of the guest, u64, `u64::MAX` for none | the front, once |
 //! | 8 | limit of one process, u64 | the front, once |
-//! | 64 + 64 × row | number of the process in its guest, u32; 1 where the row is taken, u32; bytes, u64 | the front takes and clears the row, its worker writes the bytes |
+//! | 64 + 64 × row | number of the process in its guest, u32; 1 where the row is taken, u32; bytes, u64; number of its worker on the host, u32 | the front takes and clears the row, its worker writes the bytes |
 //! | after the rows, at a multiple of 128, 128 × handle | state, u32 (0 free, 1 being written, 2 there); row of its owner, u32; token, 16 bytes; the driver's handle, 64 bytes | the owner's worker; the front frees it with the row |
 //!
 //! The handles are those by which one process of the guest gives another its memory or events. The guest has the tokens only: so none
@@ -57,6 +57,7 @@ struct Row {
     process: AtomicU32,
     taken: AtomicU32,
     bytes: AtomicU64,
+    worker: AtomicU32,
 }
 
 /// The memory, mapped here.
@@ -156,6 +157,7 @@ impl Ledger {
         let number = self.rows().iter().position(free)?;
         let row = self.rows().get(number)?;
         row.process.store(process, Ordering::Relaxed);
+        row.worker.store(0, Ordering::Relaxed);
         row.bytes.store(0, Ordering::Release);
         Some(Taken { ledger: Arc::clone(self), number: number as u32 })
     }
@@ -171,6 +173,14 @@ impl Ledger {
         let taken = self.rows().iter().filter(|row| row.taken.load(Ordering::Acquire) == 1);
         taken.map(|row| (row.process.load(Ordering::Relaxed), row.bytes.load(Ordering::SeqCst)))
     }
+
+    /// The guest's process that a worker of this number serves.
+    fn served_by(&self, worker: u32) -> Option<u32> {
+        let is_its = |row: &&Row| {
+            row.taken.load(Ordering::Acquire) == 1 && worker != 0 && row.worker.load(Ordering::Relaxed) == worker
+        };
+        self.rows().iter().find(is_its).map(|row| row.process.load(Ordering::Relaxed))
+    }
 }
 
 /// A row that a session has.
@@ -181,6 +191,13 @@ pub struct Taken {
 }
 
 impl Taken {
+    /// Says which worker serves the process, by its number on the host.
+    pub fn serve_by(&self, worker: u32) {
+        if let Some(row) = self.ledger.rows().get(self.number as usize) {
+            row.worker.store(worker, Ordering::Relaxed);
+        }
+    }
+
     /// The row's number, for the worker.
     #[must_use]
     pub fn number(&self) -> u32 {
@@ -359,6 +376,12 @@ impl Account {
     pub fn processes(&self) -> impl Iterator<Item = (u32, u64)> {
         self.ledger.processes()
     }
+
+    /// The guest's process that is served by the worker of this number on the host; `None` where that is none of this guest's.
+    #[must_use]
+    pub fn served_by(&self, worker: u32) -> Option<u32> {
+        self.ledger.served_by(worker)
+    }
 }
 
 #[cfg(test)]
@@ -380,6 +403,8 @@ mod tests {
         assert!(!two.charge(31) && two.charge(30) && !two.charge(1));
         assert_eq!((one.limit(), two.left(), ledger.used()), (Some(70), 0, 100));
         assert_eq!(two.processes().collect::<Vec<_>>(), [(11, 70), (12, 30)]);
+        first.serve_by(900);
+        assert_eq!([900, 901, 0].map(|worker| two.served_by(worker)), [Some(11), None, None]);
         one.refund(10);
         assert!(two.charge(10));
         drop(first);

@@ -106,8 +106,15 @@ trait Beginning {
     #[call(0x6004, wait)] #[by_hand(host)]
     fn gpuferryProcesses(device: nvmlDevice_t, #[out] found: Vec<u8>);
 
+    /// How busy the guest's processes kept the device since the time `last` in microseconds (a sample's), at most `room` of them, 32 bytes
+    /// each, as the library's: number in the guest (u32), 0 (u32), time (u64), percent of multiprocessors, memory, encoder and decoder.
+    #[call(0x6005, wait)] #[by_hand(host)]
+    fn gpuferryProcessUtilization(device: nvmlDevice_t, last: u64, room: u32, #[out] found: Vec<u8>);
+
     #[driver]
     fn nvmlInit_v2();
+    #[driver]
+    fn nvmlDeviceGetProcessUtilization(device: nvmlDevice_t, samples: *mut c_void, count: *mut u32, last: u64);
     #[driver]
     fn nvmlDeviceGetHandleByUUID(uuid: *const c_char, device: *mut *mut c_void);
     #[driver]

@@ -7,6 +7,7 @@ use crate::handles;
 use crate::lists::give;
 use crate::nvmlReturn_t;
 use crate::program::Out;
+use crate::status::{NVML_ERROR_INSUFFICIENT_SIZE, NVML_ERROR_NOT_FOUND};
 use core::ffi::c_void;
 use std::fs;
 
@@ -74,7 +75,42 @@ fn list<T>(
     give(all(device)?.into_iter().map(entry), count, infos)
 }
 
+/// nvmlProcessUtilizationSample_t.
+pub type Sample = [u8; 32];
+
+/// Most samples asked for.
+const MAX_SAMPLES: u32 = 120;
+
 crate::export! {
+    /// NVML API Reference, nvmlDeviceGetProcessUtilization: of the guest's processes.
+    extern "C" fn nvmlDeviceGetProcessUtilization(
+        device: *mut c_void,
+        utilization: Out<Sample>,
+        processSamplesCount: Out<u32>,
+        lastSeenTimeStamp: u64,
+    ) {
+        let caller = enter()?;
+        let device = handles::check(kind::nvmlDevice_t, device)?;
+        let room = processSamplesCount.get()?;
+        let mut found = Vec::new();
+        let status = send::gpuferryProcessUtilization(&caller, device, lastSeenTimeStamp, MAX_SAMPLES, &mut found);
+        caller::answer(status)?;
+        let (samples, _) = found.as_chunks::<{ size_of::<Sample>() }>();
+        if samples.is_empty() {
+            return Err(NVML_ERROR_NOT_FOUND);
+        }
+        // Without a place the question is how many there may be.
+        let (count, room) = (samples.len(), if utilization.check().is_err() { 0 } else { room as usize });
+        processSamplesCount.set(if room == 0 { MAX_SAMPLES } else { u32::try_from(count).unwrap_or(u32::MAX) })?;
+        if count > room {
+            return Err(NVML_ERROR_INSUFFICIENT_SIZE);
+        }
+        for (number, sample) in samples.iter().enumerate() {
+            utilization.at(number).set(*sample)?;
+        }
+        Ok(())
+    }
+
     /// NVML API Reference, nvmlDeviceGetComputeRunningProcesses_v3.
     extern "C" fn nvmlDeviceGetComputeRunningProcesses_v3 | extern "C" fn nvmlDeviceGetComputeRunningProcesses_v2(
         device: *mut c_void,

@@ -40,6 +40,12 @@ use generated::{
 
 /// Most processes in a list: it comes back in one reply.
 const MAX_PROCESSES: usize = 250;
+/// Size of nvmlProcessUtilizationSample_t.
+const SAMPLE_BYTES: usize = 32;
+/// Most samples that are asked for: of all processes of the card.
+const MAX_SAMPLES: usize = 4096;
+/// Most samples in a list: it comes back in one reply.
+const MAX_OWN_SAMPLES: usize = 120;
 /// Most clocks in a list: it comes back in one reply.
 const MAX_CLOCKS: usize = 1000;
 
@@ -138,6 +144,33 @@ impl Nvml {
         Ok(())
     }
 
+    /// The library lists all processes of the card, by their numbers on the host; the guest's are those whose workers they are.
+    fn gpuferryProcessUtilization(
+        &self,
+        _from: &FrameHeader,
+        device: *mut c_void,
+        last: u64,
+        room: u32,
+        found: &mut Vec<u8>,
+    ) -> Result<(), Failure> {
+        let call = self.library.nvmlDeviceGetProcessUtilization;
+        let call = call.ok_or_else(|| self.missing("nvmlDeviceGetProcessUtilization"))?;
+        let Some(account) = self.session.account() else { return Ok(()) };
+        let mut samples = vec![[0u8; SAMPLE_BYTES]; MAX_SAMPLES];
+        let mut count = MAX_SAMPLES as u32;
+        // SAFETY: the prototype is the spec's; the array has room for `count` samples.
+        ok(unsafe { call(device, samples.as_mut_ptr().cast(), &raw mut count, last) })?;
+        let most = (room as usize).min(MAX_OWN_SAMPLES) * SAMPLE_BYTES;
+        for sample in samples.iter_mut().take(count as usize) {
+            let Some((number, rest)) = sample.split_first_chunk::<4>() else { continue };
+            if let Some(process) = account.served_by(u32::from_ne_bytes(*number)).filter(|_| found.len() < most) {
+                found.extend(process.to_le_bytes());
+                found.extend(rest);
+            }
+        }
+        Ok(())
+    }
+
     fn gpuferryClocks(
         &self,
         _from: &FrameHeader,
@@ -162,5 +195,41 @@ impl Nvml {
         ok(status)?;
         found.extend(clocks.iter().take(count as usize).flat_map(|clock| clock.to_le_bytes()));
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ledger::{Account, Ledger, Limits};
+    use crate::worker::played;
+
+    /// Two samples: of the workers 900 and 901.
+    unsafe extern "C" fn samples(_: *mut c_void, to: *mut c_void, count: *mut u32, _: u64) -> i32 {
+        for (at, worker) in [900u32, 901].into_iter().enumerate() {
+            let mut sample = [7; SAMPLE_BYTES];
+            sample[..4].copy_from_slice(&worker.to_ne_bytes());
+            // SAFETY: the caller says that there is room for more.
+            unsafe { to.cast::<[u8; SAMPLE_BYTES]>().add(at).write(sample) };
+        }
+        // SAFETY: as above.
+        unsafe { count.write(2) };
+        0
+    }
+
+    #[test]
+    fn utilization_when_another_guest_computes_too_then_names_this_guests_processes_alone() {
+        let ledger = Arc::new(Ledger::new(Limits::default()).expect("a ledger"));
+        let row = ledger.take(11).expect("a row");
+        row.serve_by(901);
+        let account = Account::new(row.file().expect("a file"), row.number()).expect("an account");
+        let session = Arc::try_unwrap(played::session()).expect("nobody else has it").counted(account);
+        let mut library = load::nothing();
+        library.nvmlDeviceGetProcessUtilization = Some(samples);
+        let nvml = Nvml::new(Some(Host { library, devices: vec![1] }), Arc::new(session));
+        let mut found = Vec::new();
+        let asked = nvml.gpuferryProcessUtilization(&FrameHeader::default(), std::ptr::null_mut(), 0, 10, &mut found);
+        assert!(asked.is_ok());
+        assert_eq!(found, [&[11, 0, 0, 0][..], &[7; SAMPLE_BYTES - 4]].concat());
     }
 }
