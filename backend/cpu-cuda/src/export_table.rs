@@ -50,6 +50,8 @@ extern "C" fn missing<const PLACE: u32>() -> u32 {
 
 static RUNTIME: [Word; 13] = {
     let table = with(sized::<0x6bd5_fb6c, 13>(), 2, primary_context as *const ());
+    let table = with(table, 6, module_of_wrapper as *const ());
+    let table = with(table, 8, module_of_fat_binary as *const ());
     with(table, 12, nothing as *const ())
 };
 static INTEGRITY: [Word; 3] = {
@@ -108,6 +110,20 @@ extern "C" fn primary_context(out: Out<Handle<Context>>, device: i32) -> u32 {
         device::check(device)?;
         out.set(context::primary_handle()?)
     })
+}
+
+/// The runtime of 11.8 loads modules so. Options were not seen with it.
+extern "C" fn module_of_wrapper(out: Out<Handle<Module>>, image: u64, options: u64, values: u64, count: u32) -> u32 {
+    early_call("module of a wrapper", || {
+        if options != 0 || values != 0 || count != 0 {
+            return Err(Status::NOT_SUPPORTED);
+        }
+        crate::api::modules::load_wrapped(out, image)
+    })
+}
+
+extern "C" fn module_of_fat_binary(image: u64, out: Out<Handle<Module>>, options: u64, values: u64, count: u32) -> u32 {
+    module_of_wrapper(out, image, options, values, count)
 }
 
 extern "C" fn integrity_check(version: u32, seconds: u64, out: Out<[u64; 2]>) -> u32 {

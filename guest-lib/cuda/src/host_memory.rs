@@ -206,7 +206,7 @@ crate::export! {
     }
 
     /// CUDA Driver API, cuMemAllocHost.
-    extern "C" fn cuMemAllocHost_v2 | extern "C" fn cuMemAllocHost(pp: Out<u64>, bytesize: usize) {
+    extern "C" fn cuMemAllocHost_v2(pp: Out<u64>, bytesize: usize) {
         alloc(pp, bytesize, 0)
     }
 

@@ -87,16 +87,16 @@ struct Loaded {
     error: Vec<u8>,
 }
 
-/// Loads an image as an object of a kind; `send` makes the call.
+/// Loads an image as an object of a kind, also one in a wrapper where that is told; `send` makes the call.
 fn load(
     caller: &Caller,
     kind: Kind,
-    code: *const c_void,
+    (code, wrapped): (*const c_void, bool),
     options: &Options,
     send: impl FnOnce(Handle, rt::Buffer<'_>, &mut Loaded) -> CUresult,
 ) -> Result<Handle, CUresult> {
     // SAFETY: the program's image, complete by its own headers (CUDA Driver API, cuModuleLoadData).
-    let image = unsafe { image::whole(code, kind.number == kind::CUlibrary.number) }?;
+    let image = unsafe { image::whole(code, wrapped) }?;
     let handle = handles::new(kind)?;
     let mut loaded = Loaded::default();
     // SAFETY: the bytes live until the end of this function.
@@ -111,6 +111,18 @@ fn load(
 }
 
 fn load_module(out: Out<u64>, code: *const c_void, options: &Options) -> Result<(), CUresult> {
+    load_as_module(out, (code, false), options)
+}
+
+/// A module of what nvcc puts into programs: a fat binary, in its wrapper or without.
+///
+/// # Errors
+/// As cuModuleLoadData.
+pub fn load_wrapped(out: Out<u64>, code: *const c_void) -> Result<(), CUresult> {
+    load_as_module(out, (code, true), &Options::none())
+}
+
+fn load_as_module(out: Out<u64>, code: (*const c_void, bool), options: &Options) -> Result<(), CUresult> {
     let caller = caller::enter_context()?;
     out.check()?;
     let handle = load(&caller, kind::CUmodule, code, options, |handle, image, back| {
@@ -124,7 +136,7 @@ fn load_module(out: Out<u64>, code: *const c_void, options: &Options) -> Result<
 fn load_library(out: Out<u64>, code: *const c_void, options: &Options) -> Result<(), CUresult> {
     let caller = caller::enter()?;
     out.check()?;
-    let handle = load(&caller, kind::CUlibrary, code, options, |handle, image, back| {
+    let handle = load(&caller, kind::CUlibrary, (code, true), options, |handle, image, back| {
         let Loaded { wall_time, info, error } = back;
         // Options of the library say how long the program keeps the image, and where it has tables of its own: the worker has
         // an image of its own, and no such tables.

@@ -189,6 +189,11 @@ crate::export! {
         Ok(())
     }
 
+    /// CUDA Driver API, cuMemAllocHost of before 3.2.
+    extern "C" fn cuMemAllocHost(pp: Out<u64>, bytesize: u32) {
+        wide!(host_memory::cuMemAllocHost_v2(pp, bytesize as usize))
+    }
+
     /// CUDA Driver API, cuMemHostGetDevicePointer of before 3.2.
     extern "C" fn cuMemHostGetDevicePointer(pdptr: Out<u32>, p: *mut c_void, Flags: u32) {
         let mut found = 0;

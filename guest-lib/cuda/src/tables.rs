@@ -42,7 +42,14 @@ const fn sized<const N: usize>(entries: &[(usize, *const c_void)]) -> [Word; N] 
     table
 }
 
-static CUDART: [Word; 13] = sized(&[(2, primary_context as *const c_void), (12, no_compilers as *const c_void)]);
+static CUDART: [Word; 13] = sized(&[
+    (1, load_wrapped as *const c_void),
+    (2, primary_context as *const c_void),
+    (6, load_wrapped_with as *const c_void),
+    (7, nothing as *const c_void),
+    (8, load_bare_with as *const c_void),
+    (12, no_compilers as *const c_void),
+]);
 static INTEGRITY: [Word; 3] = sized(&[(1, check_integrity as *const c_void)]);
 static TOOLS: [Word; 7] = sized(&[(2, tools_first as *const c_void), (6, tools_second as *const c_void)]);
 static STORAGE: [Word; 3] =
@@ -86,6 +93,46 @@ extern "C" fn primary_context(out: Out<u64>, device: i32) -> CUresult {
         out.set(crate::primary::handle(device)?.0)
     })
 }
+
+/// Loads a fat binary as a module of the current context, in or without nvcc's wrapper. Options were not seen with it.
+fn load(out: Out<u64>, image: *const c_void, options: [*const c_void; 2], count: u32) -> CUresult {
+    guard_named("export table, load", || {
+        if !options[0].is_null() || !options[1].is_null() || count != 0 {
+            return Err(crate::counts::unsupported("options of a module of an export table"));
+        }
+        crate::module::load_wrapped(out, image)
+    })
+}
+
+/// 6bd5fb6c `[1]`.
+extern "C" fn load_wrapped(out: Out<u64>, wrapper: *const c_void) -> CUresult {
+    load(out, wrapper, [core::ptr::null(); 2], 0)
+}
+
+/// 6bd5fb6c `[6]`: the runtime of 11.8, where modules are loaded at their first use.
+extern "C" fn load_wrapped_with(
+    out: Out<u64>,
+    wrapper: *const c_void,
+    options: *const c_void,
+    values: *const c_void,
+    count: u32,
+) -> CUresult {
+    load(out, wrapper, [options, values], count)
+}
+
+/// 6bd5fb6c `[8]`: the same without the wrapper.
+extern "C" fn load_bare_with(
+    image: *const c_void,
+    out: Out<u64>,
+    options: *const c_void,
+    values: *const c_void,
+    count: u32,
+) -> CUresult {
+    load(out, image, [options, values], count)
+}
+
+/// 6bd5fb6c `[7]`.
+extern "C" fn nothing(_word: usize) {}
 
 /// 6bd5fb6c `[12]`: would load compilers ahead of their use.
 extern "C" fn no_compilers() -> CUresult {

@@ -31,9 +31,18 @@ pub fn compile_image(texts: Answer<Vec<Vec<u8>>>, options: JitOptions) -> Answer
 }
 
 fn load(out: Out<Handle<Module>>, image: u64, options: JitOptions) -> Answer {
+    load_from(out, (image, false), options)
+}
+
+/// A module of what nvcc puts into programs: a fat binary, in its wrapper or without.
+pub fn load_wrapped(out: Out<Handle<Module>>, image: u64) -> Answer {
+    load_from(out, (image, true), JitOptions::default())
+}
+
+fn load_from(out: Out<Handle<Module>>, (image, wrapped): (u64, bool), options: JitOptions) -> Answer {
     out.check()?;
     let context = context::usable()?;
-    let texts = image::at_address(image, driver::initialised()?.capability, false);
+    let texts = image::at_address(image, driver::initialised()?.capability, wrapped);
     let (_, code) = compile_image(texts, options)?;
     out.set(Module::create(context, code, None)?.handle)
 }
