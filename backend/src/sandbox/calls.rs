@@ -108,13 +108,20 @@ fn masked(argument: u8, mask: u64, value: u64) -> Result<SeccompRule, seccompile
 }
 
 /// `ioctl` requests: whether a descriptor blocks (`FIONBIO`), and whether it is a terminal (`TCGETS`); of NVIDIA's driver those
-/// of its letter, and of its memory module the plain numbers and its first (`UVM_INITIALIZE`) and last.
+/// of its letter, and of its memory module the plain numbers and its first (`UVM_INITIALIZE`) and last; for OpenCL, those of DRM and of
+/// AMD's driver.
 fn controls(profile: Profile) -> Result<Vec<SeccompRule>, seccompiler::BackendError> {
     let mut rules = one_of(1, &[libc::FIONBIO, libc::TCGETS])?;
     if matches!(profile, Profile::Nvidia | Profile::OpenCl) {
         rules.push(masked(1, 0xff00, u64::from(b'F') << 8)?);
         rules.push(masked(1, 0xffff_ff00, 0)?);
         rules.extend(one_of(1, &[0x3000_0001, 0x3000_0002])?);
+    }
+    if profile == Profile::OpenCl {
+        // The kernel's drivers for other GPUs: DRM, and AMD's for computing. With a direction: without one they are a console's.
+        for (letter, direction) in [b'd', b'K'].into_iter().flat_map(|letter| (1..=3).map(move |way| (letter, way))) {
+            rules.push(masked(1, 0xC000_ff00, u64::from(letter) << 8 | direction << 30)?);
+        }
     }
     Ok(rules)
 }

@@ -71,8 +71,8 @@ const NVIDIA: [&str; 8] = [
     "/sys/devices",
 ];
 
-/// What OpenCL's loader and platforms read.
-const OPENCL: [&str; 7] = [
+/// What OpenCL's loader and platforms read; the last four are AMD's and Intel's by their documentation, seen on no machine yet.
+const OPENCL: [&str; 11] = [
     "/etc/OpenCL",
     "/usr/share/pocl",
     "/usr/share/libdrm",
@@ -80,6 +80,10 @@ const OPENCL: [&str; 7] = [
     "/bin",
     "/sys/fs/cgroup",
     "/sys/devices/virtual/dmi",
+    "/opt/rocm",
+    "/sys/class/kfd",
+    "/sys/class/drm",
+    "/sys/dev/char",
 ];
 
 /// Of `/proc`, where the process's own `/proc` could not be made.
@@ -129,6 +133,9 @@ impl Places {
             }
             for path in named_by_variables() {
                 places.add(&path, false);
+            }
+            for node in other_nodes() {
+                places.add(&node, true);
             }
         }
         places
@@ -197,6 +204,14 @@ fn nvidia_nodes() -> Vec<PathBuf> {
         number || matches!(name.as_str(), "nvidiactl" | "nvidia-uvm" | "nvidia-caps")
     });
     needed.map(|name| Path::new("/dev").join(name)).collect()
+}
+
+/// Device nodes of AMD's and Intel's GPUs for computing: not those for screens.
+fn other_nodes() -> Vec<PathBuf> {
+    let entries = fs::read_dir("/dev/dri").into_iter().flatten().flatten();
+    let is_render = |entry: &fs::DirEntry| entry.file_name().to_string_lossy().starts_with("renderD");
+    let render = entries.filter(is_render).map(|entry| entry.path());
+    render.chain([PathBuf::from("/dev/kfd")]).collect()
 }
 
 /// The kernel's version of Landlock; 0 for none.
