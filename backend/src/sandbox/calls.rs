@@ -120,7 +120,7 @@ fn controls(profile: Profile) -> Result<Vec<SeccompRule>, seccompiler::BackendEr
     if profile == Profile::OpenCl {
         // The kernel's drivers for other GPUs: DRM, and AMD's for computing. With a direction: without one they are a console's.
         for (letter, direction) in [b'd', b'K'].into_iter().flat_map(|letter| (1..=3).map(move |way| (letter, way))) {
-            rules.push(masked(1, 0xC000_ff00, u64::from(letter) << 8 | direction << 30)?);
+            rules.push(masked(1, 0xc000_ff00, u64::from(letter) << 8 | direction << 30)?);
         }
     }
     Ok(rules)
