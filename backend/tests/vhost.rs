@@ -14,7 +14,8 @@ use support::{Front, Guest, eventually, signal};
 use wire::control::Death;
 use wire::device::{
     EVENT_DEAD, EVENT_WAKE, Event, Extent, MAGIC, QUEUE_CONTROL, QUEUE_DOORBELL, QUEUE_EVENT, REQUEST_CLOSE,
-    REQUEST_OPEN, REQUEST_PIN, REQUEST_UNPIN, RESPONSE_DEAD, RESPONSE_INVALID, RESPONSE_NO_WORKER, RESPONSE_OK,
+    REQUEST_OPEN, REQUEST_OPEN_KEPT, REQUEST_PIN, REQUEST_UNPIN, RESPONSE_DEAD, RESPONSE_INVALID, RESPONSE_NO_WORKER,
+    RESPONSE_OK,
 };
 use wire::payload::{Buffer, Full, Writer};
 use wire::window::{STATE_DEAD, STATE_READY, WINDOW_BYTES_VIRTIO};
@@ -72,11 +73,18 @@ struct Opened {
 }
 
 fn open(vmm: &mut Vmm, session: u32) -> Opened {
+    open_as(vmm, session, REQUEST_OPEN)
+}
+
+/// With a session that the driver will close before a reset, or another.
+fn open_as(vmm: &mut Vmm, session: u32, kind: u32) -> Opened {
     let pages = window(session);
     let window = vmm.map(&pages);
     // SAFETY: the mapping has these bytes, and no session uses them yet.
     unsafe { std::ptr::write_bytes(window.base(), 0, window.bytes()) };
-    assert_eq!(vmm.ask(&open_request(session, &pages)), RESPONSE_OK);
+    let mut request = open_request(session, &pages);
+    request[..4].copy_from_slice(&kind.to_le_bytes());
+    assert_eq!(vmm.ask(&request), RESPONSE_OK);
     // SAFETY: the mapping lives as long as the guest.
     let guest = unsafe { Guest::new(window.base()) };
     assert_eq!(guest.header().state.load(Ordering::Acquire), STATE_READY);
@@ -395,6 +403,40 @@ fn device_when_paused_then_the_driver_learns_that_its_sessions_are_dead() {
     vmm.kick(QUEUE_EVENT);
     assert_eq!(vmm.event(), Event { kind: EVENT_DEAD, session: 1 });
     assert_eq!(vmm.ask(&words(&[REQUEST_CLOSE, 1])), RESPONSE_OK);
+    assert_eq!(open(&mut vmm, 1).echo(&mut vmm, b"anew"), b"anew");
+}
+
+#[test]
+fn device_when_paused_then_kept_sessions_go_on_where_they_were() {
+    let front = start();
+    let mut vmm = Vmm::connect(&front);
+    let (mut kept, mut sleeper) = (open_as(&mut vmm, 1, REQUEST_OPEN_KEPT), open_as(&mut vmm, 2, REQUEST_OPEN_KEPT));
+    open(&mut vmm, 3);
+    assert_eq!(kept.echo(&mut vmm, b"before"), b"before");
+    let cell = RefCell::new(&mut vmm);
+    let sent = sleeper.guest.send(3, 0, |writer| writer.u64(300), &|| cell.borrow_mut().doorbell(2));
+    let workers = [worker_of(&front, 1), worker_of(&front, 2)];
+    // It sleeps in the call.
+    std::thread::sleep(Duration::from_millis(100));
+    vmm.stop_rings();
+    let state = |worker| std::fs::read_to_string(format!("/proc/{worker}/stat")).expect("a process");
+    eventually("the workers' stop", || workers.iter().all(|worker| state(*worker).contains(") T ")));
+    let before = cpu_ticks(front.child.id());
+    std::thread::sleep(Duration::from_millis(600));
+    assert!(cpu_ticks(front.child.id()) - before <= 2, "the front spins");
+    assert!(!sleeper.guest.is_ready(0, sent));
+    vmm.start_rings(9);
+    vmm.add_event_buffer(0, 8);
+    vmm.kick(QUEUE_EVENT);
+    assert_eq!(vmm.event(), Event { kind: EVENT_DEAD, session: 3 }, "that of an older driver has ended");
+    eventually("the call that slept", || sleeper.guest.is_ready(0, sent));
+    assert_eq!(kept.echo(&mut vmm, b"after"), b"after");
+    assert_eq!([worker_of(&front, 1), worker_of(&front, 2)], workers);
+    // A driver that begins anew finds none.
+    vmm.stop_rings();
+    vmm.start_rings(0);
+    vmm.kick(QUEUE_CONTROL);
+    eventually("the workers' end", || !front.workers().iter().any(|worker| workers.contains(worker)));
     assert_eq!(open(&mut vmm, 1).echo(&mut vmm, b"anew"), b"anew");
 }
 

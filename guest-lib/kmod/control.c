@@ -62,6 +62,7 @@ struct gpuferry_request *gpuferry_request_new(struct gpuferry_session *session, 
 	request->wire.header.session = cpu_to_le32(session->number);
 	switch (kind) {
 	case GPUFERRY_REQUEST_OPEN:
+	case GPUFERRY_REQUEST_OPEN_KEPT:
 		request->bytes = sizeof(request->wire.open);
 		break;
 	case GPUFERRY_REQUEST_PIN:

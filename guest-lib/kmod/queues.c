@@ -2,6 +2,7 @@
 /*
  * Setting up the virtqueues and starting the device; stopping it.
  */
+#include <linux/delay.h>
 #include <linux/rcupdate.h>
 #include <linux/virtio_config.h>
 
@@ -88,6 +89,7 @@ int gpuferry_queues_start(struct gpuferry_device *device)
 
 	spin_lock_irq(&device->lock);
 	device->stopped = false;
+	device->ending = false;
 	spin_unlock_irq(&device->lock);
 	virtio_device_ready(vdev);
 	virtqueue_kick(device->event);
@@ -97,6 +99,50 @@ stop:
 	virtio_reset_device(vdev);
 	vdev->config->del_vqs(vdev);
 	return error;
+}
+
+/* How long the device may take to close all sessions. */
+#define GPUFERRY_CLOSING_MS 5000
+
+/**
+ * gpuferry_sessions_end() - close all sessions, as they do not end with a reset
+ * @device: the device, running
+ *
+ * A device that does not answer any more has no workers either. A session that is being
+ * opened is closed when it is open.
+ *
+ * Context: Process. Waits for the device, but not for long.
+ */
+static void gpuferry_sessions_end(struct gpuferry_device *device)
+{
+	struct gpuferry_session *session;
+	unsigned int left, waited = 0;
+	u32 i;
+
+	spin_lock_irq(&device->lock);
+	device->ending = true;
+	spin_unlock_irq(&device->lock);
+	do {
+		left = 0;
+		for (i = 0; i < GPUFERRY_MAX_SESSIONS; i++) {
+			spin_lock_irq(&device->lock);
+			session = device->sessions[i];
+			if (session)
+				kref_get(&session->ref);
+			spin_unlock_irq(&device->lock);
+			if (!session)
+				continue;
+			left++;
+			if (READ_ONCE(session->opened))
+				gpuferry_session_close(session);
+			gpuferry_session_put(session);
+		}
+		if (left)
+			msleep(20);
+		waited += 20;
+	} while (left && waited < GPUFERRY_CLOSING_MS);
+	if (left)
+		dev_err(&device->vdev->dev, "%u sessions are not closed: no answer\n", left);
 }
 
 /**
@@ -116,10 +162,13 @@ void gpuferry_queues_stop(struct gpuferry_device *device)
 
 	spin_lock_irq(&device->lock);
 	stopped = device->stopped;
-	device->stopped = true;
 	spin_unlock_irq(&device->lock);
 	if (stopped)
 		return;
+	gpuferry_sessions_end(device);
+	spin_lock_irq(&device->lock);
+	device->stopped = true;
+	spin_unlock_irq(&device->lock);
 	/* Nobody notifies a queue any more. */
 	synchronize_rcu();
 	virtio_reset_device(vdev);

@@ -166,7 +166,7 @@ static int gpuferry_session_enter(struct gpuferry_session *session)
 	u32 i;
 
 	spin_lock_irq(&device->lock);
-	if (device->stopped)
+	if (device->stopped || device->ending)
 		error = -EPIPE;
 	for (i = 0; error == -ENOSPC && i < device->max_sessions; i++) {
 		if (device->sessions[i])
@@ -191,12 +191,17 @@ static int gpuferry_session_start(struct gpuferry_session *session)
 {
 	struct gpuferry_device *device = session->device;
 	char name[TASK_COMM_LEN] = "";
+	u64 capabilities = le64_to_cpu(device->config.capabilities);
 	struct gpuferry_request *open;
+	u32 kind = GPUFERRY_REQUEST_OPEN;
 	int error = -ENOMEM;
 
 	BUILD_BUG_ON(sizeof(name) != sizeof(open->wire.open.name));
 	session->close = gpuferry_request_new(session, GPUFERRY_REQUEST_CLOSE);
-	open = gpuferry_request_new(session, GPUFERRY_REQUEST_OPEN);
+	/* gpuferry_queues_stop() closes it, so it may last while the VM is paused. */
+	if (capabilities & GPUFERRY_CAPABILITY_KEEPS)
+		kind = GPUFERRY_REQUEST_OPEN_KEPT;
+	open = gpuferry_request_new(session, kind);
 	if (session->close && open) {
 		get_task_comm(name, current);
 		memcpy(open->wire.open.name, name, sizeof(name));
@@ -215,6 +220,8 @@ static int gpuferry_session_start(struct gpuferry_session *session)
 		}
 	}
 	gpuferry_request_put(open);
+	if (!error)
+		WRITE_ONCE(session->opened, true);
 	if (error) {
 		/* The device has no such session. */
 		spin_lock_irq(&device->lock);

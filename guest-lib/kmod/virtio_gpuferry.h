@@ -132,6 +132,7 @@ struct gpuferry_event_buffer {
  * @max_chunks: most chunks of extents of a request, from the size of @control
  * @lock: protects everything below
  * @stopped: the virtqueues are gone or going, and the device is or will be reset
+ * @ending: no session may be opened any more; protected by @lock
  * @control: requests
  * @event: events
  * @doorbell: doorbells
@@ -156,6 +157,7 @@ struct gpuferry_device {
 
 	spinlock_t lock; /* see @lock above */
 	bool stopped;
+	bool ending;
 	struct virtqueue *control;
 	struct virtqueue *event;
 	struct virtqueue *doorbell;
@@ -181,6 +183,7 @@ struct gpuferry_device {
  * @waiters: threads in IOCTL_WAIT
  * @dead: the worker has ended or the session is being closed; only ever set
  * @lock: serialises what queues requests against CLOSE; protects @closing and @mapped
+ * @opened: the device has opened it; only ever set
  * @closing: CLOSE has been queued; nothing may be queued after it
  * @mapped: the window has been mapped
  * @leases: by number; protected by its own lock, taken with interrupts on
@@ -204,6 +207,7 @@ struct gpuferry_session {
 	bool dead;
 
 	struct mutex lock; /* see @lock above */
+	bool opened;
 	bool closing;
 	bool mapped;
 	struct xarray leases;

@@ -20,7 +20,8 @@ use vm_memory::{Bytes, GuestAddress, GuestAddressSpace, GuestMemoryAtomic, Guest
 use vmm_sys_util::epoll::EventSet;
 use vmm_sys_util::event::{EventConsumer, EventFlag, EventNotifier, new_event_consumer_and_notifier};
 use wire::device::{
-    Config, DEVICE_MAJOR, DEVICE_MINOR, MAGIC, MAX_PIN_PAGES, QUEUE_CONTROL, QUEUE_COUNT, QUEUE_DOORBELL, QUEUE_EVENT,
+    CAPABILITY_KEEPS, Config, DEVICE_MAJOR, DEVICE_MINOR, MAGIC, MAX_PIN_PAGES, QUEUE_CONTROL, QUEUE_COUNT,
+    QUEUE_DOORBELL, QUEUE_EVENT,
 };
 use wire::window::{Header, WINDOW_BYTES_VIRTIO};
 
@@ -83,7 +84,7 @@ impl Device {
             magic: MAGIC,
             major: DEVICE_MAJOR,
             minor: DEVICE_MINOR,
-            capabilities: 0,
+            capabilities: CAPABILITY_KEEPS,
             max_sessions: limits.max_sessions,
             window_bytes: limits.window_bytes,
             max_pin_pages: limits.max_pin_pages,
@@ -189,6 +190,8 @@ impl State {
         self.queues.start(vrings);
         if control.queue_next_avail() == 0 {
             self.sessions.forget_all();
+        } else {
+            self.sessions.go_on();
         }
         true
     }
@@ -287,9 +290,9 @@ impl VhostUserBackend for Device {
     fn stop_vring(&self, _queue: u32) -> io::Result<()> {
         let mut state = self.lock();
         if !state.stopped {
-            log::info!("the device stops (guest reset or pause, or the driver unloads): all sessions end");
+            log::info!("the device stops (guest reset or pause, or the driver unloads)");
             state.stopped = true;
-            state.sessions.end_all();
+            state.sessions.stop();
             let vrings = state.queues.vrings();
             // Chains that were taken are given back before the rings stop; events wait for a driver that goes on.
             let events = std::mem::take(&mut state.sessions.out.events);
@@ -306,6 +309,8 @@ impl VhostUserBackend for Device {
         // Kicks that came while the control ring was not set up are lost, so then all queues are looked at.
         let all = state.stopped;
         if all && !state.restart(vrings) {
+            // What workers say is kept until the rings go on.
+            state.workers_news();
             return Ok(());
         }
         let event = u32::from(event);

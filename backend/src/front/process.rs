@@ -111,6 +111,25 @@ impl Worker {
         self.status.is_some() || matches!(os::wait([Interest::read(&self.process)], Some(Duration::ZERO)), Ok([true]))
     }
 
+    /// Stops the process, until [`Worker::go_on`]: it touches no memory meanwhile.
+    pub fn pause(&mut self) {
+        self.signal(libc::SIGSTOP);
+    }
+
+    /// Lets the process go on.
+    pub fn go_on(&mut self) {
+        self.signal(libc::SIGCONT);
+    }
+
+    fn signal(&self, signal: libc::c_int) {
+        if self.status.is_none()
+            && let Err(error) = os::signal_process(self.process.as_fd(), signal)
+            && error.raw_os_error() != Some(libc::ESRCH)
+        {
+            log::error!("cannot signal worker {}: {error}", self.number);
+        }
+    }
+
     /// Tells the process to end now. [`Worker::end`] says when it has.
     pub fn kill(&mut self) {
         if self.status.is_some() {

@@ -2,7 +2,8 @@
 
 use wire::Malformed;
 use wire::device::{
-    Extent, MAX_LEASES, PAGE_BYTES, PIN_READ, PIN_WRITE, REQUEST_CLOSE, REQUEST_OPEN, REQUEST_PIN, REQUEST_UNPIN,
+    Extent, MAX_LEASES, PAGE_BYTES, PIN_READ, PIN_WRITE, REQUEST_CLOSE, REQUEST_OPEN, REQUEST_OPEN_KEPT, REQUEST_PIN,
+    REQUEST_UNPIN,
 };
 use wire::payload::Reader;
 
@@ -30,6 +31,8 @@ pub enum Request {
         name: String,
         /// The window's pages.
         window: Vec<Extent>,
+        /// The driver closes it before it resets the device.
+        kept: bool,
     },
     /// Closes a session.
     Close {
@@ -102,7 +105,7 @@ impl Request {
             return Err(Malformed::new("session number over the limit"));
         }
         let request = match kind {
-            REQUEST_OPEN => open(&mut reader, session, limits)?,
+            REQUEST_OPEN | REQUEST_OPEN_KEPT => open(&mut reader, session, kind == REQUEST_OPEN_KEPT, limits)?,
             REQUEST_CLOSE => Request::Close { session },
             REQUEST_PIN => pin(&mut reader, session, limits)?,
             REQUEST_UNPIN => {
@@ -119,7 +122,7 @@ impl Request {
     }
 }
 
-fn open(reader: &mut Reader<'_>, session: u32, limits: &Limits) -> Result<Request, Malformed> {
+fn open(reader: &mut Reader<'_>, session: u32, kept: bool, limits: &Limits) -> Result<Request, Malformed> {
     let (count, process) = (reader.u32()?, reader.u32()?);
     let mut name = [0; 16];
     name.copy_from_slice(reader.raw(16)?);
@@ -128,7 +131,7 @@ fn open(reader: &mut Reader<'_>, session: u32, limits: &Limits) -> Result<Reques
     if total != u64::from(pages) {
         return Err(Malformed::new("window of a wrong size"));
     }
-    Ok(Request::Open { session, process, name: printable(&name), window })
+    Ok(Request::Open { session, process, name: printable(&name), window, kept })
 }
 
 fn pin(reader: &mut Reader<'_>, session: u32, limits: &Limits) -> Result<Request, Malformed> {
@@ -184,7 +187,7 @@ mod tests {
     #[test]
     fn open_when_its_pages_are_the_window_then_is_read_and_its_name_cleaned() {
         let bytes = open_of(&[extent(0x1_0000_0000, 7), extent(0x5000, 1)]);
-        let Ok(Request::Open { session, process, name, window }) = Request::decode(&bytes, &LIMITS) else {
+        let Ok(Request::Open { session, process, name, window, .. }) = Request::decode(&bytes, &LIMITS) else {
             panic!("refused")
         };
         assert_eq!((session, process, name.as_str(), window.len()), (3, 77, "a?program", 2));

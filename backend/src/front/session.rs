@@ -52,6 +52,8 @@ pub(super) struct Session {
     pieces: Vec<Piece>,
     /// It has had another worker before this one.
     pub(super) is_second: bool,
+    /// The driver closes it before it resets the device, so it lasts while the queues stop.
+    pub(super) kept: bool,
     doorbell: OwnedFd,
     wake: OwnedFd,
     row: Taken,
@@ -88,6 +90,7 @@ impl Session {
             window: window.0,
             pieces: window.1,
             is_second: false,
+            kept: false,
             doorbell,
             wake,
             row,

@@ -15,6 +15,7 @@ use wire::window::HostCounters;
 use super::chain::Answer;
 use super::events::Pending;
 use super::nursery::Nursery;
+use super::process::Worker;
 use super::ram::Ram;
 use super::request::Request;
 use super::roster::{Row, Who};
@@ -82,8 +83,11 @@ impl Sessions {
     /// Carries out a request, or begins to.
     pub(super) fn request(&mut self, request: Request, answer: Answer) {
         match request {
-            Request::Open { session, process, name, window } => {
+            Request::Open { session, process, name, window, kept } => {
                 self.open(session, Who { name, process }, window, answer);
+                if let Some(session) = self.table.get_mut(&session) {
+                    session.kept = kept;
+                }
             }
             Request::Close { session } => self.close(session, answer),
             Request::Pin { session, lease, flags, address, bytes, pages } => {
@@ -323,13 +327,25 @@ impl Sessions {
         true
     }
 
-    /// Ends all workers and waits until they have ended: the guest's memory is the guest's alone after this. Sessions that the
+    /// The queues stop. Sessions that the driver would have closed before a reset wait, their workers stopped; the others end.
+    pub(super) fn stop(&mut self) {
+        self.end(|session| !session.kept);
+        self.table.values_mut().filter_map(|session| session.worker.as_mut()).for_each(Worker::pause);
+    }
+
+    /// The queues go on where they stopped.
+    pub(super) fn go_on(&mut self) {
+        self.table.values_mut().filter_map(|session| session.worker.as_mut()).for_each(Worker::go_on);
+    }
+
+    /// Ends workers and waits until they have ended: the memory of their sessions is the guest's alone after this. Sessions that the
     /// driver had open stay in the table as dead, for a driver that goes on.
-    pub(super) fn end_all(&mut self) {
-        for session in self.table.values_mut() {
+    fn end(&mut self, which: impl Fn(&Session) -> bool) {
+        let mut numbers = Vec::new();
+        for (number, session) in self.table.iter_mut().filter(|(_, session)| which(session)) {
             session.kill(&self.watch);
+            numbers.push(*number);
         }
-        let numbers: Vec<u32> = self.table.keys().copied().collect();
         for number in numbers {
             let Some(session) = self.table.get_mut(&number) else { continue };
             let Some(worker) = &mut session.worker else { continue };
@@ -369,7 +385,7 @@ impl Sessions {
 
     /// The driver begins anew: it knows of no session.
     pub(super) fn forget_all(&mut self) {
-        self.end_all();
+        self.end(|_| true);
         self.table.clear();
         self.out = Out::default();
     }

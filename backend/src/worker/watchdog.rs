@@ -27,11 +27,16 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(20);
 /// Shortest: a limit so short that this is much of it is for tests.
 const SHORTEST_PAUSE: Duration = Duration::from_millis(1);
 
+/// A look that comes so much too late was held up by more than other work on the machine.
+const STOPPED: Duration = Duration::from_millis(250);
+
 /// Calls that are being made: one a slot, and one that no slot waits for.
 #[derive(Debug)]
 pub(super) struct Watchdog {
     times: Times,
     begin: Instant,
+    /// Milliseconds for which the process was stopped, with its VM: they count for no call.
+    stopped: AtomicU64,
     /// When the call must be over, in milliseconds after `begin`, times 2^16, and its number; 0 for no call.
     due: [AtomicU64; SLOT_COUNT + 1],
 }
@@ -49,7 +54,12 @@ impl Drop for Watched<'_> {
 
 impl Watchdog {
     pub(super) fn new(times: Times) -> Watchdog {
-        Watchdog { times, begin: Instant::now(), due: [const { AtomicU64::new(0) }; SLOT_COUNT + 1] }
+        Watchdog {
+            times,
+            begin: Instant::now(),
+            stopped: AtomicU64::new(0),
+            due: [const { AtomicU64::new(0) }; SLOT_COUNT + 1],
+        }
     }
 
     /// A call begins, which may sleep or not; it ends when the value is dropped.
@@ -70,14 +80,29 @@ impl Watchdog {
         };
         let index = if header.slot == NO_SLOT { SLOT_COUNT } else { usize::from(header.slot) };
         let (Some(time), Some(entry)) = (time, self.due.get(index)) else { return Watched(None) };
-        let due = self.begin.elapsed().saturating_add(time).as_millis();
-        entry.store((due as u64) << 16 | u64::from(header.call), Ordering::Relaxed);
+        let due = self.now().saturating_add(time.as_millis() as u64);
+        entry.store(due << 16 | u64::from(header.call), Ordering::Relaxed);
         Watched(Some(entry))
+    }
+
+    /// Milliseconds for which the process has run.
+    fn now(&self) -> u64 {
+        (self.begin.elapsed().as_millis() as u64).saturating_sub(self.stopped.load(Ordering::Relaxed))
+    }
+
+    /// Sleeps between two looks. What it takes much longer than that is time for which the process was stopped.
+    fn sleep(&self, pause: Duration) {
+        let before = Instant::now();
+        std::thread::sleep(pause);
+        let more = before.elapsed().saturating_sub(pause);
+        if more > STOPPED {
+            self.stopped.fetch_add(more.as_millis() as u64, Ordering::Relaxed);
+        }
     }
 
     /// The number of a call that is overdue.
     fn overdue(&self) -> Option<u16> {
-        let now = self.begin.elapsed().as_millis() as u64;
+        let now = self.now();
         let words = self.due.iter().map(|entry| entry.load(Ordering::Relaxed));
         words.into_iter().find(|word| *word != 0 && word >> 16 < now).map(|word| word as u16)
     }
@@ -89,7 +114,7 @@ impl Watchdog {
         let watchdog = Arc::clone(self);
         std::thread::Builder::new().name("watchdog".into()).spawn(move || {
             loop {
-                std::thread::sleep(pause);
+                watchdog.sleep(pause);
                 if let Some(call) = watchdog.overdue() {
                     log::error!("session {session}: call {call} takes longer than it may: the worker ends");
                     os::exit_now(EXIT_TIMEOUT);

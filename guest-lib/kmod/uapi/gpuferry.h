@@ -21,6 +21,8 @@
 #define GPUFERRY_MAX_LEASES 65536
 #define GPUFERRY_PAGE_BYTES 4096
 
+#define GPUFERRY_CAPABILITY_KEEPS 1
+
 struct gpuferry_config {
 	__le32 magic;
 	__le16 major;
@@ -36,6 +38,7 @@ struct gpuferry_config {
 #define GPUFERRY_REQUEST_OPEN 1
 #define GPUFERRY_REQUEST_CLOSE 2
 #define GPUFERRY_REQUEST_PIN 3
+#define GPUFERRY_REQUEST_OPEN_KEPT 5
 #define GPUFERRY_REQUEST_UNPIN 4
 
 struct gpuferry_request_header {

@@ -33,6 +33,9 @@ pub const MAX_LEASES: u32 = 65536;
 /// Size in bytes of a page in every page list.
 pub const PAGE_BYTES: u32 = 4096;
 
+/// The device knows [`REQUEST_OPEN_KEPT`].
+pub const CAPABILITY_KEEPS: u64 = 1;
+
 /// The configuration space. Read-only for the driver; read once, by words, at probe.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -43,7 +46,7 @@ pub struct Config {
     pub major: u16,
     /// [`DEVICE_MINOR`].
     pub minor: u16,
-    /// Bits of what the device can do; none is defined in version 1.0, and a driver ignores unknown ones.
+    /// `CAPABILITY_*`: what the device can do; a driver ignores unknown ones.
     pub capabilities: u64,
     /// Sessions the device accepts at a time, at most [`MAX_SESSIONS`].
     pub max_sessions: u32,
@@ -63,6 +66,9 @@ pub const REQUEST_OPEN: u32 = 1;
 pub const REQUEST_CLOSE: u32 = 2;
 /// Lends pages of the calling process: a [`PinRequest`] and its extents.
 pub const REQUEST_PIN: u32 = 3;
+/// Opens a session as [`REQUEST_OPEN`] does, of a driver that closes it before it resets the device: so it lasts while the queues
+/// stop and go on. Only where the device has [`CAPABILITY_KEEPS`].
+pub const REQUEST_OPEN_KEPT: u32 = 5;
 /// Ends a lease: an [`UnpinRequest`]. When it is answered the pages are neither read nor written any more.
 pub const REQUEST_UNPIN: u32 = 4;
 
