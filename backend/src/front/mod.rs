@@ -230,6 +230,9 @@ fn program(options: &Options, layers: &Layers) -> Result<Program, Fatal> {
             arguments.extend([name.into(), time.as_millis().to_string().into()]);
         }
     }
+    if options.prepare_contexts {
+        arguments.push("--prepare-context".into());
+    }
     if options.allow_pageable {
         arguments.push("--allow-pageable-access".into());
     }

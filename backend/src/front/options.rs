@@ -32,6 +32,7 @@ usage: gpuferryd (--socket-path PATH | --fd NUMBER) [--local-path PATH] [OPTION]
   --call-timeout SECONDS     longest that a call may take, waiting for a kernel too; then its worker ends (default: none)
   --compile-timeout SECONDS  longest that compiling one module may take (default 300, 0 for none)
   --prestart N         workers kept started for the next sessions, 0 to 16 (default 1)
+  --prestart-contexts  these also have a context, so that programs start 0.1 s sooner: about 527 MiB of the GPU's memory each
   --allow-pageable-access  serve although the GPU reaches ordinary memory of processes (HMM, ATS)
   --user USER          what to become where started as root: name, UID or UID:GID (default 65534:65534)
   --require-sandbox    do not start where a layer of the sandbox is missing
@@ -113,6 +114,8 @@ pub struct Options {
     pub call_timeout: Option<Duration>,
     /// Longest that a compilation may take.
     pub compile_timeout: Option<Duration>,
+    /// Workers kept started have a context.
+    pub prepare_contexts: bool,
     /// Serve although the GPU reaches ordinary memory.
     pub allow_pageable: bool,
     /// What processes give up.
@@ -142,6 +145,7 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, l
         call_timeout: None,
         compile_timeout: Some(Duration::from_secs(300)),
         allow_pageable: false,
+        prepare_contexts: false,
         sandbox: sandbox::Settings::default(),
         level: log::LevelFilter::Info,
     };
@@ -166,6 +170,7 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, l
             Long("process-memory-limit") => options.memory.process = Some(size(&parser.value()?.string()?)?),
             Long("call-timeout") => options.call_timeout = seconds(&parser.value()?.string()?)?,
             Long("compile-timeout") => options.compile_timeout = seconds(&parser.value()?.string()?)?,
+            Long("prestart-contexts") => options.prepare_contexts = true,
             Long("allow-pageable-access") => options.allow_pageable = true,
             Long("user") => options.sandbox.user = Some(parser.value()?.parse()?),
             Long("require-sandbox") => set_mode(&mut options, Mode::Require)?,

@@ -46,6 +46,8 @@ pub struct Settings {
     pub opencl_library: Option<PathBuf>,
     /// Serve although kernels can reach this process's ordinary memory.
     pub allow_pageable: bool,
+    /// Make the device's primary context before there is a session.
+    pub prepare_context: bool,
 }
 
 /// An error that says which library does not work and what to do.

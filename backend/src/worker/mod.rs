@@ -168,6 +168,8 @@ pub fn main(load: Load) -> ! {
             fail(EXIT_LIBRARY, &error.to_string())
         }
     };
+    // Asked before somebody waits for the answer.
+    os::processors();
     let mut control = control::Control::new(channel, library, reservation, (answers, relay), options.times);
     let result = control.run();
     control.end();

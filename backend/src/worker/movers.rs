@@ -12,6 +12,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
+use crate::os;
+
 /// How long a mover without a job looks for one before it sleeps.
 const SPIN: Duration = Duration::from_micros(100);
 /// Looks between two looks at the clock.
@@ -180,10 +182,7 @@ impl Movers {
 /// The process's; `None` where the machine has no processors to spare.
 fn movers() -> Option<&'static Movers> {
     static MOVERS: OnceLock<Option<&'static Movers>> = OnceLock::new();
-    *MOVERS.get_or_init(|| {
-        let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-        Movers::start((cores / 2).clamp(1, MOST_MOVERS + 1) - 1)
-    })
+    *MOVERS.get_or_init(|| Movers::start((os::processors() / 2).clamp(1, MOST_MOVERS + 1) - 1))
 }
 
 /// Bytes that are being moved. Dropping it waits for the end.

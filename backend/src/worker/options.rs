@@ -30,6 +30,7 @@ pub(super) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Opt
             opencl: None,
             opencl_library: None,
             allow_pageable: false,
+            prepare_context: false,
         },
         sandbox: sandbox::Settings { mode: Mode::Off, ..sandbox::Settings::default() },
         layers: Layers::default(),
@@ -47,6 +48,7 @@ pub(super) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Opt
             Long("call-timeout") => options.times.call = Some(Duration::from_millis(parser.value()?.parse()?)),
             Long("compile-timeout") => options.times.compile = Some(Duration::from_millis(parser.value()?.parse()?)),
             Long("allow-pageable-access") => options.settings.allow_pageable = true,
+            Long("prepare-context") => options.settings.prepare_context = true,
             Long("layers") => {
                 options.layers = Layers::from_word(&parser.value()?.string()?).ok_or("layers that are none")?;
                 options.sandbox.mode = Mode::Try;

@@ -87,7 +87,7 @@ pub(super) struct Ring {
 impl Ring {
     pub(super) fn new(server: Arc<Server>, doorbell: OwnedFd) -> Arc<Ring> {
         let consumer = Consumer::new(server.session.window().ring());
-        let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        let cores = os::processors();
         let lead = Lead { consumer, budget: Budget::new(cores), crowded: 0, idle_since: None };
         Arc::new(Ring { server, doorbell, post: Post::new(lead) })
     }

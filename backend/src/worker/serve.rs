@@ -2,7 +2,7 @@
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 
 use wire::Malformed;
 use wire::frame::{FrameHeader, NO_SLOT};
@@ -11,7 +11,7 @@ use wire::sync::AtomicU32;
 use wire::window::HostCounters;
 
 use super::Session;
-use super::api::{Api, Patience, Reply};
+use super::api::{Api, Reply};
 use super::watchdog::Watchdog;
 use crate::death::EXIT_MALFORMED;
 use crate::os;
@@ -34,14 +34,19 @@ impl Waker {
     }
 }
 
+/// What [`Server`] knows of a call's number.
+const UNKNOWN: u8 = 0;
+const SLEEPS: u8 = 1;
+const NEVER_SLEEPS: u8 = 2;
+
 /// What a call needs.
 pub(super) struct Server {
     pub(super) session: Arc<Session>,
     pub(super) api: Arc<dyn Api>,
     pub(super) waker: Waker,
     watchdog: Arc<Watchdog>,
-    /// Calls that may sleep, one bit each: asked for every frame.
-    blocking: Box<[u64]>,
+    /// Which calls may sleep, as far as that was asked: each frame needs to know.
+    blocking: Box<[AtomicU8]>,
     /// Slots of calls that blocking threads work on, one bit each.
     busy: AtomicU64,
 }
@@ -55,19 +60,21 @@ pub(super) fn reply_memory() -> ReplyMemory {
 
 impl Server {
     pub(super) fn new(session: Arc<Session>, api: Arc<dyn Api>, waker: Waker, watchdog: Arc<Watchdog>) -> Server {
-        debug_assert!((0..=u16::MAX).all(|call| api.patience(call) != Patience::Compile || api.blocks(call)));
-        let mut blocking = vec![0; usize::from(u16::MAX) / 64 + 1].into_boxed_slice();
-        for call in (0..=u16::MAX).filter(|call| api.blocks(*call)) {
-            if let Some(word) = blocking.get_mut(usize::from(call) / 64) {
-                *word |= 1u64 << (call % 64);
-            }
-        }
+        let blocking = (0..=u16::MAX).map(|_| AtomicU8::new(UNKNOWN)).collect();
         Server { session, api, waker, watchdog, blocking, busy: AtomicU64::new(0) }
     }
 
     /// See [`Api::blocks`].
     pub(super) fn blocks(&self, call: u16) -> bool {
-        self.blocking.get(usize::from(call) / 64).is_some_and(|word| word >> (call % 64) & 1 == 1)
+        let Some(known) = self.blocking.get(usize::from(call)) else { return self.api.blocks(call) };
+        match known.load(Ordering::Relaxed) {
+            UNKNOWN => {
+                let sleeps = self.api.blocks(call);
+                known.store(if sleeps { SLEEPS } else { NEVER_SLEEPS }, Ordering::Relaxed);
+                sleeps
+            }
+            known => known == SLEEPS,
+        }
     }
 
     /// What the guest's statistics show.

@@ -45,6 +45,14 @@ fn battery_when_run_over_the_local_carrier_then_gives_the_lines_of_a_direct_run(
 }
 
 #[test]
+fn battery_when_workers_have_contexts_ahead_then_gives_the_same_lines() {
+    let (folder, front) = (Folder::new(), Front::with(&["--prestart-contexts", "--prestart", "2"]));
+    let wanted = battery(Way::Direct, &folder);
+    let found = battery(Way::Local(&front), &folder);
+    assert!(wanted == found, "{}", differences(&wanted, &found));
+}
+
+#[test]
 fn picture_when_painted_over_the_local_carrier_then_is_the_expected_one() {
     let (folder, front) = (Folder::new(), Front::start());
     let (expected, painted) = (folder.path("expected.png"), folder.path("painted.png"));

@@ -12,7 +12,7 @@ use wire::slot::MAX_REPLY_BYTES;
 
 use super::generated::{self, Library, kind};
 use super::{Api, Cuda};
-use crate::worker::{Reply, Session, played};
+use crate::worker::{Patience, Reply, Session, played};
 
 /// Where the fake library allocates.
 const ALLOCATED: u64 = 0x1000_0000;
@@ -159,6 +159,14 @@ const LOAD: u16 = 40;
 const GET_FUNCTION: u16 = 42;
 const LAUNCH: u16 = 90;
 const REGISTER: u16 = 150;
+
+/// The watchdog takes it for granted.
+#[test]
+fn calls_when_they_compile_then_may_sleep() {
+    let cuda = cuda();
+    let compiles: Vec<u16> = (0..=u16::MAX).filter(|call| cuda.patience(*call) == Patience::Compile).collect();
+    assert!(!compiles.is_empty() && compiles.into_iter().all(|call| cuda.blocks(call)));
+}
 
 #[test]
 fn copies_when_an_address_is_not_the_guests_then_never_reach_the_library() {

@@ -68,6 +68,13 @@ pub fn load(settings: &Settings) -> Result<Box<dyn worker::Library>, LoadError> 
         check_pageable(&library, settings.allow_pageable)?;
     }
     log::debug!("{name} is loaded and initialised");
+    if settings.prepare_context {
+        let status = quota::prepare(&library);
+        if status != 0 {
+            // The program's own attempt gets the answer.
+            log::warn!("a context ahead of the session cannot be made: status {status}");
+        }
+    }
     let context_bytes = if settings.device == Device::Cpu { 0 } else { quota::CONTEXT_BYTES };
     Ok(Box::new(Loaded { library, context_bytes, is_processor: settings.device == Device::Cpu }))
 }

@@ -11,10 +11,12 @@
 use std::cell::Cell;
 use std::collections::{BTreeMap, HashMap};
 use std::ffi::c_void;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use super::generated::{
-    CUDA_ARRAY_DESCRIPTOR, CUDA_ARRAY3D_DESCRIPTOR, CUDA_ERROR_OUT_OF_MEMORY, CUmemAllocationProp, Library,
+    CUDA_ARRAY_DESCRIPTOR, CUDA_ARRAY3D_DESCRIPTOR, CUDA_ERROR_NOT_SUPPORTED, CUDA_ERROR_OUT_OF_MEMORY,
+    CUmemAllocationProp, Library,
 };
 use crate::ledger::Account;
 
@@ -77,6 +79,37 @@ struct Counted {
 thread_local! {
     /// The context that this thread made current last: the worker does before each call that is in one.
     static CURRENT: Cell<usize> = const { Cell::new(0) };
+}
+
+/// Calls a function of the host's library, which was there when its counting one took its place.
+macro_rules! host {
+    ($name:ident($($argument:expr),*)) => {
+        match counted().host.$name {
+            // SAFETY: the arguments are those of the counting function, whose caller keeps the host function's contract.
+            Some(call) => unsafe { call($($argument),*) },
+            None => super::CUDA_ERROR_NOT_SUPPORTED,
+        }
+    };
+}
+
+/// The primary context was made ahead of the session, and is kept until the guest asks for a context or decides about its flags.
+static PREPARED: AtomicBool = AtomicBool::new(false);
+
+/// Makes the primary context of the only device ahead of the session, which takes a tenth of a second on a GPU. Nobody is charged.
+pub fn prepare(host: &Library) -> i32 {
+    let mut context = std::ptr::null_mut();
+    let Some(retain) = host.cuDevicePrimaryCtxRetain else { return CUDA_ERROR_NOT_SUPPORTED };
+    // SAFETY: the pointer is to a live variable.
+    let status = unsafe { retain(&raw mut context, 0) };
+    PREPARED.store(status == 0, Ordering::Relaxed);
+    status
+}
+
+/// Gives up what [`prepare`] made: where the guest has retained it, it is the guest's alone then; else it ends.
+fn end_prepared() {
+    if PREPARED.swap(false, Ordering::Relaxed) {
+        host!(cuDevicePrimaryCtxRelease_v2(0));
+    }
 }
 
 /// The one session of this process.
@@ -232,17 +265,6 @@ impl Counted {
 fn counted() -> &'static Counted {
     // Set before the functions are given to anybody.
     COUNTED.get().unwrap_or_else(|| unreachable!("counting functions are made by count"))
-}
-
-/// Calls a function of the host's library, which was there when its counting one took its place.
-macro_rules! host {
-    ($name:ident($($argument:expr),*)) => {
-        match counted().host.$name {
-            // SAFETY: the arguments are those of the counting function, whose caller keeps the host function's contract.
-            Some(call) => unsafe { call($($argument),*) },
-            None => super::CUDA_ERROR_NOT_SUPPORTED,
-        }
-    };
 }
 
 /// What a call wrote to its caller's variable.
@@ -477,6 +499,7 @@ unsafe extern "C" fn end_pool(pool: *mut c_void) -> i32 {
 }
 
 unsafe extern "C" fn make_context(made: *mut *mut c_void, flags: u32, device: i32) -> i32 {
+    end_prepared();
     let status = counted().context_made(|| (host!(cuCtxCreate_v2(made, flags, device)), written(made).addr()));
     if status == CUDA_ERROR_OUT_OF_MEMORY && !written(made).is_null() {
         host!(cuCtxDestroy_v2(written(made)));
@@ -500,8 +523,15 @@ unsafe extern "C" fn end_context(context: *mut c_void) -> i32 {
     status
 }
 
+/// Flags that are set before there is a context are those that it is made with.
+unsafe extern "C" fn set_flags(device: i32, flags: u32) -> i32 {
+    end_prepared();
+    host!(cuDevicePrimaryCtxSetFlags_v2(device, flags))
+}
+
 unsafe extern "C" fn retain(made: *mut *mut c_void, device: i32) -> i32 {
     let status = counted().context_made(|| (host!(cuDevicePrimaryCtxRetain(made, device)), written(made).addr()));
+    end_prepared();
     if status == CUDA_ERROR_OUT_OF_MEMORY && !written(made).is_null() {
         host!(cuDevicePrimaryCtxRelease_v2(device));
     } else if status == 0 {
@@ -611,6 +641,7 @@ pub fn count(host: Library, account: Arc<Account>, context_bytes: u64) -> Librar
         cuCtxSetCurrent: make_current,
         cuCtxDestroy_v2: end_context,
         cuDevicePrimaryCtxRetain: retain,
+        cuDevicePrimaryCtxSetFlags_v2: set_flags,
         cuDevicePrimaryCtxRelease_v2: give_up,
         cuDevicePrimaryCtxReset_v2: reset,
         cuMemGetInfo_v2: left,
