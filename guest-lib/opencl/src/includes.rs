@@ -1,8 +1,9 @@
-//! Headers that a build would read from this machine's folders (`-I`): they are found here, by the names that the source includes, and
-//! sent; the host writes them to a folder of its own, which its compiler is told of instead.
+//! Headers that a build would read from this machine's folders: they are found here, by the names that the source includes, and sent;
+//! the host writes them to a folder of its own, which its compiler is told of instead.
 //!
-//! What is looked for are `#include` lines with a name in them, wherever they stand: what a condition or a comment takes out is sent for
-//! nothing. A name that a macro gives is not found, nor one that leads out of its `-I` folder.
+//! Folders are those of `-I`, and those that a macro stands for (`-D PATH=/folder` with `#include STRING(PATH/a.h)`, as hashcat does it).
+//! What is looked for are `#include` lines, wherever they stand: what a condition or a comment takes out is sent for nothing. A whole
+//! name that a macro gives is not found, nor one that leads out of its folder.
 
 use crate::caller::{self, Caller};
 use crate::cl_int;
@@ -28,55 +29,105 @@ pub struct Included {
     pub folders: Vec<(Vec<u8>, Vec<u8>)>,
 }
 
-/// Where in the options folders stand, without `-I` and quotes.
-fn folders_in(options: &[u8]) -> Vec<Range<usize>> {
+/// A folder in the options.
+#[derive(Debug, PartialEq, Eq)]
+struct Place {
+    /// Where it stands, without quotes.
+    range: Range<usize>,
+    /// The macro that stands for it; none for one of `-I`.
+    name: Option<Vec<u8>>,
+}
+
+/// The words of the options: a space within quotes ends none.
+fn words(options: &[u8]) -> Vec<Range<usize>> {
     let mut found = Vec::new();
-    let (mut at, mut is_next) = (0, false);
+    let mut at = 0;
     while at < options.len() {
         if options[at].is_ascii_whitespace() {
             at += 1;
             continue;
         }
-        // A word ends at a space outside quotes.
         let start = at;
         let mut is_quoted = false;
         while at < options.len() && (is_quoted || !options[at].is_ascii_whitespace()) {
             is_quoted ^= options[at] == b'"';
             at += 1;
         }
-        let mut word = start..at;
-        let is_flag = options[word.clone()].starts_with(b"-I");
-        if is_flag && !is_next {
-            word.start += 2;
-        }
-        if (is_flag || is_next) && word.len() >= 2 && options[word.start] == b'"' && options[word.end - 1] == b'"' {
-            word = word.start + 1..word.end - 1;
-        }
-        let is_alone = is_flag && !is_next && word.is_empty();
-        if (is_flag || is_next) && !word.is_empty() {
-            found.push(word);
-        }
-        is_next = is_alone;
+        found.push(start..at);
     }
     found
 }
 
-/// The names that a text includes, and whether they stand in quotes.
-fn names_in(text: &[u8]) -> Vec<(&[u8], bool)> {
-    text.split(|byte| *byte == b'\n').filter_map(name_in).collect()
+/// The folders that options name. Of macros, those whose value `is_folder`.
+fn places_in(options: &[u8], is_folder: impl Fn(&[u8]) -> bool) -> Vec<Place> {
+    let mut found = Vec::new();
+    let mut words = words(options).into_iter();
+    while let Some(mut word) = words.next() {
+        let flag = options[word.clone()].get(..2).unwrap_or_default();
+        if flag != b"-I" && flag != b"-D" {
+            continue;
+        }
+        word.start += 2;
+        if word.is_empty() {
+            let Some(next) = words.next() else { break };
+            word = next;
+        }
+        let mut name = None;
+        if flag == b"-D" {
+            let Some(length) = options[word.clone()].iter().position(|byte| *byte == b'=') else { continue };
+            name = Some(options[word.start..word.start + length].to_vec());
+            word.start += length + 1;
+        }
+        if word.len() >= 2 && options[word.start] == b'"' && options[word.end - 1] == b'"' {
+            word = word.start + 1..word.end - 1;
+        }
+        if !word.is_empty() && (name.is_none() || is_folder(&options[word.clone()])) {
+            found.push(Place { range: word, name });
+        }
+    }
+    found
 }
 
-fn name_in(line: &[u8]) -> Option<(&[u8], bool)> {
+/// What an `#include` line says.
+#[derive(Debug, PartialEq, Eq)]
+enum Include<'a> {
+    /// A name in quotes.
+    Quoted(&'a [u8]),
+    /// A name in angle brackets.
+    Angled(&'a [u8]),
+    /// Anything else: macros.
+    Tokens(&'a [u8]),
+}
+
+/// What a text includes.
+fn includes_in(text: &[u8]) -> Vec<Include<'_>> {
+    text.split(|byte| *byte == b'\n').filter_map(include_in).collect()
+}
+
+fn include_in(line: &[u8]) -> Option<Include<'_>> {
     let rest = line.trim_ascii_start().strip_prefix(b"#")?.trim_ascii_start();
-    let rest = rest.strip_prefix(b"include")?.trim_ascii_start();
-    let (first, rest) = rest.split_first()?;
-    let end = match first {
-        b'"' => b'"',
-        b'<' => b'>',
-        _ => return None,
-    };
-    let length = rest.iter().position(|byte| *byte == end)?;
-    Some((&rest[..length], *first == b'"'))
+    let rest = rest.strip_prefix(b"include")?;
+    let until = |rest: &'_ [u8], end| rest.iter().position(|byte| *byte == end);
+    match rest.trim_ascii_start().split_first()? {
+        (b'"', rest) => Some(Include::Quoted(&rest[..until(rest, b'"')?])),
+        (b'<', rest) => Some(Include::Angled(&rest[..until(rest, b'>')?])),
+        _ if rest[0].is_ascii_whitespace() => Some(Include::Tokens(rest.trim_ascii())),
+        _ => None,
+    }
+}
+
+fn is_of_name(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || byte == b'_'
+}
+
+/// The path that follows a macro and a slash.
+fn path_behind<'a>(tokens: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
+    let begins = |at: &usize| at.checked_sub(1).is_none_or(|before| !is_of_name(tokens[before]));
+    let ends = |at: usize| tokens.get(at + name.len()) == Some(&b'/');
+    let found = tokens.windows(name.len()).enumerate().find(|(at, window)| *window == name && begins(at) && ends(*at));
+    let path = &tokens[found?.0 + name.len() + 1..];
+    let length = path.iter().position(|byte| !is_of_name(*byte) && !b"./-+".contains(byte)).unwrap_or(path.len());
+    Some(&path[..length])
 }
 
 /// A path below a folder, without `.` and `..`; `None` where it leads out, or nowhere.
@@ -96,9 +147,12 @@ fn inside(path: &Path) -> Option<PathBuf> {
 /// A header that was found: its folder, and its path below it.
 type Found = (usize, PathBuf);
 
+/// A folder, and the macro that stands for it; none for one of `-I`.
+type Folder = (PathBuf, Option<Vec<u8>>);
+
 /// What a source needs of folders.
 struct Search<'a> {
-    folders: &'a [PathBuf],
+    folders: &'a [Folder],
     files: HashMap<Found, Vec<u8>>,
     missing: HashSet<Found>,
     bytes: usize,
@@ -113,7 +167,7 @@ impl Search<'_> {
         if self.missing.contains(found) {
             return Ok(false);
         }
-        let Some(text) = self.folders.get(found.0).and_then(|folder| contents(&folder.join(&found.1))) else {
+        let Some(text) = self.folders.get(found.0).and_then(|folder| contents(&folder.0.join(&found.1))) else {
             self.missing.insert(found.clone());
             return Ok(false);
         };
@@ -128,10 +182,23 @@ impl Search<'_> {
     /// Finds what a text includes, which stands in `beside` where it is a header; what is new.
     fn follow(&mut self, text: &[u8], beside: Option<&Found>) -> Result<Vec<Found>, cl_int> {
         let mut new = Vec::new();
-        for (name, is_quoted) in names_in(text) {
-            let name = Path::new(OsStr::from_bytes(name));
-            let own = beside.filter(|_| is_quoted).map(|(folder, path)| (*folder, path.with_file_name(name)));
-            let places = own.into_iter().chain((0..self.folders.len()).map(|folder| (folder, name.to_path_buf())));
+        for include in includes_in(text) {
+            let path = |name: &[u8]| PathBuf::from(OsStr::from_bytes(name));
+            let folders = self.folders.iter().enumerate();
+            let listed = |name: PathBuf| {
+                folders.clone().filter(|(_, (_, of))| of.is_none()).map(move |(folder, _)| (folder, name.clone()))
+            };
+            let places: Vec<Found> = match include {
+                Include::Quoted(name) => {
+                    let own = beside.map(|(folder, path)| (*folder, path.with_file_name(OsStr::from_bytes(name))));
+                    own.into_iter().chain(listed(path(name))).collect()
+                }
+                Include::Angled(name) => listed(path(name)).collect(),
+                Include::Tokens(tokens) => {
+                    let behind = |of: &Option<Vec<u8>>| path_behind(tokens, of.as_deref()?);
+                    folders.filter_map(|(folder, (_, of))| Some((folder, path(behind(of)?)))).collect()
+                }
+            };
             for (folder, path) in places {
                 let Some(path) = inside(&path) else { continue };
                 let found = (folder, path);
@@ -158,7 +225,7 @@ fn contents(path: &Path) -> Option<Vec<u8>> {
 }
 
 /// All headers that sources need of some folders.
-fn search(sources: &[&[u8]], folders: &[PathBuf]) -> Result<HashMap<Found, Vec<u8>>, cl_int> {
+fn search(sources: &[&[u8]], folders: &[Folder]) -> Result<HashMap<Found, Vec<u8>>, cl_int> {
     let mut search = Search { folders, files: HashMap::new(), missing: HashSet::new(), bytes: 0 };
     let mut open = VecDeque::new();
     for source in sources {
@@ -189,12 +256,13 @@ fn packed(files: &HashMap<Found, Vec<u8>>) -> Vec<u8> {
 /// `CL_OUT_OF_RESOURCES` for more than the limits; the host's answer.
 pub fn send(caller: &Caller, sources: &[&[u8]], options: &CStr) -> Result<Option<Included>, cl_int> {
     let options = options.to_bytes();
-    let places = folders_in(options);
+    let path = |name: &[u8]| PathBuf::from(OsStr::from_bytes(name));
+    let places = places_in(options, |value| path(value).is_absolute() && path(value).is_dir());
     if places.is_empty() {
         return Ok(None);
     }
-    let named: Vec<&[u8]> = places.iter().map(|place| &options[place.clone()]).collect();
-    let folders: Vec<PathBuf> = named.iter().map(|name| PathBuf::from(OsStr::from_bytes(name))).collect();
+    let folders: Vec<Folder> =
+        places.iter().map(|place| (path(&options[place.range.clone()]), place.name.clone())).collect();
     let files = packed(&search(sources, &folders)?);
     let (mut number, mut place) = (0, Vec::new());
     caller::answer(caller::input(caller, &files, |data| {
@@ -202,13 +270,14 @@ pub fn send(caller: &Caller, sources: &[&[u8]], options: &CStr) -> Result<Option
     }))?;
     let there = |folder: usize| [&place[..], b"/", folder.to_string().as_bytes()].concat();
     let (mut all, mut done) = (Vec::new(), 0);
-    for (folder, range) in places.iter().enumerate() {
-        all.extend(&options[done..range.start]);
+    for (folder, place) in places.iter().enumerate() {
+        all.extend(&options[done..place.range.start]);
         all.extend(there(folder));
-        done = range.end;
+        done = place.range.end;
     }
     all.extend(&options[done..]);
-    let folders = named.iter().enumerate().map(|(folder, name)| (there(folder), name.to_vec())).collect();
+    let named = places.iter().enumerate().map(|(folder, place)| (there(folder), options[place.range.clone()].to_vec()));
+    let folders = named.collect();
     Ok(Some(Included { number, options: CString::new(all).map_err(|_| CL_OUT_OF_RESOURCES)?, folders }))
 }
 
@@ -239,20 +308,31 @@ mod tests {
     use super::*;
 
     #[test]
-    fn folders_in_when_written_in_any_way_then_are_found() {
+    fn places_in_when_written_in_any_way_then_are_found() {
         let words = |options: &str| -> Vec<String> {
-            folders_in(options.as_bytes()).into_iter().map(|range| options[range].to_string()).collect()
+            let places = places_in(options.as_bytes(), |value| value.starts_with(b"/"));
+            places.into_iter().map(|place| options[place.range].to_string()).collect()
         };
         assert_eq!(words("-I a -Ib -DX=1 -I \"c d\" -I\"e\" -cl-opt"), ["a", "b", "c d", "e"]);
+        assert_eq!(words("-D P=/x -DQ=\"/y z\" -D R=/ -D S(x)=#x -DT"), ["/x", "/y z", "/"]);
         assert!(words("-DI -cl-Iname -I").is_empty());
-        assert_eq!(words("-I -Ia"), ["-Ia"]);
+        assert_eq!(places_in(b"-D P=/x", |_| true)[0].name.as_deref(), Some(&b"P"[..]));
     }
 
     #[test]
-    fn names_in_when_a_text_includes_then_are_found() {
-        let text =
-            b"#include \"a.h\"\n  # include <b/c.h> // x\n#include NAME\n//#include \"d.h\"\n#includes\n#include \"e";
-        assert_eq!(names_in(text), [(&b"a.h"[..], true), (&b"b/c.h"[..], false)]);
+    fn includes_in_when_a_text_includes_then_are_found() {
+        let text = b"#include \"a.h\"\n  # include <b/c.h> // x\n#include M(P/q.h)\n//#include \"d.h\"\n#includes x\n#include \"e";
+        let found = [Include::Quoted(b"a.h"), Include::Angled(b"b/c.h"), Include::Tokens(b"M(P/q.h)")];
+        assert_eq!(includes_in(text), found);
+    }
+
+    #[test]
+    fn path_behind_when_the_macro_is_part_of_another_name_then_is_none() {
+        assert_eq!(path_behind(b"M(P/q/r-1.h)", b"P"), Some(&b"q/r-1.h"[..]));
+        assert_eq!(path_behind(b"P/q.h", b"P"), Some(&b"q.h"[..]));
+        for tokens in [&b"M(XP/q.h)"[..], b"M(P)", b"P", b"", b"M(PX/q.h)"] {
+            assert_eq!(path_behind(tokens, b"P"), None);
+        }
     }
 
     #[test]
@@ -276,11 +356,15 @@ mod tests {
         put(two.join("far.h"), "far\n");
         put(two.join("a.h"), "never: the first folder has one\n");
         put(root.join("secret.h"), "outside\n");
-        let files = search(&[b"#include <a.h>\n#include \"none.h\"\n"], &[one, two]).expect("little");
+        put(root.join("m.h"), "#include S(WHERE/m2.h)\n#include \"m2.h\"\n");
+        put(root.join("m2.h"), "\n");
+        let folders = [(one, None), (two, None), (root.clone(), Some(b"WHERE".to_vec()))];
+        let source = b"#include <a.h>\n#include \"none.h\"\n#include S(WHERE/m.h)\n#include <m2.h>\n";
+        let files = search(&[source], &folders).expect("little");
         let mut names: Vec<(usize, &str)> =
             files.keys().map(|(folder, path)| (*folder, path.to_str().expect("plain"))).collect();
         names.sort_unstable();
-        assert_eq!(names, [(0, "a.h"), (0, "sub/b.h"), (0, "sub/near.h"), (1, "far.h")]);
+        assert_eq!(names, [(0, "a.h"), (0, "sub/b.h"), (0, "sub/near.h"), (1, "far.h"), (2, "m.h"), (2, "m2.h")]);
         std::fs::remove_dir_all(root).expect("removed");
     }
 

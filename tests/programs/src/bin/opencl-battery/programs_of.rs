@@ -62,10 +62,12 @@ fn headers(bench: &Bench) -> Result<(), String> {
         std::fs::write(folder.join(name), text).map_err(failed)?;
     }
     let options =
-        std::ffi::CString::new(format!("-I {} -DX=1", folder.display())).map_err(|error| error.to_string())?;
+        std::ffi::CString::new(format!("-I {0} -DX=1 -D S_(x)=#x -D S(x)=S_(x) -D WHERE={0}", folder.display()))
+            .map_err(|error| error.to_string())?;
     for (what, text) in [
         ("a header", "#include \"number.h\"\nkernel void k(global int *a) { *a = NUMBER; }"),
         ("in brackets", "#include <deep/more.h>\nkernel void k(global int *a) { *a = MORE; }"),
+        ("by a macro", "#include S(WHERE/deep/more.h)\nkernel void k(global int *a) { *a = MORE; }"),
         ("no such header", "#include \"none.h\"\nkernel void k(global int *a) { *a = 7; }"),
         ("a bad header", "#include \"bad.h\"\n"),
     ] {
