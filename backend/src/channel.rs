@@ -20,6 +20,9 @@ const READ_BYTES: usize = 64 * 1024;
 /// Most bytes that wait to be sent: what a worker that never reads can hold up in the front. The largest message, and small ones.
 const MAX_UNSENT_BYTES: usize = MAX_BODY_BYTES + HEAD_BYTES + (1 << 20);
 
+/// Most bytes that wait to be sent over all connections with the workers of a guest.
+pub const MAX_UNSENT_OF_ALL: usize = 2 * MAX_UNSENT_BYTES;
+
 /// Why a connection is over.
 #[derive(Debug, thiserror::Error)]
 pub enum ChannelError {
@@ -94,15 +97,17 @@ impl Channel {
         self.outbox.iter().map(|entry| entry.descriptors.len()).sum()
     }
 
-    fn unsent_bytes(&self) -> usize {
+    /// Bytes of messages that wait to be sent.
+    #[must_use]
+    pub fn unsent_bytes(&self) -> usize {
         self.outbox.iter().map(|entry| entry.bytes.len()).sum()
     }
 
-    /// Whether a message with so many pieces may wait to be sent, beside what waits already.
+    /// Whether a message with so many pieces may wait to be sent, beside what waits already here and, `others` bytes, on other connections.
     #[must_use]
-    pub fn has_room(&self, pieces: usize) -> bool {
-        self.unsent_bytes() + HEAD_BYTES + (pieces * 24 + 128).min(MAX_BODY_BYTES) + ROOM_FOR_REGIONS
-            <= MAX_UNSENT_BYTES
+    pub fn has_room(&self, pieces: usize, others: usize) -> bool {
+        let own = self.unsent_bytes() + HEAD_BYTES + (pieces * 24 + 128).min(MAX_BODY_BYTES) + ROOM_FOR_REGIONS;
+        own <= MAX_UNSENT_BYTES && own + others <= MAX_UNSENT_OF_ALL
     }
 
     /// Sends a message, as far as the socket takes it now.
@@ -256,9 +261,11 @@ mod tests {
         let (mut a, _b) = pair();
         let piece = Piece { region: 0, offset: 4096, bytes: 4096 };
         let large = Message::Pin { lease: 1, flags: 1, address: 0, bytes: 1, pieces: vec![piece; 1 << 20] };
-        assert!(a.has_room(1 << 20));
+        assert!(a.has_room(1 << 20, 0));
         a.send(&large, 1, vec![]).expect("one waits");
-        assert!(!a.has_room(1 << 20) && a.has_room(1));
+        assert!(!a.has_room(1 << 20, 0) && a.has_room(1, 0));
+        let others = MAX_UNSENT_OF_ALL - a.unsent_bytes();
+        assert!(a.has_room(1, others / 2) && !a.has_room(1, others), "and of all together");
         assert!(matches!(a.send(&large, 2, vec![]), Err(ChannelError::Stuck)));
         assert!(a.unsent_bytes() <= MAX_UNSENT_BYTES);
     }

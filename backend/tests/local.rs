@@ -278,6 +278,23 @@ fn limits_when_reached_then_refuse_and_are_given_back() {
 }
 
 #[test]
+fn connections_when_there_are_too_many_then_the_next_is_closed_until_some_go() {
+    const MOST: usize = 512;
+    let front = start();
+    let connect = || UnixStream::connect(front.path("local")).expect("connected");
+    let all: Vec<UnixStream> = (0..MOST).map(|_| connect()).collect();
+    let mut next = connect();
+    next.set_read_timeout(Some(Duration::from_secs(5))).expect("set");
+    assert_eq!(std::io::Read::read(&mut next, &mut [0]).expect("closed"), 0);
+    front.wait_for("512 are connected");
+    drop(all);
+    eventually("room again", || {
+        let mut channel = hello(&front, wire::WIRE_VERSION);
+        channel.receive_blocking().is_ok_and(|received| matches!(received.message, Message::Welcome { .. }))
+    });
+}
+
+#[test]
 fn front_when_terminated_then_removes_its_socket_and_its_workers_end() {
     let mut front = start();
     let _program = Program::open(&front);

@@ -167,7 +167,11 @@ impl Sessions {
 
     fn forward(&mut self, number: u32, message: Message, answer: Answer) {
         let pieces = if let Message::Pin { pieces, .. } = &message { pieces.len() } else { 0 };
-        let has_room = |session: &Session| session.worker.as_ref().is_none_or(|worker| worker.channel.has_room(pieces));
+        let unsent =
+            |(_, session): (&u32, &Session)| session.worker.as_ref().map_or(0, |one| one.channel.unsent_bytes());
+        let others: usize = self.table.iter().filter(|(other, _)| **other != number).map(unsent).sum();
+        let has_room =
+            |session: &Session| session.worker.as_ref().is_none_or(|worker| worker.channel.has_room(pieces, others));
         let waiting = |session: &Session| if has_room(session) { session.waiting.len() } else { MAX_WAITING };
         let status = match self.table.get(&number).map(|session| (&session.phase, waiting(session))) {
             Some((Phase::Open, waiting)) if waiting < MAX_WAITING => RESPONSE_OK,

@@ -7,8 +7,13 @@ use std::time::{Duration, Instant};
 use loopback::random::Random;
 use loopback::{Folder, Front, Way, children, errors, finish, program, signal, wait};
 
-/// Kills in one run; `scripts/test --long` has ten more runs, so more than 1,000.
+/// Kills in one run, where `GPUFERRY_KILLS` says nothing else: `scripts/test --long` has 1,000.
 const KILLS: u32 = 100;
+
+fn kills() -> u32 {
+    std::env::var("GPUFERRY_KILLS").map_or(KILLS, |kills| kills.parse().expect("a number"))
+}
+
 /// Within which everything of a killed program is gone.
 const GONE: Duration = Duration::from_secs(1);
 const LIMIT: usize = 200 << 20;
@@ -28,7 +33,8 @@ fn program_when_killed_at_any_moment_then_its_worker_and_memory_are_gone_within_
     let (folder, front) = (Folder::new(), Front::with(&["--memory-limit", "200M"]));
     let mut random = Random::new(0x6ea7);
     let mut times = Vec::new();
-    for kill in 0..KILLS {
+    let kills = kills();
+    for kill in 0..kills {
         let kind = ["launches", "copies", "waits"][kill as usize % 3];
         let mut command = program("endless", Way::Local(&front), &folder);
         let mut child = command
@@ -45,7 +51,7 @@ fn program_when_killed_at_any_moment_then_its_worker_and_memory_are_gone_within_
     }
     times.sort();
     let (middle, last) = (times[times.len() / 2], times[times.len() - 1]);
-    println!("{KILLS} kills: workers gone after {middle:?} in the middle, {last:?} at most");
+    println!("{kills} kills: workers gone after {middle:?} in the middle, {last:?} at most");
     assert!(last < GONE, "a worker was there {last:?} after its program");
     let output = finish(program("limit", Way::Local(&front), &folder).arg(LIMIT.to_string()));
     assert!(output.status.success(), "memory is left: {}", errors(&output));
