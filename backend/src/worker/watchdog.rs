@@ -3,9 +3,13 @@
 //! Each call that is being made has an entry, set and cleared by its thread. A thread of its own looks at all of them and ends the
 //! process when one is too old: the front tells the guest, whose every later call answers the error of a dead session. What waits for the
 //! guest itself ([`Patience::Endless`]) may take as long as it likes. A kernel that nobody waits for is not seen.
+//!
+//! The thread rests while no call has an entry: it says so, full fence, looks at the entries once more; who makes an entry looks, after
+//! a full fence, whether it rests, and wakes it. At least one sees the other.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
+use std::sync::{Arc, OnceLock};
+use std::thread::Thread;
 use std::time::{Duration, Instant};
 
 use wire::frame::{FrameHeader, NO_SLOT};
@@ -24,6 +28,8 @@ pub(super) struct Times {
 
 /// Longest pause between two looks.
 const LONGEST_PAUSE: Duration = Duration::from_millis(20);
+/// Looks at no call before the thread rests: programs make calls one after the other.
+const IDLE_LOOKS: u32 = 50;
 /// Shortest: a limit so short that this is much of it is for tests.
 const SHORTEST_PAUSE: Duration = Duration::from_millis(1);
 
@@ -39,6 +45,9 @@ pub(super) struct Watchdog {
     stopped: AtomicU64,
     /// When the call must be over, in milliseconds after `begin`, times 2^16, and its number; 0 for no call.
     due: [AtomicU64; SLOT_COUNT + 1],
+    /// The thread that looks, and whether it rests until there is a call.
+    thread: OnceLock<Thread>,
+    rests: AtomicBool,
 }
 
 /// A call that is being made.
@@ -59,6 +68,8 @@ impl Watchdog {
             begin: Instant::now(),
             stopped: AtomicU64::new(0),
             due: [const { AtomicU64::new(0) }; SLOT_COUNT + 1],
+            thread: OnceLock::new(),
+            rests: AtomicBool::new(false),
         }
     }
 
@@ -82,6 +93,13 @@ impl Watchdog {
         let (Some(time), Some(entry)) = (time, self.due.get(index)) else { return Watched(None) };
         let due = self.now().saturating_add(time.as_millis() as u64);
         entry.store(due << 16 | u64::from(header.call), Ordering::Relaxed);
+        // Full fence: pairs with the one in `rest`.
+        fence(Ordering::SeqCst);
+        if self.rests.load(Ordering::Relaxed)
+            && let Some(thread) = self.thread.get()
+        {
+            thread.unpark();
+        }
         Watched(Some(entry))
     }
 
@@ -100,6 +118,21 @@ impl Watchdog {
         }
     }
 
+    fn is_idle(&self) -> bool {
+        self.due.iter().all(|entry| entry.load(Ordering::Relaxed) == 0)
+    }
+
+    /// Rests until a call has an entry.
+    fn rest(&self) {
+        self.rests.store(true, Ordering::Relaxed);
+        // Full fence: pairs with the one in `watch_for`.
+        fence(Ordering::SeqCst);
+        while self.is_idle() {
+            std::thread::park();
+        }
+        self.rests.store(false, Ordering::Relaxed);
+    }
+
     /// The number of a call that is overdue.
     fn overdue(&self) -> Option<u16> {
         let now = self.now();
@@ -113,7 +146,13 @@ impl Watchdog {
         let pause = (shortest / 20).clamp(SHORTEST_PAUSE, LONGEST_PAUSE);
         let watchdog = Arc::clone(self);
         std::thread::Builder::new().name("watchdog".into()).spawn(move || {
+            watchdog.thread.get_or_init(std::thread::current);
+            let mut idle = 0;
             loop {
+                idle = if watchdog.is_idle() { idle + 1 } else { 0 };
+                if idle > IDLE_LOOKS {
+                    watchdog.rest();
+                }
                 watchdog.sleep(pause);
                 if let Some(call) = watchdog.overdue() {
                     log::error!("session {session}: call {call} takes longer than it may: the worker ends");
@@ -144,5 +183,22 @@ mod tests {
         drop(call);
         assert_eq!(watchdog.overdue(), None);
         drop((endless, compile));
+    }
+
+    #[test]
+    fn thread_when_no_call_is_made_then_rests_and_a_call_wakes_it() {
+        let watchdog = Arc::new(Watchdog::new(Times { call: Some(Duration::from_secs(60)), compile: None }));
+        watchdog.thread.get_or_init(std::thread::current);
+        let theirs = Arc::clone(&watchdog);
+        let caller = std::thread::spawn(move || {
+            while !theirs.rests.load(Ordering::Relaxed) {
+                std::thread::yield_now();
+            }
+            let header = FrameHeader { call: 77, slot: 3, ..FrameHeader::default() };
+            std::mem::forget(theirs.watch(&header, false, || Patience::Usual));
+        });
+        watchdog.rest();
+        assert!(!watchdog.is_idle() && !watchdog.rests.load(Ordering::Relaxed));
+        caller.join().expect("ended");
     }
 }
