@@ -5,8 +5,8 @@
 
 use crate::CUresult;
 use crate::status::{
-    CUDA_ERROR_DEVICE_UNAVAILABLE, CUDA_ERROR_INVALID_VALUE, CUDA_ERROR_NOT_INITIALIZED, CUDA_ERROR_OUT_OF_MEMORY,
-    CUDA_ERROR_UNKNOWN, CUDA_SUCCESS,
+    CUDA_ERROR_DEVICE_UNAVAILABLE, CUDA_ERROR_INVALID_VALUE, CUDA_ERROR_NOT_INITIALIZED, CUDA_ERROR_NOT_READY,
+    CUDA_ERROR_OUT_OF_MEMORY, CUDA_ERROR_UNKNOWN, CUDA_SUCCESS,
 };
 use core::cell::Cell;
 use core::sync::atomic::{AtomicPtr, Ordering};
@@ -156,22 +156,58 @@ pub fn gone(_: Gone) -> CUresult {
     CUDA_ERROR_DEVICE_UNAVAILABLE
 }
 
-/// Runs the body of an exported function: nothing unwinds into C.
+/// What may be called before cuInit; entries of export tables too.
+const EARLY: [&str; 12] = [
+    "cuInit",
+    "cuDriverGetVersion",
+    "cuGetErrorName",
+    "cuGetErrorString",
+    "cuGetProcAddress",
+    "cuGetProcAddress_v2",
+    "cuGetExportTable",
+    "cuLogsRegisterCallback",
+    "cuLogsUnregisterCallback",
+    "cuLogsCurrent",
+    "cuLogsDumpToFile",
+    "cuLogsDumpToMemory",
+];
+
+/// Runs the body of an exported function: nothing unwinds into C. Before cuInit that is what is wrong, whatever else is.
 #[inline]
-pub fn guard(body: impl FnOnce() -> Result<(), CUresult>) -> CUresult {
+pub fn guard_named(name: &'static str, body: impl FnOnce() -> Result<(), CUresult>) -> CUresult {
+    let begun = crate::counts::begin();
+    let mut status = contain(body);
+    if status != CUDA_SUCCESS {
+        status = failed(name, status);
+    }
+    if begun.is_some() {
+        crate::counts::end(name, status, begun);
+    }
+    status
+}
+
+#[inline]
+fn contain(body: impl FnOnce() -> Result<(), CUresult>) -> CUresult {
     let before = crate::counts::call();
     let status = rt::contained(CUDA_ERROR_UNKNOWN, body).err().unwrap_or(CUDA_SUCCESS);
     crate::counts::called(before);
     status
 }
 
-/// [`guard`], for a function that the log names when it fails or takes long (`GPUFERRY_LOG=debug`).
-#[inline]
-pub fn guard_named(name: &'static str, body: impl FnOnce() -> Result<(), CUresult>) -> CUresult {
-    let begun = crate::counts::begin();
-    let status = guard(body);
-    if status != CUDA_SUCCESS || begun.is_some() {
-        crate::counts::end(name, status, begun);
+/// What a call that failed answers. The API's own log has it then.
+#[cold]
+fn failed(name: &'static str, status: CUresult) -> CUresult {
+    // Asked again and again, and no failure.
+    if status == CUDA_ERROR_NOT_READY {
+        return status;
+    }
+    let is_table = name.starts_with("export table");
+    let status = match session() {
+        Err(not_initialized) if !is_table && !EARLY.contains(&name) => not_initialized,
+        _ => status,
+    };
+    if !is_table {
+        crate::api_log::add(name, status);
     }
     status
 }
@@ -195,10 +231,16 @@ mod tests {
     fn guard_when_the_body_panics_then_answers_unknown() {
         let hook = std::panic::take_hook();
         std::panic::set_hook(Box::new(|_| {}));
-        assert_eq!(guard(|| panic!("a bug")), CUDA_ERROR_UNKNOWN);
+        assert_eq!(contain(|| panic!("a bug")), CUDA_ERROR_UNKNOWN);
         std::panic::set_hook(hook);
-        assert_eq!(guard(|| Err(7)), 7);
-        assert_eq!(guard(|| Ok(())), CUDA_SUCCESS);
+        assert_eq!(contain(|| Err(7)), 7);
+        assert_eq!(guard_named("cuMemFree_v2", || Ok(())), CUDA_SUCCESS);
+    }
+
+    #[test]
+    fn guard_when_there_is_no_session_then_that_is_what_is_wrong() {
+        assert_eq!(guard_named("cuMemAlloc_v2", || Err(7)), CUDA_ERROR_NOT_INITIALIZED);
+        assert_eq!(guard_named("cuGetErrorName", || Err(7)), 7);
     }
 
     #[test]

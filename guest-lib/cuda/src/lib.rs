@@ -7,6 +7,7 @@
 //! What holds: nothing unwinds into C, nothing of the program's input makes the library panic, and nothing is printed unless the
 //! program's environment asks for it ([`counts`]). A dead session is `CUDA_ERROR_DEVICE_UNAVAILABLE` on every call that needs one.
 
+pub mod api_log;
 pub mod batch;
 pub mod caller;
 pub mod capture;

@@ -2,7 +2,7 @@
 //! the device registers each of them, which takes milliseconds.
 //!
 //! Memory belongs to the context in which it was made, is found by its exact length and flags, and is given back to the system when more
-//! than [`MOST_BYTES`] would be kept, the oldest first, and when its context ends. Freeing waits for the device, as it does natively.
+//! than `MOST_BYTES` would be kept, the oldest first, and when its context ends. Freeing waits for the device, as it does natively.
 
 use crate::caller::Caller;
 use crate::generated::send;

@@ -127,6 +127,13 @@ fn find(code: CUresult) -> Option<&'static (CUresult, &'static CStr, &'static CS
     CODES.binary_search_by_key(&code, |entry| entry.0).ok().and_then(|at| CODES.get(at))
 }
 
+/// Name and meaning of a code.
+#[must_use]
+pub fn named(code: CUresult) -> String {
+    let text = |text: &'static CStr| text.to_string_lossy();
+    find(code).map_or_else(|| code.to_string(), |(_, name, meaning)| format!("{}, {}", text(name), text(meaning)))
+}
+
 crate::export! {
     /// CUDA Driver API, cuGetErrorName: a null name for a code that is none.
     extern "C" fn cuGetErrorName(error: CUresult, pStr: Out<*const c_char>) {

@@ -100,7 +100,7 @@ pub mod caller {
         enter()
     }
 
-    pub fn guard(body: impl FnOnce() -> Result<(), i32>) -> i32 {
+    pub fn guard_named(_name: &str, body: impl FnOnce() -> Result<(), i32>) -> i32 {
         body().err().unwrap_or(0)
     }
 

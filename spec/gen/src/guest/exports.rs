@@ -58,7 +58,7 @@ fn export(spec: &Spec, name: &str, call: &Call, stream: Stream, text: &mut Text)
         .map(|(_, argument)| format!("{}: {}", argument.name, c_type(spec, &argument.role)))
         .collect();
     text.line(format!("pub unsafe extern \"C\" fn {name}({}) -> {} {{", arguments.join(", "), spec.status));
-    text.line("crate::caller::guard(|| {");
+    text.line(format!("crate::caller::guard_named(\"{name}\", || {{"));
     let enter = if call.no_context { "enter" } else { "enter_context" };
     text.line(format!("let c = crate::caller::{enter}()?;"));
     checks(spec, call, text);

@@ -433,7 +433,7 @@ pub mod send {
 /// Pointers are as the API asks.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn version(number: *mut i32, ratio: *mut f32) -> Code {
-    crate::caller::guard(|| {
+    crate::caller::guard_named("version", || {
         let c = crate::caller::enter()?;
         if number.is_null() {
             return Err(crate::status::BAD_VALUE);
@@ -460,7 +460,7 @@ pub unsafe extern "C" fn version(number: *mut i32, ratio: *mut f32) -> Code {
 /// Pointers are as the API asks.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn thingCreate(thing: *mut Thing, size: *const Size) -> Code {
-    crate::caller::guard(|| {
+    crate::caller::guard_named("thingCreate", || {
         let c = crate::caller::enter_context()?;
         if thing.is_null() || size.is_null() {
             return Err(crate::status::BAD_VALUE);
@@ -485,7 +485,7 @@ pub unsafe extern "C" fn thingCreate(thing: *mut Thing, size: *const Size) -> Co
 /// Pointers are as the API asks.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn thingFind(part: *mut Thing, thing: Thing, name: *const c_char) -> Code {
-    crate::caller::guard(|| {
+    crate::caller::guard_named("thingFind", || {
         let c = crate::caller::enter_context()?;
         if part.is_null() || name.is_null() {
             return Err(crate::status::BAD_VALUE);
@@ -511,7 +511,7 @@ pub unsafe extern "C" fn thingFind(part: *mut Thing, thing: Thing, name: *const 
 /// Pointers are as the API asks.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn thingFindOld(part: *mut Thing, thing: Thing, name: *const c_char) -> Code {
-    crate::caller::guard(|| {
+    crate::caller::guard_named("thingFindOld", || {
         let c = crate::caller::enter_context()?;
         if part.is_null() || name.is_null() {
             return Err(crate::status::BAD_VALUE);
@@ -537,7 +537,7 @@ pub unsafe extern "C" fn thingFindOld(part: *mut Thing, thing: Thing, name: *con
 /// Pointers are as the API asks.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn thingDestroy(thing: Thing) -> Code {
-    crate::caller::guard(|| {
+    crate::caller::guard_named("thingDestroy", || {
         let c = crate::caller::enter_context()?;
         let thing = crate::handles::check(kind::Thing, thing)?;
         let status = send::thingDestroy(&c, thing);
@@ -555,7 +555,7 @@ pub unsafe extern "C" fn thingDestroy(thing: Thing) -> Code {
 /// Pointers are as the API asks.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn thingSize(thing: Thing, size: *mut Size) -> Code {
-    crate::caller::guard(|| {
+    crate::caller::guard_named("thingSize", || {
         let c = crate::caller::enter_context()?;
         if size.is_null() {
             return Err(crate::status::BAD_VALUE);
@@ -578,7 +578,7 @@ pub unsafe extern "C" fn thingSize(thing: Thing, size: *mut Size) -> Code {
 /// Pointers are as the API asks.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn fill(address: Address, value: u32, count: usize) -> Code {
-    crate::caller::guard(|| {
+    crate::caller::guard_named("fill", || {
         let c = crate::caller::enter_context()?;
         crate::ranges::check(&c, address, Some(count as u64).zip(Some(4u64)).and_then(|(a, b)| a.checked_mul(b)), 1)?;
         let status = send::fill(&c, address, value, count);
@@ -595,7 +595,7 @@ pub unsafe extern "C" fn fill(address: Address, value: u32, count: usize) -> Cod
 /// Pointers are as the API asks.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn fill_ptds(address: Address, value: u32, count: usize) -> Code {
-    crate::caller::guard(|| {
+    crate::caller::guard_named("fill_ptds", || {
         let c = crate::caller::enter_context()?;
         crate::ranges::check(&c, address, Some(count as u64).zip(Some(4u64)).and_then(|(a, b)| a.checked_mul(b)), 4)?;
         let queue = crate::handles::per_thread(kind::Queue, core::ptr::null_mut())?;
@@ -613,7 +613,7 @@ pub unsafe extern "C" fn fill_ptds(address: Address, value: u32, count: usize) -
 /// Pointers are as the API asks.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn fillAsync(address: Address, value: u32, count: usize, queue: Queue) -> Code {
-    crate::caller::guard(|| {
+    crate::caller::guard_named("fillAsync", || {
         let c = crate::caller::enter_context()?;
         crate::ranges::check(&c, address, Some(count as u64).zip(Some(4u64)).and_then(|(a, b)| a.checked_mul(b)), 4)?;
         let queue = crate::handles::check(kind::Queue, queue)?;
@@ -631,7 +631,7 @@ pub unsafe extern "C" fn fillAsync(address: Address, value: u32, count: usize, q
 /// Pointers are as the API asks.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn fillAsync_ptsz(address: Address, value: u32, count: usize, queue: Queue) -> Code {
-    crate::caller::guard(|| {
+    crate::caller::guard_named("fillAsync_ptsz", || {
         let c = crate::caller::enter_context()?;
         crate::ranges::check(&c, address, Some(count as u64).zip(Some(4u64)).and_then(|(a, b)| a.checked_mul(b)), 4)?;
         let queue = crate::handles::per_thread(kind::Queue, queue)?;
@@ -649,7 +649,7 @@ pub unsafe extern "C" fn fillAsync_ptsz(address: Address, value: u32, count: usi
 /// Pointers are as the API asks.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn thingWrite(thing: Thing, data: *const c_void, bytes: usize) -> Code {
-    crate::caller::guard(|| {
+    crate::caller::guard_named("thingWrite", || {
         let c = crate::caller::enter_context()?;
         let thing = crate::handles::check(kind::Thing, thing)?;
         let data_bytes = usize::try_from(bytes).ok().and_then(|n| n.checked_mul(1)).ok_or(crate::status::BAD_VALUE)?;
@@ -670,7 +670,7 @@ pub unsafe extern "C" fn thingWrite(thing: Thing, data: *const c_void, bytes: us
 /// Pointers are as the API asks.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn thingRead(data: *mut c_void, thing: Thing, bytes: usize) -> Code {
-    crate::caller::guard(|| {
+    crate::caller::guard_named("thingRead", || {
         let c = crate::caller::enter_context()?;
         let data_bytes = usize::try_from(bytes).ok().and_then(|n| n.checked_mul(1)).ok_or(crate::status::BAD_VALUE)?;
         if data.is_null() && data_bytes != 0 {
@@ -691,7 +691,7 @@ pub unsafe extern "C" fn thingRead(data: *mut c_void, thing: Thing, bytes: usize
 /// Pointers are as the API asks.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sum(both: *const u32, weights: *const u32, count: u32, total: *mut u64) -> Code {
-    crate::caller::guard(|| {
+    crate::caller::guard_named("sum", || {
         let c = crate::caller::enter_context()?;
         if total.is_null() {
             return Err(crate::status::BAD_VALUE);
