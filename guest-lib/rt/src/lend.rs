@@ -74,35 +74,49 @@ pub enum Turn {
 /// The staging area in chunks.
 #[derive(Debug)]
 pub(crate) struct Chunks {
-    free: Mutex<Vec<usize>>,
+    free: Mutex<Free>,
     given: Condvar,
+}
+
+#[derive(Debug)]
+struct Free {
+    chunks: Vec<usize>,
+    /// Threads that wait for some: who gives chunks back where nobody waits makes no system call, which some guests have to pay for
+    /// dearly.
+    waiting: usize,
 }
 
 impl Chunks {
     pub fn new(staging_bytes: usize) -> Chunks {
-        Chunks { free: Mutex::new((0..staging_bytes / CHUNK_BYTES).rev().collect()), given: Condvar::new() }
+        let chunks = (0..staging_bytes / CHUNK_BYTES).rev().collect();
+        Chunks { free: Mutex::new(Free { chunks, waiting: 0 }), given: Condvar::new() }
     }
 
     /// Takes as many of `wanted` chunks as are free, at least one, at once: no thread waits with chunks in its hands.
     fn take(&self, wanted: usize) -> Vec<usize> {
         let mut free = self.free.lock().unwrap_or_else(PoisonError::into_inner);
-        while free.is_empty() {
+        while free.chunks.is_empty() {
+            free.waiting += 1;
             free = self.given.wait(free).unwrap_or_else(PoisonError::into_inner);
+            free.waiting -= 1;
         }
-        let kept = free.len().saturating_sub(wanted);
-        free.split_off(kept)
+        let kept = free.chunks.len().saturating_sub(wanted);
+        free.chunks.split_off(kept)
     }
 
     /// As [`Chunks::take`], but never waits, and leaves one for others.
     fn take_spare(&self, wanted: usize) -> Option<Vec<usize>> {
         let mut free = self.free.lock().unwrap_or_else(PoisonError::into_inner);
-        let kept = free.len().saturating_sub(wanted);
-        (free.len() > 1).then(|| free.split_off(kept.max(1)))
+        let kept = free.chunks.len().saturating_sub(wanted);
+        (free.chunks.len() > 1).then(|| free.chunks.split_off(kept.max(1)))
     }
 
     fn give(&self, chunks: &[usize]) {
-        self.free.lock().unwrap_or_else(PoisonError::into_inner).extend(chunks);
-        self.given.notify_all();
+        let mut free = self.free.lock().unwrap_or_else(PoisonError::into_inner);
+        free.chunks.extend(chunks);
+        if free.waiting != 0 {
+            self.given.notify_all();
+        }
     }
 }
 
@@ -653,6 +667,22 @@ fn map_in_range(bytes: usize, flags: i32, file: Option<&File>) -> io::Result<*mu
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn chunks_when_all_are_taken_then_who_waits_gets_those_that_are_given_back() {
+        let chunks = Chunks::new(2 * CHUNK_BYTES);
+        let taken = chunks.take(2);
+        assert_eq!((taken.len(), chunks.take_spare(1)), (2, None));
+        std::thread::scope(|scope| {
+            let waits = scope.spawn(|| chunks.take(1));
+            while chunks.free.lock().expect("free").waiting == 0 {
+                std::thread::yield_now();
+            }
+            chunks.give(&taken);
+            assert_eq!(waits.join().expect("ended").len(), 1);
+        });
+        assert_eq!(chunks.free.lock().expect("free").waiting, 0);
+    }
 
     #[test]
     fn page_span_when_bytes_touch_pages_then_covers_them_whole() {

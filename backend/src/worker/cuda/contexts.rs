@@ -7,12 +7,60 @@ use wire::handle::Handle;
 use wire::payload::Buffer;
 
 use super::Cuda;
-use super::generated::{CUDA_ERROR_INVALID_VALUE, kind};
+use super::generated::{CUDA_ERROR_INVALID_VALUE, CUDA_ERROR_NOT_SUPPORTED, Library, kind};
 use super::thread::context_of;
 use crate::worker::answer::{Failure, ok};
 
 /// Attributes in the facts of a device: more than any driver has, so that a new one is there when a program knows it.
 const DEVICE_ATTRIBUTES: u32 = 160;
+
+/// Where a device's memory stands in its facts.
+const TOTAL_AT: usize = 256 + 16 + 8 + 4 + 4;
+
+/// Why there are no facts.
+#[derive(Debug)]
+pub(super) enum Trouble {
+    Missing(&'static str),
+    Status(i32),
+}
+
+/// The facts of a device but for its memory, which are the same for every session: `gpuferryDeviceFacts` in the spec has the layout.
+///
+/// # Errors
+/// A function that the library lacks, or its answer.
+pub(super) fn facts_of(library: &Library, dev: i32) -> Result<Vec<u8>, Trouble> {
+    let ok = |status: i32| if status == 0 { Ok(()) } else { Err(Trouble::Status(status)) };
+    let (mut name, mut uuid, mut luid, mut mask) = ([0u8; 256], [0u8; 16], [0u8; 8], 0u32);
+    let call = library.cuDeviceGetName.ok_or(Trouble::Missing("cuDeviceGetName"))?;
+    // SAFETY: the array has 256 bytes, as the call is told.
+    ok(unsafe { call(name.as_mut_ptr().cast(), 256, dev) })?;
+    let call = library.cuDeviceGetUuid_v2.ok_or(Trouble::Missing("cuDeviceGetUuid_v2"))?;
+    // SAFETY: a UUID has 16 bytes.
+    ok(unsafe { call(uuid.as_mut_ptr(), dev) })?;
+    let luid_status = match library.cuDeviceGetLuid {
+        // SAFETY: a LUID has 8 bytes, the mask is a live variable.
+        Some(call) => unsafe { call(luid.as_mut_ptr(), &raw mut mask, dev) },
+        None => CUDA_ERROR_NOT_SUPPORTED,
+    };
+    let call = library.cuDeviceGetAttribute.ok_or(Trouble::Missing("cuDeviceGetAttribute"))?;
+    let mut all = Vec::with_capacity(2048);
+    all.extend_from_slice(&name);
+    all.extend_from_slice(&uuid);
+    all.extend_from_slice(&luid);
+    all.extend_from_slice(&mask.to_le_bytes());
+    all.extend_from_slice(&luid_status.to_le_bytes());
+    all.extend_from_slice(&0u64.to_le_bytes());
+    all.extend_from_slice(&DEVICE_ATTRIBUTES.to_le_bytes());
+    all.extend_from_slice(&0u32.to_le_bytes());
+    for attribute in 1..=DEVICE_ATTRIBUTES {
+        let mut value = 0i32;
+        // SAFETY: the pointer is to a live variable; an unknown attribute is refused by the call.
+        let status = unsafe { call(&raw mut value, attribute, dev) };
+        all.extend_from_slice(&status.to_le_bytes());
+        all.extend_from_slice(&value.to_le_bytes());
+    }
+    Ok(all)
+}
 
 impl Cuda {
     /// `gpuferryDeviceFacts`: see the spec for the layout.
@@ -26,44 +74,28 @@ impl Cuda {
         if !matches!(facts, Buffer::Reply { .. }) {
             return Err(Failure::Status(CUDA_ERROR_INVALID_VALUE));
         }
-        let (mut name, mut uuid, mut luid) = ([0u8; 256], [0u8; 16], [0u8; 8]);
-        let (mut mask, mut total) = (0u32, 0usize);
-        let library = &self.library;
-        let call = library.cuDeviceGetName.ok_or_else(|| self.missing("cuDeviceGetName"))?;
-        // SAFETY: the array has 256 bytes, as the call is told.
-        ok(unsafe { call(name.as_mut_ptr().cast(), 256, dev) })?;
-        let call = library.cuDeviceGetUuid_v2.ok_or_else(|| self.missing("cuDeviceGetUuid_v2"))?;
-        // SAFETY: a UUID has 16 bytes.
-        ok(unsafe { call(uuid.as_mut_ptr(), dev) })?;
-        let call = library.cuDeviceTotalMem_v2.ok_or_else(|| self.missing("cuDeviceTotalMem_v2"))?;
+        let mut all = match &self.first_device {
+            Some(known) if dev == 0 => known.clone(),
+            _ => facts_of(&self.library, dev).map_err(|name| self.missing_or(name))?,
+        };
+        // The one number that is not the device's but the session's.
+        let mut total = 0usize;
+        let call = self.library.cuDeviceTotalMem_v2.ok_or_else(|| self.missing("cuDeviceTotalMem_v2"))?;
         // SAFETY: the pointer is to a live variable.
         ok(unsafe { call(&raw mut total, dev) })?;
-        let luid_status = match library.cuDeviceGetLuid {
-            // SAFETY: a LUID has 8 bytes, the mask is a live variable.
-            Some(call) => unsafe { call(luid.as_mut_ptr(), &raw mut mask, dev) },
-            None => super::CUDA_ERROR_NOT_SUPPORTED,
-        };
-        let call = library.cuDeviceGetAttribute.ok_or_else(|| self.missing("cuDeviceGetAttribute"))?;
-
-        let mut all = Vec::with_capacity(2048);
-        all.extend_from_slice(&name);
-        all.extend_from_slice(&uuid);
-        all.extend_from_slice(&luid);
-        all.extend_from_slice(&mask.to_le_bytes());
-        all.extend_from_slice(&luid_status.to_le_bytes());
-        all.extend_from_slice(&(total as u64).to_le_bytes());
-        all.extend_from_slice(&DEVICE_ATTRIBUTES.to_le_bytes());
-        all.extend_from_slice(&0u32.to_le_bytes());
-        for attribute in 1..=DEVICE_ATTRIBUTES {
-            let mut value = 0i32;
-            // SAFETY: the pointer is to a live variable; an unknown attribute is refused by the call.
-            let status = unsafe { call(&raw mut value, attribute, dev) };
-            all.extend_from_slice(&status.to_le_bytes());
-            all.extend_from_slice(&value.to_le_bytes());
+        if let Some(place) = all.get_mut(TOTAL_AT..TOTAL_AT + 8) {
+            place.copy_from_slice(&(total as u64).to_le_bytes());
         }
         all.resize(reply.len(), 0);
         *reply = all;
         Ok(())
+    }
+
+    fn missing_or(&self, trouble: Trouble) -> Failure {
+        match trouble {
+            Trouble::Missing(name) => self.missing(name),
+            Trouble::Status(status) => Failure::Status(status),
+        }
     }
 
     /// `gpuferryPrimaryRelease`: the guest's last retain is given up.

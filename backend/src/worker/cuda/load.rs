@@ -8,7 +8,7 @@ use std::sync::Arc;
 use libloading::os::unix::{Library as File, RTLD_LOCAL, RTLD_NOW};
 
 use super::generated::Library;
-use super::{Cuda, quota};
+use super::{Cuda, contexts, quota};
 use crate::worker::{self, Api, Device, LoadError, Session, Settings};
 
 /// Name of the host driver's library.
@@ -76,7 +76,9 @@ pub fn load(settings: &Settings) -> Result<Box<dyn worker::Library>, LoadError> 
         }
     }
     let context_bytes = if settings.device == Device::Cpu { 0 } else { quota::CONTEXT_BYTES };
-    Ok(Box::new(Loaded { library, context_bytes, is_processor: settings.device == Device::Cpu }))
+    // Where that fails the guest's question gets the answer.
+    let first_device = contexts::facts_of(&library, 0).ok();
+    Ok(Box::new(Loaded { library, context_bytes, is_processor: settings.device == Device::Cpu, first_device }))
 }
 
 /// `CU_DEVICE_ATTRIBUTE_PAGEABLE_MEMORY_ACCESS`.
@@ -140,6 +142,8 @@ struct Loaded {
     context_bytes: u64,
     /// It is the CPU device.
     is_processor: bool,
+    /// Facts of device 0.
+    first_device: Option<Vec<u8>>,
 }
 
 impl worker::Library for Loaded {
@@ -148,7 +152,7 @@ impl worker::Library for Loaded {
             Some(account) => quota::count(self.library, Arc::clone(account), self.context_bytes),
             None => self.library,
         };
-        Arc::new(Cuda::new(library, session).on_processor(self.is_processor))
+        Arc::new(Cuda::new(library, session).knowing(self.is_processor, self.first_device))
     }
 }
 
