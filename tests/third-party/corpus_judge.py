@@ -704,6 +704,140 @@ def vector_registers():
     same(launch("vector_registers", (1,), (32,), a, np.zeros(32, np.int32))[1], a[:, :3].sum(1) + 3 * a[:, 3])
 
 
+def picked(words, bits, at, signed):
+    """A field of each word, as a number."""
+    field = words.astype(np.int64) >> at & ((1 << bits) - 1)
+    return field - ((field >> (bits - 1) & 1) << bits) if signed else field
+
+
+def video():
+    """PTX ISA, Video Instructions: the rows are in the kernel's order."""
+    n = 1024
+    a, b, c = ints(n, np.uint32), ints(n, np.uint32), ints(n, np.uint32)
+
+    def part(words, name, signed):
+        if not name:
+            return picked(words, 32, 0, signed)
+        bits = 8 if name[0] == "b" else 16
+        return picked(words, bits, bits * int(name[1]), signed)
+
+    def work(name, x, y, how=None):
+        return {
+            "add": lambda: x + y, "sub": lambda: x - y, "absdiff": lambda: abs(x - y), "min": lambda: np.minimum(x, y), "max": lambda: np.maximum(x, y),
+            "avrg": lambda: (x + y + (x + y >= 0)) >> 1, "set": lambda: getattr(np, {"lt": "less", "ge": "greater_equal", "ne": "not_equal",
+            "gt": "greater", "le": "less_equal", "eq": "equal"}[how])(x, y).astype(np.int64),
+        }[name]()  # fmt: skip
+
+    def clamp(value, bits, signed):
+        return np.clip(value, -(1 << bits - 1), (1 << bits - 1) - 1) if signed else np.clip(value, 0, (1 << bits) - 1)
+
+    def merge(value, word, bits, at):
+        mask = (1 << bits) - 1
+        return word.astype(np.int64) & ~(mask << at) | (value & mask) << at
+
+    def one(op, d, sx, sy, x="", y="", sat=False, second="", to="", how=None):
+        value = work(op, part(a, x, sx), part(b, y, sy), how)
+        if sat:
+            value = clamp(value, {"": 32, "b": 8, "h": 16}[to[:1]], d)
+        if to:
+            bits = 8 if to[0] == "b" else 16
+            return merge(value, c, bits, bits * int(to[1]))
+        if second:
+            low = picked(value & 0xFFFFFFFF, 32, 0, d)
+            return work(second, low, picked(c, 32, 0, d))
+        return value
+
+    def many(op, lanes, d, s, sat=False, add=False, x="", y="", mask="", how=None):
+        bits, plain = 32 // lanes, "".join(str(k) for k in reversed(range(2 * lanes)))
+        x, y, mask = x or plain[lanes:], y or plain[:lanes], mask or plain[lanes:]
+        element = lambda k: picked(a if k < lanes else b, bits, bits * (k % lanes), s)  # noqa: E731
+        result = c.astype(np.int64)
+        for k in sorted(int(digit) for digit in mask):
+            value = work(op, element(int(x[lanes - 1 - k])), element(int(y[lanes - 1 - k])), how)
+            value = clamp(value, bits, d) if sat else value
+            result = result + value if add else merge(value, result, bits, bits * k)
+        return result
+
+    def shift(value, count):
+        return value << count
+
+    wrap, most = lambda v: v & 31, lambda v: np.minimum(v, 32)  # noqa: E731
+    u32 = lambda v: picked(v, 32, 0, False)  # noqa: E731
+    half = lambda w, k, s: picked(w, 16, 16 * k, s)  # noqa: E731
+    rows = [
+        one("add", 0, 0, 0), one("add", 1, 1, 0, sat=True), one("add", 0, 1, 1, "b1", "h1", sat=True), one("add", 1, 1, 1, "h0", "b3", second="add"),
+        one("sub", 1, 0, 0, "b0", "b0", to="b2"), one("sub", 1, 1, 1, sat=True, to="h1"), one("sub", 0, 0, 0, second="min"), one("absdiff", 0, 1, 1),
+        one("absdiff", 1, 0, 0, "h1", "h0", sat=True, second="max"), one("min", 1, 1, 1), one("max", 0, 0, 0, "b2", "b1", second="add"),
+        one("set", 0, 1, 1, how="lt"), one("set", 0, 0, 0, "b0", "b1", second="add", how="ge"), one("set", 0, 0, 0, to="h0", how="ne"),
+        shift(u32(a), most(part(b, "b0", False))), shift(u32(a), wrap(part(b, "b1", False))), picked(a, 32, 0, True) >> wrap(part(b, "b0", False)),
+        (u32(a) >> most(part(b, "b3", False))) + u32(c), half(a, 0, True) * half(b, 1, True) + picked(c, 32, 0, True),
+        clamp((half(a, 1, False) * part(b, "b1", False) + u32(c)) >> 7, 32, False), (half(a, 1, False) * half(b, 0, False) + u32(c) + 1) >> 15,
+        many("add", 2, 0, 0), many("add", 2, 1, 1, sat=True), many("sub", 2, 1, 1, add=True), many("avrg", 2, 1, 1), many("absdiff", 2, 0, 0, add=True),
+        many("min", 2, 1, 1, mask="1"), many("max", 2, 0, 0, x="03", y="21"), many("set", 2, 0, 1, how="gt"),
+        many("add", 4, 0, 0, sat=True), many("add", 4, 1, 1, add=True), many("sub", 4, 1, 1, sat=True), many("avrg", 4, 0, 0), many("avrg", 4, 1, 1),
+        many("absdiff", 4, 0, 0), many("absdiff", 4, 1, 1, add=True), many("min", 4, 0, 0, mask="20"), many("max", 4, 1, 1, x="7531", y="0246"),
+        many("set", 4, 0, 0, how="le"), many("set", 4, 0, 1, add=True, mask="310", how="eq"),
+    ]  # fmt: skip
+    mine = launch("video", *blocks(n), a, b, c, np.zeros((n, len(rows)), np.uint32), n)[3]
+    for number, row in enumerate(rows):
+        try:
+            same(np.ascontiguousarray(mine[:, number]), row & 0xFFFFFFFF)
+        except Wrong as wrong:
+            raise Wrong(f"row {number}: {wrong}") from None
+
+
+def switches():
+    a = ints()
+    v, w = a.astype(np.int64), a.view(np.uint32).astype(np.int64)
+    bits = np.array([bin(int(x)).count("1") for x in w])
+    zeros = np.array([32 - int(x).bit_length() for x in w])
+    ways = [np.trunc(v / 3), v * 7, v ^ 0x55, (v << 3) + 17, 18 + 0 * v, bits, zeros, np.fmod(v, 11), 99 + 0 * v, -v, v >> 2, v | 0x100, v & 0xFF0, ~v,
+            99 + 0 * v, 99 + 0 * v]  # fmt: skip
+    theirs = np.choose(w & 15, [way.astype(np.int64) & 0xFFFFFFFF for way in ways])
+    same(launch("switches", *blocks(), a, np.zeros_like(a), N)[1].view(np.uint32), theirs)
+
+
+def lanes():
+    n = 512
+    a, keys = floats(n), RANDOM.integers(0, 9, n, dtype=np.int32)
+    v, lane = a.reshape(-1, 32).copy(), np.arange(32)
+
+    def taken(v, way, by, width=32):
+        segment, inside = lane & ~(width - 1), lane & (width - 1)
+        to = {"down": inside + by, "up": inside - by, "xor": inside ^ by, "to": 0 * inside + by % width}[way]
+        return v[:, np.where((to >= 0) & (to < width), segment + to, lane)]
+
+    v = v + taken(v, "down", 16)
+    v = fused(np.full_like(v, 0.5), v, taken(v, "up", 3))
+    v = v - taken(v, "xor", 8)
+    v = fused(np.full_like(v, 0.25), v, taken(v, "xor", 1))
+    v = v + taken(v, "down", 2, 8)
+    v = fused(np.full_like(v, -0.5), taken(v, "to", 5, 16), v)
+    v = v + taken(v, "up", 4, 16)
+    v = fused(np.full_like(v, 0.5), v, taken(v, "down", 1))
+    rows = keys.reshape(-1, 32)
+    bit = 1 << lane.astype(np.int64)
+    any_ = ((rows[:, :, None] == rows[:, None, :]) * bit).sum(2)
+    odd = ((rows & 1) * bit).sum(1)[:, None] * (rows & 1)
+    every = np.full_like(any_, 0xFFFFFFFF)
+    mine = launch("lanes", *blocks(n), a, keys, np.zeros_like(a), np.zeros((n, 4), np.uint32), n)
+    same(mine[2], v.ravel())
+    same(mine[3], np.stack([any_, every, odd, np.ones_like(any_)], 2).reshape(n, 4))
+
+
+def tiles():
+    n, first = 61 * 64, 41
+    a = floats(n)
+    v = a.reshape(-1, 64).copy()
+    s = [v.copy(), 2 * v, np.concatenate([v * v, np.zeros((61, 32), np.float32)], 1)]
+    w = np.zeros_like(v)
+    for turn in range(3):
+        w[:, :first] = fused(s[0], np.repeat(s[1][:, 3:4], 64, 1), s[2][:, turn : turn + 64])[:, :first] - v[:, :first]
+        s[1] = w + s[0][:, 7:8]
+        v[:, 16:] = fused(s[1], np.full_like(v, 0.125), v)[:, 16:]
+    same(launch("tiles", (61,), (64,), a, np.zeros_like(a), first, n)[1], (v + w).ravel())
+
+
 def recorded():
     """Kernel -> SHA-256 of an H200's output, of those whose bits the ISA promises."""
     lines = (HERE / "expected" / "corpus-h200.txt").read_text().splitlines()
@@ -738,7 +872,7 @@ OPTIONS, MODULE, RANDOM, MADE, H200 = options(), None, None, {}, recorded()
 judge("kernels", [
     saxpy, matmul, reduce_shuffle, scan_block, histogram, bitonic, transpose, mandelbrot, integers, wide, dots, rounding,
     doubles, functions, fast, functions_d, halves, halves2, bfloats, conversions, votes, diverge, recursion, pointers, atomics,
-    local_arrays, nbody, vectors, heap, last_block,
+    local_arrays, nbody, vectors, heap, last_block, video, switches, lanes, tiles,
 ])  # fmt: skip
 judge("kernels_90", [
     *PRODUCTS, volta("mma_volta_rc", False, False), volta("mma_volta_cr", True, True), *WHOLE, wmma_elements, matrices, fp8, fp8_all,

@@ -473,3 +473,59 @@ fn barrier_objects_count_arrivals() {
     let fault = try_run("mbarrier.init.shared.b64 [sh+4], 1; mov.u64 %rd0, 0;", [0; 3]).unwrap_err();
     assert_eq!(fault.kind, FaultKind::Misaligned);
 }
+
+#[test]
+fn memory_from_the_stack_lives_until_its_function_returns() {
+    // Two pieces apart, and aligned; the second goes when the first's end is restored.
+    let code = "mov.u64 %rd4, 20; alloca.u64 %rd5, %rd4; stacksave.u64 %rd6; alloca.u64 %rd7, 100, 64;\n\
+                st.local.u32 [%rd5+16], %r1; st.local.u32 [%rd7+96], %r2; and.b64 %rd8, %rd7, 63;\n\
+                stackrestore.u64 %rd6; alloca.u64 %rd11, 100, 64; sub.u64 %rd11, %rd11, %rd7;\n\
+                ld.local.u32 %r3, [%rd5+16]; ld.local.u32 %r4, [%rd7+96]; add.u32 %r0, %r3, %r4;\n\
+                cvt.u64.u32 %rd0, %r0; add.u64 %rd0, %rd0, %rd8; add.u64 %rd0, %rd0, %rd11;";
+    assert_eq!(run(code, [5, 7, 0]), 12);
+    let fault = try_run("alloca.u64 %rd5, 100000000;", [0; 3]).unwrap_err();
+    assert_eq!(fault.kind, FaultKind::StackOverflow);
+    let fault = try_run("mov.u64 %rd4, -8; alloca.u64 %rd5, %rd4;", [0; 3]).unwrap_err();
+    assert_eq!(fault.kind, FaultKind::StackOverflow);
+}
+
+#[test]
+fn memory_from_the_stack_in_a_function_is_given_back_and_its_callees_are_behind_it() {
+    let ptx = ".version 8.3 .target sm_75 .address_size 64
+.func (.param .b32 r) leaf (.param .b32 n) {
+ .reg .b32 %r<4>; .reg .b64 %rd<4>;
+ ld.param.u32 %r1, [n]; alloca.u64 %rd1, 64; st.local.u32 [%rd1], %r1; ld.local.u32 %r2, [%rd1]; st.param.b32 [r], %r2; ret;
+}
+.func (.param .b32 r) sum (.param .b32 n) {
+ .reg .b32 %r<9>; .reg .b64 %rd<4>; .reg .pred %p;
+ ld.param.u32 %r1, [n]; alloca.u64 %rd1, 128; mov.u32 %r3, 0; st.local.u32 [%rd1+124], 100;
+L: { .param .b32 a; .param .b32 b; st.param.b32 [a], %r3; call (b), leaf, (a); ld.param.b32 %r2, [b]; }
+ ld.local.u32 %r4, [%rd1+124]; add.u32 %r4, %r4, %r2; st.local.u32 [%rd1+124], %r4;
+ add.u32 %r3, %r3, 1; setp.lt.u32 %p, %r3, %r1; @%p bra L;
+ st.param.b32 [r], %r4; ret;
+}
+.visible .entry k(.param .u64 out, .param .u32 n) {
+ .reg .b32 %r<9>; .reg .b64 %rd<4>; .reg .pred %p;
+ ld.param.u64 %rd1, [out]; ld.param.u32 %r1, [n]; mov.u32 %r5, 0;
+L: { .param .b32 a; .param .b32 b; st.param.b32 [a], %r1; call (b), sum, (a); ld.param.b32 %r2, [b]; }
+ add.u32 %r5, %r5, 1; setp.lt.u32 %p, %r5, 200; @%p bra L;
+ st.global.u32 [%rd1], %r2; ret;
+}";
+    let host = Host::new();
+    let module = host.load(ptx);
+    let out = host.upload(&[0u32]);
+    host.launch(&module, "k", [1; 3], [1; 3], &[Arg::U64(out), Arg::U32(9)]).unwrap();
+    assert_eq!(host.download::<u32>(out, 1), [100 + 36]);
+}
+
+#[test]
+fn video_instructions_pick_bytes_and_halves() {
+    assert_eq!(op32("vadd.s32.u32.s32.sat %r0, %r1, %r2;", 0xffff_ffff, 5, 0), 0x7fff_ffff);
+    assert_eq!(op32("vsub.u32.u32.u32 %r0.b1, %r1.b3, %r2.h0, %r3;", 0x1200_0000, 0x0010, 0xaabb_ccdd), 0xaabb_02dd);
+    assert_eq!(op32("vset.s32.s32.lt.add %r0, %r1, %r2, %r3;", -5i32 as u32, 3, 40), 41);
+    assert_eq!(op32("vshl.u32.u32.u32.clamp %r0, %r1, %r2;", 1, 40, 0), 0);
+    assert_eq!(op32("vmad.s32.s32.s32.shr7 %r0, %r1.h0, %r2.b0, %r3;", 0xfff0, 0x80, 0), 16);
+    assert_eq!(op32("vabsdiff4.u32.u32.u32.add %r0, %r1, %r2, %r3;", 0x01ff_7f10, 0x0200_8010, 5), 5 + 1 + 255 + 1);
+    assert_eq!(op32("vavrg4.s32.s32.s32 %r0, %r1, %r2, %r3;", 0x01ff_7ffe, 0x02fe_7fff, 0), 0x02fe_7ffe);
+    assert_eq!(op32("vmax2.s32.s32.s32 %r0.h1, %r1, %r2, %r3;", 0x8000_7fff, 0x0001_0000, 0x1111_2222), 0x0001_2222);
+}

@@ -247,4 +247,87 @@ __global__ void last_block(const int *a, int *part, u32 *done, int *out, int n) 
     if (last && threadIdx.x == 0) { int sum = 0; for (int b = 0; b < gridDim.x; b++) sum += ((volatile int *)part)[b]; *out = sum; }
 }
 
+// Video instructions: a row of results for each number.
+#define VIDEO(op) { u32 d = c; asm volatile(op : "+r"(d) : "r"(a), "r"(b), "r"(c)); *out++ = d; }
+__global__ void video(const u32 *as, const u32 *bs, const u32 *cs, u32 *all, int n) {
+    int i = AT;
+    if (i >= n) return;
+    u32 a = as[i], b = bs[i], c = cs[i], *out = all + 40 * i;
+    VIDEO("vadd.u32.u32.u32 %0, %1, %2;") VIDEO("vadd.s32.s32.u32.sat %0, %1, %2;") VIDEO("vadd.u32.s32.s32.sat %0, %1.b1, %2.h1;")
+    VIDEO("vadd.s32.s32.s32.add %0, %1.h0, %2.b3, %3;") VIDEO("vsub.s32.u32.u32 %0.b2, %1.b0, %2.b0, %3;")
+    VIDEO("vsub.s32.s32.s32.sat %0.h1, %1, %2, %3;") VIDEO("vsub.u32.u32.u32.min %0, %1, %2, %3;") VIDEO("vabsdiff.u32.s32.s32 %0, %1, %2;")
+    VIDEO("vabsdiff.s32.u32.u32.sat.max %0, %1.h1, %2.h0, %3;") VIDEO("vmin.s32.s32.s32 %0, %1, %2;") VIDEO("vmax.u32.u32.u32.add %0, %1.b2, %2.b1, %3;")
+    VIDEO("vset.s32.s32.lt %0, %1, %2;") VIDEO("vset.u32.u32.ge.add %0, %1.b0, %2.b1, %3;") VIDEO("vset.u32.u32.ne %0.h0, %1, %2, %3;")
+    VIDEO("vshl.u32.u32.u32.clamp %0, %1, %2.b0;") VIDEO("vshl.u32.u32.u32.wrap %0, %1, %2.b1;") VIDEO("vshr.s32.s32.u32.wrap %0, %1, %2.b0;")
+    VIDEO("vshr.u32.u32.u32.clamp.add %0, %1, %2.b3, %3;") VIDEO("vmad.s32.s32.s32 %0, %1.h0, %2.h1, %3;") VIDEO("vmad.u32.u32.u32.sat.shr7 %0, %1.h1, %2.b1, %3;")
+    VIDEO("vmad.u32.u32.u32.po.shr15 %0, %1.h1, %2.h0, %3;")
+    VIDEO("vadd2.u32.u32.u32 %0, %1, %2, %3;") VIDEO("vadd2.s32.s32.s32.sat %0, %1, %2, %3;") VIDEO("vsub2.s32.s32.s32.add %0, %1, %2, %3;")
+    VIDEO("vavrg2.s32.s32.s32 %0, %1, %2, %3;") VIDEO("vabsdiff2.u32.u32.u32.add %0, %1, %2, %3;") VIDEO("vmin2.s32.s32.s32 %0.h1, %1, %2, %3;")
+    VIDEO("vmax2.u32.u32.u32 %0, %1.h03, %2.h21, %3;") VIDEO("vset2.s32.s32.gt %0, %1, %2, %3;")
+    VIDEO("vadd4.u32.u32.u32.sat %0, %1, %2, %3;") VIDEO("vadd4.s32.s32.s32.add %0, %1, %2, %3;") VIDEO("vsub4.s32.s32.s32.sat %0, %1, %2, %3;")
+    VIDEO("vavrg4.u32.u32.u32 %0, %1, %2, %3;") VIDEO("vavrg4.s32.s32.s32 %0, %1, %2, %3;") VIDEO("vabsdiff4.u32.u32.u32 %0, %1, %2, %3;")
+    VIDEO("vabsdiff4.s32.s32.s32.add %0, %1, %2, %3;") VIDEO("vmin4.u32.u32.u32 %0.b20, %1, %2, %3;") VIDEO("vmax4.s32.s32.s32 %0, %1.b7531, %2.b0246, %3;")
+    VIDEO("vset4.u32.u32.le %0, %1, %2, %3;") VIDEO("vset4.s32.s32.eq.add %0.b310, %1, %2, %3;")
+}
+
+// A branch to one of many places, by a table.
+__global__ void switches(const int *a, int *out, int n) {
+    int i = AT, v = i < n ? a[i] : 0, r = 1;
+    switch (v & 15) {
+    case 0: r = v / 3; break;
+    case 1: r = v * 7; break;
+    case 2: r = v ^ 0x55; break;
+    case 3: r = v << 3;
+    case 4: r += 17; break;
+    case 5: r = __popc(v); break;
+    case 6: r = __clz(v); break;
+    case 7: r = v % 11; break;
+    case 9: r = -v; break;
+    case 10: r = v >> 2; break;
+    case 11: r = v | 0x100; break;
+    case 12: r = v & 0xff0; break;
+    case 13: r = ~v; break;
+    default: r = 99;
+    }
+    if (i < n) out[i] = r;
+}
+
+// Shuffles of every mode and width, one after the other; with them what lanes find in common.
+__global__ void lanes(const float *a, const int *keys, float *out, u32 *common, int n) {
+    int i = AT;
+    float v = i < n ? a[i] : 0;
+    v += __shfl_down_sync(~0u, v, 16); v = 0.5f * v + __shfl_up_sync(~0u, v, 3); v -= __shfl_xor_sync(~0u, v, 8);
+    v = 0.25f * v + __shfl_xor_sync(~0u, v, 1); v += __shfl_down_sync(~0u, v, 2, 8); v -= 0.5f * __shfl_sync(~0u, v, 5, 16);
+    __syncthreads();
+    v += __shfl_up_sync(~0u, v, 4, 16); v = 0.5f * v + __shfl_down_sync(~0u, v, 1);
+    int key = i < n ? keys[i] : 0, all = 0;
+    u32 any = __match_any_sync(~0u, key), same = __match_all_sync(~0u, key & 64, &all);
+    u32 mask = 0;
+    if (key & 1) mask = __activemask();
+    long long before = clock64();
+    u32 later = clock64() >= before;
+    if (i >= n) return;
+    out[i] = v;
+    common[4 * i] = any; common[4 * i + 1] = same | (u32)all; common[4 * i + 2] = key & 1 ? mask : 0; common[4 * i + 3] = later;
+}
+
+// Neighbours in a tile, for some of the threads, from barrier to barrier.
+__global__ void tiles(const float *a, float *out, int first, int n) {
+    __shared__ float s[3][96];
+    int t = threadIdx.x, i = AT;
+    float v = i < n ? a[i] : 0, w = 0;
+    s[0][t] = v; s[1][t] = 2 * v; s[2][t] = v * v;
+    if (t < 32) s[2][64 + t] = 0;
+    __syncthreads();
+    for (int round = 0; round < 3; round++) {
+        if (t < first) w = fmaf(s[0][t], s[1][3], s[2][t + round]) - v;
+        __syncthreads();
+        s[1][t] = w + s[0][7];
+        __syncthreads();
+        if (t >= 16) v += s[1][t] * 0.125f;
+        __syncthreads();
+    }
+    if (i < n) out[i] = v + w;
+}
+
 }

@@ -113,9 +113,47 @@ impl Emit<'_, '_, '_> {
         }
     }
 
+    /// Where memory from `alloca` begins: the local address behind the frame.
+    fn stack_start(&mut self) -> V {
+        let used = self.body.local_bytes.next_multiple_of(16);
+        self.b.ins().iadd_imm_s(self.thread.frame_offset, i64::from(used))
+    }
+
+    /// `alloca`: a local address, if there is room.
+    pub fn alloca(&mut self, align: u32, inst: &Inst) {
+        let (size, taken) = (self.int(inst.src[0], 64), self.int(inst.src[1], 64));
+        let start = self.stack_start();
+        let top = self.b.ins().iadd(start, taken);
+        let up = self.b.ins().iadd_imm_s(top, i64::from(align) - 1);
+        let at = self.b.ins().band_imm_s(up, -i64::from(align));
+        let left = self.b.ins().isub(self.entry.local_len, at);
+        let over = self.b.ins().icmp(IntCC::UnsignedGreaterThan, at, self.entry.local_len);
+        let large = self.b.ins().icmp(IntCC::UnsignedGreaterThan, size, left);
+        let bad = self.b.ins().bor(over, large);
+        self.fault_if(bad, fault::STACK_OVERFLOW);
+        let end = self.b.ins().iadd(at, size);
+        let taken = self.b.ins().isub(end, start);
+        self.write(inst.dst[0], at);
+        self.write(inst.dst[1], taken);
+    }
+
+    /// `stacksave` and `stackrestore`.
+    pub fn stack_address(&mut self, back: bool, dst: Option<u32>, src: Value) {
+        let value = self.int(src, 64);
+        let start = self.stack_start();
+        let moved = if back { self.b.ins().isub(value, start) } else { self.b.ins().iadd(start, value) };
+        self.write(dst, moved);
+    }
+
     fn call_on_stack(&mut self, callee: Callee, inst: &Inst, params: V, results: V) {
         let used = self.body.local_bytes.next_multiple_of(16) + 16;
-        let frame = self.b.ins().iadd_imm_s(self.thread.frame_offset, i64::from(used));
+        let mut frame = self.b.ins().iadd_imm_s(self.thread.frame_offset, i64::from(used));
+        if let Some(stack) = self.body.stack {
+            let more = self.int(Value::Reg(stack), 64);
+            let more = self.b.ins().iadd_imm_s(more, 15);
+            let more = self.b.ins().band_imm_s(more, -16);
+            frame = self.b.ins().iadd(frame, more);
+        }
         let args = [self.context, self.thread.linear, frame, params, results];
         let call = match callee {
             Callee::Function(n) => {

@@ -78,7 +78,16 @@ impl Inliner<'_> {
                 Ok(false)
             };
         }
-        let size = self.program.bodies[callee as usize].body.insts.len();
+        let body = &self.program.bodies[callee as usize].body;
+        if body.stack.is_some() {
+            // What it takes from the stack must be given back when it returns.
+            return if needed {
+                Err(refuse(line, "`alloca` in a function with barriers or warp collectives"))
+            } else {
+                Ok(false)
+            };
+        }
+        let size = body.insts.len();
         Ok(needed || (size <= SMALL && self.body.insts.len() + size <= BUDGET && self.stack.len() < 16))
     }
 
@@ -105,6 +114,9 @@ impl Inliner<'_> {
         }
         if self.stack.len() > self.limits.max_nesting {
             return Err(over("max_nesting"));
+        }
+        if frame.is_none() {
+            self.body.stack = source.stack;
         }
         let map = Map { regs, slots, labels, local, frame };
         let mut places: Vec<(u32, u32)> = source.labels.iter().enumerate().map(|(n, &at)| (at, n as u32)).collect();

@@ -17,6 +17,8 @@ impl Emit<'_, '_, '_> {
         let dst = inst.dst.first().copied().flatten();
         match &inst.op {
             Op::Nop => {}
+            Op::Alloca(align) => self.alloca(*align, inst),
+            Op::StackAddress { back } => self.stack_address(*back, dst, src[0]),
             Op::Mov(ty) => {
                 let value = self.moved(src[0], *ty);
                 self.write(dst, value);

@@ -192,7 +192,7 @@ pub fn compile(program: &Program, index: usize, bindings: &Bindings, limits: &Li
             address,
         )
     };
-    let calls = unit.called.iter().any(Option::is_some);
+    let calls = unit.called.iter().any(Option::is_some) || body.stack.is_some();
     let deepest = bodies.iter().flatten().map(|b| b.local_bytes.next_multiple_of(16) + 16).sum::<u32>();
     Ok(Kernel {
         code,

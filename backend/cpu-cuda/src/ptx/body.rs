@@ -41,6 +41,8 @@ pub enum Raw {
     /// `p|q`
     Pair(Option<Reg>, Option<Reg>),
     Vector(Vec<Raw>),
+    /// A part of a register, `r.b0` or `r.h1`.
+    Part(Reg, String),
     /// `[base + offset]`
     Address(Value, i64),
     /// `[a, b, ...]`

@@ -650,6 +650,10 @@ pub enum Op {
     Exit,
     /// Fail the launch.
     Trap,
+    /// `alloca` with its alignment. A size and the stack register → a local address and the stack register.
+    Alloca(u32),
+    /// `stacksave`, or `stackrestore`: the stack register ↔ a local address.
+    StackAddress { back: bool },
     /// Block barrier.
     Barrier(Barrier),
     /// Warp collective; the flag says it is of the old kind without a mask.
@@ -750,6 +754,8 @@ pub struct Body {
     pub local_bytes: u32,
     /// The register that holds the carry flag, if any instruction uses it.
     pub carry: Option<Reg>,
+    /// The register that holds how many bytes `alloca` has given, behind the local frame, if any does.
+    pub stack: Option<Reg>,
 }
 
 /// Sizes of parameters, what makes two functions callable through one pointer.

@@ -17,6 +17,9 @@ impl<'a> BodyParser<'a, '_, '_> {
             if let Local::Vector(regs) = local {
                 return self.vector(name, &regs);
             }
+            if let (Local::Reg(r), Some(part)) = (&local, self.part()) {
+                return Ok(Raw::Part(*r, part.to_owned()));
+            }
             return Ok(Raw::Value(match local {
                 Local::Reg(r) => Value::Reg(r),
                 Local::Slot(n) => Value::Slot(n, 0),
@@ -70,6 +73,14 @@ impl<'a> BodyParser<'a, '_, '_> {
             Some(&reg) => Ok(Raw::Value(Value::Reg(reg))),
             None => self.fail(format!("`{name}` has no component `{component}`")),
         }
+    }
+
+    /// What is picked out of a register: `.b` or `.h` and digits.
+    fn part(&mut self) -> Option<&'a str> {
+        let token = self.cursor.peek();
+        let digits = token.text.strip_prefix(['b', 'h']).filter(|digits| (1..=4).contains(&digits.len()))?;
+        let is_part = token.kind == Kind::Dot && digits.bytes().all(|b| b.is_ascii_digit());
+        is_part.then(|| self.cursor.next().text)
     }
 
     pub(super) fn operand(&mut self, depth: usize) -> Result<Raw> {
