@@ -58,6 +58,9 @@ def while_capturing(mode, elsewhere):
             ("cuModuleUnload", d.module),
         )  # fmt: skip
         for number, (name, *arguments) in enumerate(calls):
+            # What the call before left to be done is no part of the answer.
+            d.library.cuStreamSynchronize(idle)
+            d.library.cuStreamSynchronize(None)
             d.quiet("cuStreamBeginCapture_v2", stream, mode)
             label = f"{number} {name.removesuffix('_v2')}"
             if elsewhere:

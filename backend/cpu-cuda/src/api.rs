@@ -21,6 +21,7 @@ pub mod libraries;
 pub mod linking;
 pub mod memory;
 pub mod modules;
+pub mod node_values;
 pub mod occupancy;
 pub mod pointers;
 pub mod pools;

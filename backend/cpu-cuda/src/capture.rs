@@ -221,7 +221,7 @@ fn payload(op: &Op) -> Answer<Payload> {
         }
         Op::Host(function, data) => Payload::Host(*function, *data),
         Op::Free(address) => Payload::Free(*address),
-        Op::Upload(..) | Op::Write(..) | Op::WaitValue(_) => Payload::Other(op.clone()),
+        Op::Upload(..) | Op::Write(..) | Op::WaitValue(_) | Op::Values(_) => Payload::Other(op.clone()),
         Op::Graph(_) | Op::Callback(..) | Op::Record(_) | Op::Wait(_) => {
             return Err(Status::STREAM_CAPTURE_UNSUPPORTED);
         }
@@ -256,6 +256,16 @@ pub fn permit() -> Answer {
         capture.spoil(Status::STREAM_CAPTURE_UNSUPPORTED);
     }
     Err(Status::STREAM_CAPTURE_UNSUPPORTED)
+}
+
+/// Refuses to wait for a whole context in which a stream is under capture, in whatever mode; spoils the captures.
+pub fn forbid_context(context: u64) -> Answer {
+    if ACTIVE.load(Ordering::Acquire) == 0 {
+        return Ok(());
+    }
+    let captures: Vec<_> = lock(&DISTURBED).iter().filter_map(Weak::upgrade).collect();
+    let there = captures.iter().filter(|capture| capture.is_open() && capture.context == context);
+    there.map(|capture| capture.spoil(Status::STREAM_CAPTURE_UNSUPPORTED)).last().map_or(Ok(()), Err)
 }
 
 /// Refuses what cannot be done in a stream under capture, and spoils the capture.

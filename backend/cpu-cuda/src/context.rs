@@ -53,7 +53,7 @@ pub struct Context {
     storage: Mutex<HashMap<u64, (u64, Option<StorageDrop>)>>,
 }
 
-object!(Context, 1, INVALID_CONTEXT);
+object!(Context, 1, INVALID_CONTEXT; stale CONTEXT_IS_DESTROYED);
 
 /// The last work of each stream.
 #[derive(Default)]
@@ -324,7 +324,7 @@ pub fn primary_reset() -> Answer {
 /// Flags, and whether somebody holds the context.
 pub fn primary_state() -> Answer<(u32, bool)> {
     let primary = lock(primary()?);
-    Ok((primary.flags, primary.references > 0))
+    Ok((primary.flags, primary.context.is_alive()))
 }
 
 /// cuDevicePrimaryCtxSetFlags.

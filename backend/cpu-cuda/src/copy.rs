@@ -23,7 +23,7 @@ const STAGED: u64 = 64 << 10;
 pub enum Side {
     /// The device's.
     Device,
-    /// The host's, page-locked.
+    /// The host's, page-locked, or managed.
     Pinned,
     /// The host's, as the program has it.
     Pageable,
@@ -37,7 +37,10 @@ pub fn side(address: u64, bytes: u64) -> Answer<Side> {
         if !arena.holds(address, bytes) {
             return Err(Status::INVALID_VALUE);
         }
-        let pinned = arena.find(address).is_some_and(|found| matches!(found.kind, crate::arena::Kind::Host(_)));
+        use crate::arena::Kind;
+        // Managed memory is the host's to read as soon as a blocking call has returned.
+        let of_host = |kind| matches!(kind, Kind::Host(_) | Kind::Managed | Kind::ManagedVariable);
+        let pinned = arena.find(address).is_some_and(|found| of_host(found.kind));
         return Ok(if pinned { Side::Pinned } else { Side::Device });
     }
     match host_memory::find(address) {

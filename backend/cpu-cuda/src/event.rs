@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use crate::capture::Captured;
+use crate::capture::{self, Captured};
 use crate::context::Context;
 use crate::handle::{Handle, Object, object};
 use crate::status::{Answer, Status};
@@ -32,7 +32,7 @@ struct State {
     captured: Option<Captured>,
 }
 
-object!(Event, 3);
+object!(Event, 3; stale CONTEXT_IS_DESTROYED);
 
 impl Event {
     /// cuEventCreate.
@@ -80,7 +80,9 @@ impl Event {
     /// cuEventQuery.
     pub fn query(&self) -> Answer {
         self.context.check()?;
-        match self.outside_capture()? {
+        let work = self.outside_capture()?;
+        capture::permit()?;
+        match work {
             Some(work) if !work.is_done() => Err(Status::NOT_READY),
             _ => self.context.check(),
         }
@@ -89,7 +91,9 @@ impl Event {
     /// cuEventSynchronize.
     pub fn synchronize(&self) -> Answer {
         // A GPU's driver has another answer here than for a query.
-        if let Some(work) = self.outside_capture().or(Err(Status::INVALID_VALUE))? {
+        let work = self.outside_capture().or(Err(Status::INVALID_VALUE))?;
+        capture::permit()?;
+        if let Some(work) = work {
             work.wait();
         }
         self.context.check()

@@ -17,7 +17,7 @@ use crate::launch::KernelCall;
 use crate::op::{Copy, Fill, HostFunction, Op};
 use crate::status::{Answer, Status};
 use crate::stream::Stream;
-use crate::types::{AllocNode, Memcpy3D, MemsetNode};
+use crate::types::{AllocNode, MemOp, Memcpy3D, MemsetNode};
 use crate::work::{self, Work, lock};
 
 /// Most nodes of an executable, children included.
@@ -48,6 +48,8 @@ pub enum Payload {
     Alloc(AllocNode, Arc<GraphMemory>),
     /// Gives that memory back.
     Free(u64),
+    /// Writes of and waits for values: as the program gave them, and to be done.
+    Values(Arc<[MemOp]>, Arc<[Op]>),
     /// Something that only capturing makes.
     Other(Op),
 }
@@ -66,7 +68,7 @@ impl Payload {
             Payload::Record(_) => 7,
             Payload::Alloc(..) => 10,
             Payload::Free(_) => 11,
-            Payload::Other(Op::Write(..) | Op::WaitValue(_)) => 12,
+            Payload::Values(..) | Payload::Other(Op::Write(..) | Op::WaitValue(_)) => 12,
             Payload::Other(_) => 1,
         }
     }
@@ -79,6 +81,7 @@ impl Payload {
             Payload::Host(function, data) => Op::Host(*function, *data),
             Payload::Wait(event) => Op::Wait(event.clone()),
             Payload::Record(event) => Op::Record(event.clone()),
+            Payload::Values(_, ops) => Op::Values(ops.clone()),
             Payload::Other(op) => op.clone(),
             // A free inside a graph keeps the memory for the next launch.
             Payload::Empty | Payload::Child(_) | Payload::Alloc(..) | Payload::Free(_) => Op::Empty,

@@ -29,16 +29,20 @@ pub trait Object: Send + Sync + Sized + 'static {
     /// What a bad handle of this kind is answered.
     const REFUSAL: Status = Status::INVALID_HANDLE;
 
+    /// What the handle of an object that was destroyed is answered.
+    const STALE: Status = Self::REFUSAL;
+
     /// The one table of this kind.
     fn table() -> &'static Table<Self>;
 }
 
 /// Gives a type its kind and table.
 macro_rules! object {
-    ($type:ty, $kind:literal $(, $refusal:ident)?) => {
+    ($type:ty, $kind:literal $(, $refusal:ident)? $(; stale $stale:ident)?) => {
         impl $crate::handle::Object for $type {
             const KIND: u64 = $kind;
             $( const REFUSAL: $crate::status::Status = $crate::status::Status::$refusal; )?
+            $( const STALE: $crate::status::Status = $crate::status::Status::$stale; )?
             fn table() -> &'static $crate::handle::Table<Self> {
                 static TABLE: $crate::handle::Table<$type> = $crate::handle::Table::new();
                 &TABLE
@@ -93,12 +97,12 @@ impl<T> std::fmt::Debug for Handle<T> {
 impl<T: Object> Handle<T> {
     /// The live object, or the kind's refusal.
     pub fn get(self) -> Answer<Arc<T>> {
-        T::table().get(self).ok_or(T::REFUSAL)
+        T::table().get(self).ok_or_else(|| T::table().refusal(self))
     }
 
     /// Takes the object out of its table; the handle is stale from then on.
     pub fn take(self) -> Answer<Arc<T>> {
-        T::table().remove(self).ok_or(T::REFUSAL)
+        T::table().remove(self).ok_or_else(|| T::table().refusal(self))
     }
 }
 
@@ -149,6 +153,16 @@ impl<T: Object> Table<T> {
         let slots = self.slots.read().unwrap_or_else(PoisonError::into_inner);
         let slot = slots.all.get(index)?;
         if slot.generation == generation { slot.object.clone() } else { None }
+    }
+
+    /// What a handle of no object is answered: one that was an object's, or none ever.
+    fn refusal(&self, handle: Handle<T>) -> Status {
+        let slots = self.slots.read().unwrap_or_else(PoisonError::into_inner);
+        let slot = decode(handle).and_then(|(index, generation)| Some((slots.all.get(index)?, generation)));
+        match slot {
+            Some((slot, generation)) if (1..slot.generation).contains(&generation) => T::STALE,
+            _ => T::REFUSAL,
+        }
     }
 
     fn remove(&self, handle: Handle<T>) -> Option<Arc<T>> {

@@ -1,5 +1,6 @@
 //! Launches: checks a configuration, packs the parameters, and runs kernels on the engine.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -36,6 +37,13 @@ impl Shape {
     }
 }
 
+/// Words of a CUlaunchAttributeValue.
+pub const ATTRIBUTE_WORDS: usize = 16;
+/// CU_LAUNCH_ATTRIBUTE_COOPERATIVE.
+pub const ATTRIBUTE_COOPERATIVE: u32 = 2;
+/// CU_LAUNCH_ATTRIBUTE_CLUSTER_DIMENSION.
+pub const ATTRIBUTE_CLUSTER: u32 = 4;
+
 /// A kernel with all it needs to run.
 pub struct KernelCall {
     /// The kernel.
@@ -44,6 +52,8 @@ pub struct KernelCall {
     pub shape: Shape,
     /// Its parameter block.
     pub params: Vec<u8>,
+    /// Launch attributes that a graph's node was given and that change nothing here, by their number.
+    pub advice: BTreeMap<u32, [u32; ATTRIBUTE_WORDS]>,
 }
 
 impl KernelCall {
@@ -59,7 +69,32 @@ impl KernelCall {
             return Err(Status::INVALID_VALUE);
         }
         function.ready()?;
-        Ok(KernelCall { function, shape, params })
+        Ok(KernelCall { function, shape, params, advice: BTreeMap::new() })
+    }
+
+    /// The same launch with another value of an attribute.
+    pub fn with_attribute(&self, number: u32, value: [u32; ATTRIBUTE_WORDS]) -> Answer<KernelCall> {
+        let (mut shape, mut advice) = (self.shape, self.advice.clone());
+        match number {
+            ATTRIBUTE_COOPERATIVE => shape.cooperative = value[0] != 0,
+            ATTRIBUTE_CLUSTER => shape.cluster = [value[0], value[1], value[2]],
+            1 | 6 | 8..=11 | 13..=15 => drop(advice.insert(number, value)),
+            _ => return Err(Status::INVALID_VALUE),
+        }
+        let call = KernelCall::new(self.function.clone(), shape, self.params.clone())?;
+        Ok(KernelCall { advice, ..call })
+    }
+
+    /// The value of an attribute.
+    pub fn attribute(&self, number: u32) -> Answer<[u32; ATTRIBUTE_WORDS]> {
+        let mut value = [0; ATTRIBUTE_WORDS];
+        match number {
+            ATTRIBUTE_COOPERATIVE => value[0] = u32::from(self.shape.cooperative),
+            ATTRIBUTE_CLUSTER => value[..3].copy_from_slice(&self.shape.cluster),
+            1 | 6 | 8..=11 | 13..=15 => value = self.advice.get(&number).copied().unwrap_or(value),
+            _ => return Err(Status::INVALID_VALUE),
+        }
+        Ok(value)
     }
 
     /// Runs it to its end on this thread and the engine's.

@@ -98,8 +98,8 @@ impl Linker {
         if let Some(status) = state.failed {
             return Err(status);
         }
-        if state.parts.is_empty() || state.image.is_some() {
-            return Err(Status::INVALID_VALUE);
+        if state.image.is_some() {
+            return Err(Status::INVALID_HANDLE);
         }
         let mut options = driver::initialised()?.compile_options();
         options.max_registers = self.options.max_registers;

@@ -95,6 +95,8 @@ pub struct Library {
     modules: Mutex<HashMap<u64, Arc<Module>>>,
     kernels: Mutex<HashMap<String, Handle<Kernel>>>,
     entries: Vec<FunctionInfo>,
+    /// Why the code cannot be used: told when it is asked for, as a GPU's driver does.
+    failed: Option<Status>,
     /// Managed variables by number: one address in all contexts, given when first asked for.
     managed: Vec<(usize, engine::GlobalInfo)>,
     managed_places: Mutex<Option<BTreeMap<usize, u64>>>,
@@ -353,15 +355,22 @@ impl Function {
 }
 
 impl Library {
-    /// Loads a library from checked text.
-    pub fn create(text: Vec<u8>, code: engine::Module) -> Answer<Handle<Library>> {
-        let entries = code.functions().iter().filter(|info| info.is_entry).cloned().collect();
-        let managed = code.globals().iter().enumerate().filter(|(_, info)| info.space == Space::Managed);
+    /// Loads a library from checked text, or of code that there is something wrong with.
+    pub fn create(made: Answer<(Vec<u8>, engine::Module)>) -> Answer<Handle<Library>> {
+        let (failed, (text, code)) = match made {
+            Ok((text, code)) => (None, (text, Some(code))),
+            Err(status) => (Some(status), (Vec::new(), None)),
+        };
+        let functions = code.iter().flat_map(|code| code.functions());
+        let entries = functions.filter(|info| info.is_entry).cloned().collect();
+        let globals = code.iter().flat_map(|code| code.globals()).enumerate();
+        let managed = globals.filter(|(_, info)| info.space == Space::Managed);
         let managed = managed.map(|(index, info)| (index, info.clone())).collect();
         let (handle, _) = Library::table().insert(|handle| Library {
             handle,
             text,
-            first: Mutex::new(Some(code)),
+            failed,
+            first: Mutex::new(code),
             modules: Mutex::default(),
             kernels: Mutex::default(),
             entries,
@@ -378,6 +387,7 @@ impl Library {
 
     /// The library's module in a context, made when first asked for.
     pub fn module(&self, context: &Arc<Context>) -> Answer<Arc<Module>> {
+        self.failed.map_or(Ok(()), Err)?;
         let mut modules = lock(&self.modules);
         if let Some(module) = modules.get(&context.id).filter(|module| module.is_loaded()) {
             return Ok(module.clone());
@@ -404,6 +414,7 @@ impl Library {
 
     /// The managed variable of this name; it needs no context.
     pub fn managed_variable(&self, name: &str) -> Answer<Variable> {
+        self.failed.map_or(Ok(()), Err)?;
         let found = self.managed.iter().find(|(_, info)| info.visible && info.name == name);
         let (index, info) = found.ok_or(Status::NOT_FOUND)?;
         let address = self.managed()?.get(index).copied().ok_or(Status::NOT_FOUND)?;
@@ -412,6 +423,7 @@ impl Library {
 
     /// The kernel of this name.
     pub fn kernel(self: &Arc<Self>, name: &str) -> Answer<Handle<Kernel>> {
+        self.failed.map_or(Ok(()), Err)?;
         let info = self.entries.iter().find(|info| info.name == name).ok_or(Status::NOT_FOUND)?;
         let mut kernels = lock(&self.kernels);
         if let Some(handle) = kernels.get(name) {
@@ -464,6 +476,7 @@ impl Kernel {
 /// The function that a launch names: a CUfunction, or a CUkernel in the context given.
 pub fn callable(handle: u64, context: impl FnOnce() -> Answer<Arc<Context>>) -> Answer<Arc<Function>> {
     if let Some(function) = Function::table().get(Handle::from_raw(handle)) {
+        crate::context::fault()?;
         return Ok(function);
     }
     let kernel = Handle::<Kernel>::from_raw(handle).get()?;

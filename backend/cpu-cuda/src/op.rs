@@ -45,6 +45,8 @@ pub enum Op {
     Write(u64, u64, u8),
     /// Waits until memory compares with a value.
     WaitValue(WaitValue),
+    /// Writes of and waits for values, one after the other.
+    Values(Arc<[Op]>),
     /// Copies host bytes, kept here, to device memory.
     Upload(Arc<[u8]>, u64),
     /// An executable graph.
@@ -145,6 +147,7 @@ impl Op {
             }
             Op::Write(address, value, size) => write(*address, *value, *size),
             Op::WaitValue(wait) => return wait.run(context),
+            Op::Values(all) => return all.iter().try_for_each(|one| one.run(context)),
             Op::Upload(bytes, address) => {
                 // SAFETY: the range was checked to be device memory, which stays mapped.
                 unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), *address as *mut u8, bytes.len()) };

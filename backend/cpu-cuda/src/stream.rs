@@ -53,7 +53,7 @@ pub struct Stream {
     rank: Rank,
 }
 
-object!(Stream, 2);
+object!(Stream, 2; stale INVALID_CONTEXT);
 
 impl Stream {
     /// cuStreamCreateWithPriority.
@@ -139,6 +139,7 @@ impl Stream {
     /// cuStreamSynchronize.
     pub fn synchronize(self: &Arc<Self>) -> Answer {
         capture::forbid(self)?;
+        capture::permit()?;
         for work in self.context.unfinished(self) {
             work.wait();
         }
@@ -148,6 +149,7 @@ impl Stream {
     /// cuStreamQuery.
     pub fn query(self: &Arc<Self>) -> Answer {
         capture::forbid(self)?;
+        capture::permit()?;
         self.context.check()?;
         if self.context.unfinished(self).is_empty() { Ok(()) } else { Err(Status::NOT_READY) }
     }
@@ -173,14 +175,16 @@ fn own(context: Arc<Context>) -> Arc<Stream> {
     })
 }
 
-/// The stream that a program's handle means in the call being made.
+/// The stream that a program's handle means in the call being made. After a fault there is none.
 pub fn resolve(handle: Handle<Stream>) -> Answer<Arc<Stream>> {
-    match handle.0 {
-        0 if export::null_stream_is_own() => Ok(own(context::current()?)),
-        0 | LEGACY_HANDLE => Ok(context::current()?.legacy_stream()),
-        OWN_HANDLE => Ok(own(context::current()?)),
-        _ => handle.get(),
-    }
+    let stream = match handle.0 {
+        0 if export::null_stream_is_own() => own(context::current()?),
+        0 | LEGACY_HANDLE => context::current()?.legacy_stream(),
+        OWN_HANDLE => own(context::current()?),
+        _ => handle.get()?,
+    };
+    stream.context.check()?;
+    Ok(stream)
 }
 
 /// The stream that a call with no stream argument works in.

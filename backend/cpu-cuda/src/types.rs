@@ -102,6 +102,8 @@ plain! {
     }
     /// CUstreamBatchMemOpParams: operation, address, value, flags, alias.
     MemOp { operation: u32, address: u64, value: u64, flags: u32, alias: u64, pad: u64 }
+    /// CUDA_BATCH_MEM_OP_NODE_PARAMS: a context, how many operations, where they are, flags.
+    MemOpsNode { context: u64, count: u32, list: u64, flags: u32 }
     /// CUexecAffinityParam.
     Affinity { kind: u32, count: u32 }
 }
@@ -209,6 +211,7 @@ mod tests {
             (size_of::<AllocNode>(), 120),
             (size_of::<NodeParams>(), 256),
             (size_of::<MemOp>(), 48),
+            (size_of::<MemOpsNode>(), 32),
             (size_of::<CopyAttributes>(), 24),
         ];
         assert!(sizes.iter().all(|(ours, theirs)| ours == theirs), "{sizes:?}");

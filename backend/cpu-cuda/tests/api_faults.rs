@@ -84,7 +84,7 @@ fn streams_and_events_when_destroyed_after_a_fault_then_told_and_gone() {
         assert_eq!(unsafe { cuCtxSynchronize() }, Status::LAUNCH_FAILED.0);
         assert_eq!(unsafe { cuEventDestroy_v2(event) }, Status::LAUNCH_FAILED.0);
         assert_eq!(unsafe { cuStreamDestroy_v2(stream) }, Status::LAUNCH_FAILED.0);
-        assert_eq!(unsafe { cuStreamDestroy_v2(stream) }, Status::INVALID_HANDLE.0);
+        assert_eq!(unsafe { cuStreamDestroy_v2(stream) }, Status::INVALID_CONTEXT.0);
     });
 }
 

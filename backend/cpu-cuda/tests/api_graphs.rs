@@ -12,6 +12,7 @@ use cpu_cuda::api::fills::*;
 use cpu_cuda::api::graph_nodes::*;
 use cpu_cuda::api::graphs::*;
 use cpu_cuda::api::memory::*;
+use cpu_cuda::api::node_values::*;
 use cpu_cuda::api::pools::*;
 use cpu_cuda::api::streams::*;
 use cpu_cuda::foreign::{In, Out};
@@ -19,7 +20,7 @@ use cpu_cuda::graph::{Executable, Graph};
 use cpu_cuda::handle::Handle;
 use cpu_cuda::status::Status;
 use cpu_cuda::stream::Stream;
-use cpu_cuda::types::MemsetNode;
+use cpu_cuda::types::{KernelNode, MemOp, MemOpsNode, MemsetNode};
 
 fn host() -> u64 {
     let at = made(|out| unsafe { cuMemHostAlloc(out, 64, 0) });
@@ -179,4 +180,63 @@ fn graph_when_child_holds_work_then_runs_in_order() {
     made(|out| unsafe { cuGraphAddChildGraphNode(out, outer, In(&first), 1, inner) });
     run(instantiate(outer), stream);
     assert_eq!(byte(at), 2);
+}
+
+#[test]
+fn graph_when_values_are_written_and_waited_for_then_in_order_and_told_again() {
+    let _context = context();
+    let (stream, at) = (stream(0), alloc(64));
+    let write = |place, value| MemOp { operation: 2, address: place, value, ..MemOp::default() };
+    let wait = MemOp { operation: 1, address: at, value: 7, flags: 1, ..MemOp::default() };
+    let list = [write(at, 7), wait, write(at + 4, 9)];
+    let params = MemOpsNode { count: 3, list: list.as_ptr() as u64, ..MemOpsNode::default() };
+    let graph = made(|out| unsafe { cuGraphCreate(out, 0) });
+    let node = made(|out| unsafe { cuGraphAddBatchMemOpNode(out, graph, In(std::ptr::null()), 0, In(&params)) });
+    assert_eq!(made(|out| unsafe { cuGraphNodeGetType(node, out) }), 12);
+    let executable = instantiate(graph);
+    run(executable, stream);
+    assert_eq!((byte(at), byte(at + 4)), (7, 9));
+    let given: MemOpsNode = made(|out| unsafe { cuGraphBatchMemOpNodeGetParams(node, out) });
+    // SAFETY: what was given is good until the next such call.
+    let told = unsafe { std::slice::from_raw_parts(given.list as *const MemOp, given.count as usize) };
+    assert_eq!(told.iter().map(|op| op.value).collect::<Vec<_>>(), [7, 7, 9]);
+    let other = [write(at, 30)];
+    let params = MemOpsNode { count: 1, list: other.as_ptr() as u64, ..MemOpsNode::default() };
+    ok(unsafe { cuGraphExecBatchMemOpNodeSetParams(executable, node, In(&params)) });
+    run(executable, stream);
+    assert_eq!(byte(at), 30);
+    let none = MemOpsNode::default();
+    assert_eq!(unsafe { cuGraphBatchMemOpNodeSetParams(node, In(&none)) }, Status::INVALID_VALUE.0);
+}
+
+#[test]
+fn kernel_node_when_given_attributes_then_keeps_and_copies_them() {
+    let _context = context();
+    let bump = function(module(), "bump");
+    let k = 1u32;
+    let params = [&raw const k as u64];
+    let node = KernelNode {
+        function: bump.0,
+        grid: [4, 1, 1],
+        block: [32, 1, 1],
+        params: params.as_ptr() as u64,
+        ..KernelNode::default()
+    };
+    let graph = made(|out| unsafe { cuGraphCreate(out, 0) });
+    let add = || made(|out| unsafe { cuGraphAddKernelNode_v2(out, graph, In(std::ptr::null()), 0, In(&node)) });
+    let (first, second) = (add(), add());
+    let mut value = [0u32; 16];
+    value[..3].copy_from_slice(&[2, 1, 1]);
+    ok(unsafe { cuGraphKernelNodeSetAttribute(first, 4, In(&value)) });
+    value[0] = u32::MAX;
+    ok(unsafe { cuGraphKernelNodeSetAttribute(first, 8, In(&value)) });
+    ok(unsafe { cuGraphKernelNodeCopyAttributes(second, first) });
+    let got: [u32; 16] = made(|out| unsafe { cuGraphKernelNodeGetAttribute(second, 4, out) });
+    assert_eq!(got[..3], [2, 1, 1]);
+    assert_eq!(made(|out| unsafe { cuGraphKernelNodeGetAttribute(second, 8, out) })[0], u32::MAX);
+    // Clusters of three do not divide a grid of four.
+    value[0] = 3;
+    assert_eq!(unsafe { cuGraphKernelNodeSetAttribute(first, 4, In(&value)) }, Status::INVALID_CLUSTER_SIZE.0);
+    assert_eq!(unsafe { cuGraphKernelNodeGetAttribute(first, 99, Out(&mut value)) }, Status::INVALID_VALUE.0);
+    run(instantiate(graph), stream(0));
 }

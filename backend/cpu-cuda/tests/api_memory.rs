@@ -8,6 +8,7 @@ mod common;
 use common::*;
 use cpu_cuda::api::contexts::cuCtxSynchronize;
 use cpu_cuda::api::copies::*;
+use cpu_cuda::api::execution::cuLaunchHostFunc;
 use cpu_cuda::api::fills::*;
 use cpu_cuda::api::memory::*;
 use cpu_cuda::api::pointers::*;
@@ -215,4 +216,18 @@ fn array_when_copied_through_then_same_bytes_and_bounds_hold() {
     ok(unsafe { cuArrayDestroy(array) });
     assert_eq!(unsafe { cuMemcpyHtoA_v2(array, 0, bytes.as_ptr() as u64, 4) }, Status::INVALID_HANDLE.0);
     assert_eq!(unsafe { cuMemPoolDestroy(Handle::from_raw(array.0)) }, Status::INVALID_HANDLE.0);
+}
+
+unsafe extern "C" fn sleep(_: u64) {
+    std::thread::sleep(std::time::Duration::from_millis(50));
+}
+
+#[test]
+fn memset_when_memory_is_managed_then_the_call_waits() {
+    let _context = context();
+    let at = made(|out| unsafe { cuMemAllocManaged(out, 64, 1) });
+    ok(unsafe { cuLaunchHostFunc(Handle::NULL, Some(sleep), 0) });
+    ok(unsafe { cuMemsetD32_v2(at, 77, 16) });
+    // SAFETY: allocated with this size, and the fill has ended.
+    assert_eq!(unsafe { ((at + 60) as *const u32).read_volatile() }, 77);
 }

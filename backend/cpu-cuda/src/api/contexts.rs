@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use crate::capture;
 use crate::context::{self, Context, DEVICE, LIMITS};
 use crate::device;
 use crate::event::Event;
@@ -70,6 +71,12 @@ fn pop(out: Out<Handle<Context>>) -> Answer {
 
 fn or_current(handle: Handle<Context>) -> Answer<Arc<Context>> {
     if handle.is_null() { context::current() } else { handle.get() }
+}
+
+fn synchronize(context: &Context) -> Answer {
+    context.check()?;
+    capture::forbid_context(context.id)?;
+    context.synchronize()
 }
 
 fn reset(device: i32) -> Answer {
@@ -229,21 +236,22 @@ cuda! {
     }
 
     fn cuCtxSynchronize() {
-        context::current()?.synchronize()
+        synchronize(&*context::current()?)
     }
 
     fn cuCtxSynchronize_v2(context: Handle<Context>) {
-        or_current(context)?.synchronize()
+        synchronize(&*or_current(context)?)
     }
 
     fn cuCtxGetLimit(value: Out<u64>, limit: u32) {
-        let context = context::current()?;
+        let context = context::usable()?;
         let limits = *crate::work::lock(&context.limits);
         value.set(*limits.get(known_limit(limit)?).ok_or(Status::INVALID_VALUE)?)
     }
 
     fn cuCtxSetLimit(limit: u32, value: u64) {
-        let context = context::current()?;
+        let context = context::usable()?;
+        capture::permit()?;
         let mut limits = crate::work::lock(&context.limits);
         let slot = limits.get_mut(known_limit(limit)?).ok_or(Status::INVALID_VALUE)?;
         // The stack is an array of each thread of a kernel: a gigantic one would only fail later.
@@ -255,7 +263,7 @@ cuda! {
     }
 
     fn cuCtxGetCacheConfig(config: Out<u32>) {
-        config.set(context::current()?.cache.load(Ordering::Relaxed))
+        config.set(context::usable()?.cache.load(Ordering::Relaxed))
     }
 
     fn cuCtxSetCacheConfig(config: u32) {
@@ -280,7 +288,7 @@ cuda! {
     }
 
     fn cuCtxGetStreamPriorityRange(least: Out<i32>, greatest: Out<i32>) {
-        context::current()?;
+        context::usable()?;
         least.set_if_wanted(stream::PRIORITIES.0);
         greatest.set_if_wanted(stream::PRIORITIES.1);
         Ok(())

@@ -7,7 +7,7 @@ use crate::event::Event;
 use crate::export::cuda;
 use crate::foreign::{In, Out};
 use crate::handle::Handle;
-use crate::launch::{self, KernelCall, Shape};
+use crate::launch::{self, ATTRIBUTE_CLUSTER, ATTRIBUTE_COOPERATIVE, KernelCall, Shape};
 use crate::module::{Function, callable};
 use crate::op::{HostFunction, Op};
 use crate::status::{Answer, Status};
@@ -15,8 +15,6 @@ use crate::stream::{self, Stream};
 use crate::types::{LaunchAttribute, LaunchConfig, LaunchParams};
 use crate::work::lock;
 
-const ATTRIBUTE_COOPERATIVE: u32 = 2;
-const ATTRIBUTE_CLUSTER: u32 = 4;
 const ATTRIBUTE_PROGRAMMATIC_EVENT: u32 = 7;
 const ATTRIBUTE_COMPLETION_EVENT: u32 = 12;
 const MOST_ATTRIBUTES: u32 = 64;

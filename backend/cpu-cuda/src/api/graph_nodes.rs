@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::copies;
 use super::fills;
 use super::graphs::list;
+use super::node_values::values;
 use crate::context::{self, Context};
 use crate::event::Event;
 use crate::export::cuda;
@@ -20,7 +21,8 @@ use crate::types::{AllocNode, EdgeData, HostNode, KernelNode, KernelNodeOld, Mem
 type NodeHandle = Handle<GraphNode>;
 type Behind = (In<NodeHandle>, u64);
 
-fn add(out: Out<NodeHandle>, graph: Handle<Graph>, behind: Behind, payload: Answer<Payload>) -> Answer {
+/// Adds a node behind others.
+pub(super) fn add(out: Out<NodeHandle>, graph: Handle<Graph>, behind: Behind, payload: Answer<Payload>) -> Answer {
     out.check()?;
     let graph = graph.get()?;
     let after = graph.ids(&list(behind.0, behind.1)?)?;
@@ -28,7 +30,7 @@ fn add(out: Out<NodeHandle>, graph: Handle<Graph>, behind: Behind, payload: Answ
 }
 
 /// Gives a node another payload of the same kind.
-fn set(node: NodeHandle, payload: Answer<Payload>) -> Answer {
+pub(super) fn set(node: NodeHandle, payload: Answer<Payload>) -> Answer {
     let node = node.get()?;
     let (graph, now) = node.find()?;
     let payload = payload?;
@@ -38,11 +40,13 @@ fn set(node: NodeHandle, payload: Answer<Payload>) -> Answer {
     graph.set(node.id, payload)
 }
 
-fn set_exec(executable: Handle<Executable>, node: NodeHandle, payload: Answer<Payload>) -> Answer {
+/// Gives a node of an executable another payload.
+pub(super) fn set_exec(executable: Handle<Executable>, node: NodeHandle, payload: Answer<Payload>) -> Answer {
     executable.get()?.set(node, &payload?)
 }
 
-fn payload_of(node: NodeHandle) -> Answer<Payload> {
+/// What a node does.
+pub(super) fn payload_of(node: NodeHandle) -> Answer<Payload> {
     Ok(node.get()?.find()?.1.payload)
 }
 
@@ -163,6 +167,7 @@ fn any(params: Out<NodeParams>) -> Answer<Payload> {
             Ok(payload)
         }
         11 => Ok(Payload::Free(all.words[0])),
+        12 => values(&all.read()),
         _ => Err(Status::NOT_SUPPORTED),
     }
 }
@@ -354,13 +359,5 @@ cuda! {
     fn cuGraphNodeGetEnabled(executable: Handle<Executable>, node: NodeHandle, on: Out<u32>) {
         on.check()?;
         on.set(u32::from(executable.get()?.enable(node, None)?))
-    }
-
-    fn cuGraphKernelNodeCopyAttributes(to: NodeHandle, from: NodeHandle) {
-        match (payload_of(to)?, payload_of(from)?) {
-            // Attributes of kernel nodes are advice; there is nothing to copy.
-            (Payload::Kernel(_), Payload::Kernel(_)) => Ok(()),
-            _ => Err(Status::INVALID_VALUE),
-        }
     }
 }

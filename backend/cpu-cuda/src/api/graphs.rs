@@ -2,6 +2,7 @@
 
 use std::io::Write as _;
 
+use crate::capture;
 use crate::export::cuda;
 use crate::foreign::{In, Out, Text};
 use crate::graph::{Executable, Graph, GraphNode, Node};
@@ -105,6 +106,8 @@ fn change_order(graph: Handle<Graph>, from: In<NodeHandle>, to: In<NodeHandle>, 
 
 fn instantiate(out: Out<Handle<Executable>>, graph: Handle<Graph>, flags: u64) -> Answer {
     out.check()?;
+    crate::context::fault()?;
+    capture::permit()?;
     // Launching from the device is the one flag that changes what must work.
     if flags & 4 != 0 {
         return Err(Status::NOT_SUPPORTED);
@@ -246,6 +249,7 @@ cuda! {
     }
 
     fn cuGraphExecDestroy(executable: Handle<Executable>) {
+        capture::permit()?;
         Executable::destroy(executable)
     }
 

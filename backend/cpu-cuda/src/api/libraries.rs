@@ -16,8 +16,12 @@ use crate::status::{Answer, Status};
 use crate::work::lock;
 
 fn create(out: Out<Handle<Library>>, texts: Answer<Vec<Vec<u8>>>, options: JitOptions) -> Answer {
-    let (text, code) = compile_image(texts, options)?;
-    out.set(Library::create(text, code)?)
+    // No code at all is a mistake of the call; what is wrong with it is told when it is used.
+    let made = match compile_image(texts, options) {
+        Err(status @ (Status::INVALID_VALUE | Status::FILE_NOT_FOUND)) => return Err(status),
+        made => made,
+    };
+    out.set(Library::create(made)?)
 }
 
 cuda! {

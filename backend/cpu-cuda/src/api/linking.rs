@@ -17,6 +17,7 @@ type OptionList = (u32, In<u32>, In<u64>);
 
 fn create((count, options, values): OptionList, out: Out<Link>) -> Answer {
     out.check()?;
+    crate::context::fault()?;
     out.set(Linker::create(JitOptions::read(count, options, values)?)?)
 }
 

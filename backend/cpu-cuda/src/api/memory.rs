@@ -44,6 +44,7 @@ fn free(address: u64, may: impl FnOnce(Kind) -> bool) -> Answer {
         return Ok(());
     }
     let context = context::usable()?;
+    capture::permit()?;
     let arena = driver::arena()?;
     let found = arena.find(address).filter(|found| found.base == address).ok_or(Status::INVALID_VALUE)?;
     if !may(found.kind) {
@@ -60,6 +61,7 @@ fn host_alloc(out: Out<u64>, bytes: u64, flags: u32) -> Answer {
         return Err(Status::INVALID_VALUE);
     }
     let context = context::usable()?;
+    capture::permit()?;
     if bytes == 0 {
         return out.set(0);
     }
@@ -69,6 +71,7 @@ fn host_alloc(out: Out<u64>, bytes: u64, flags: u32) -> Answer {
 
 fn register(address: u64, bytes: u64, flags: u32) -> Answer {
     let context = context::usable()?;
+    capture::permit()?;
     if address == 0 || bytes == 0 || flags & !REGISTER_FLAGS != 0 {
         return Err(Status::INVALID_VALUE);
     }
@@ -111,7 +114,9 @@ fn pitched(out: Out<u64>, pitch: Out<u64>, width: u64, height: u64, element: u32
     }
     let row = width.checked_next_multiple_of(device::PITCH).ok_or(Status::OUT_OF_MEMORY)?;
     let bytes = row.checked_mul(height).ok_or(Status::OUT_OF_MEMORY)?;
-    let address = allocate(&context::usable()?, bytes, Kind::Device)?;
+    let context = context::usable()?;
+    capture::permit()?;
+    let address = allocate(&context, bytes, Kind::Device)?;
     pitch.set(row)?;
     out.set(address)
 }
@@ -163,7 +168,9 @@ cuda! {
         if !matches!(flags, 1 | 2) {
             return Err(Status::INVALID_VALUE);
         }
-        out.set(allocate(&context::usable()?, bytes, Kind::Managed)?)
+        let context = context::usable()?;
+        capture::permit()?;
+        out.set(allocate(&context, bytes, Kind::Managed)?)
     }
 
     fn cuMemFree_v2(address: u64) {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
+use crate::capture;
 use crate::context;
 use crate::driver;
 use crate::engine::FunctionInfo;
@@ -123,6 +124,7 @@ cuda! {
         if module.library.is_some() {
             return Err(Status::NOT_PERMITTED);
         }
+        capture::permit()?;
         // Its kernels may run still; their variables must outlast them. A fault is told by the next call.
         let _ = module.context.synchronize();
         module.unload();
@@ -145,7 +147,9 @@ cuda! {
     }
 
     fn cuModuleGetFunctionCount(count: Out<u32>, module: Handle<Module>) {
-        count.set(module.get()?.entries().len() as u32)
+        let module = module.get()?;
+        module.context.check()?;
+        count.set(module.entries().len() as u32)
     }
 
     fn cuModuleEnumerateFunctions(functions: Out<Handle<Function>>, count: u32, module: Handle<Module>) {
@@ -159,6 +163,7 @@ cuda! {
 
     fn cuModuleGetGlobal_v2(address: Out<u64>, bytes: Out<u64>, module: Handle<Module>, name: Text) {
         let (module, name) = (module.get()?, name.read()?);
+        module.context.check()?;
         if !address.wanted() && !bytes.wanted() || module.code.function(&name).is_some() {
             return Err(Status::INVALID_VALUE);
         }

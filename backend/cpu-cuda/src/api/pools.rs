@@ -46,6 +46,7 @@ fn alloc(out: Out<u64>, bytes: u64, pool: Handle<Pool>, stream: Handle<Stream>) 
     if let Some(address) = captured.filter(|_| taken) {
         return out.set(address);
     }
+    capture::permit()?;
     pool.get()?.admit(bytes)?;
     out.set(allocate(&stream.context, bytes, Kind::Pool(pool.0))?)
 }
@@ -109,7 +110,8 @@ cuda! {
     }
 
     fn cuMemPoolTrimTo(pool: Handle<Pool>, _keep: u64) {
-        pool.get().map(drop)
+        pool.get()?;
+        capture::permit()
     }
 
     fn cuMemPoolGetAttribute(pool: Handle<Pool>, number: u32, value: Out<u8>) {

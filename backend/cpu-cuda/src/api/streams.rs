@@ -19,7 +19,7 @@ const CAPTURE_NONE: u32 = 0;
 const CAPTURE_ACTIVE: u32 = 1;
 const CAPTURE_INVALIDATED: u32 = 2;
 const ATTRIBUTE_PRIORITY: u32 = 8;
-const MOST_MEM_OPS: u32 = 256;
+pub(super) const MOST_MEM_OPS: u32 = 256;
 /// CUstreamBatchMemOpType.
 const OP_WAIT_32: u32 = 1;
 const OP_WRITE_32: u32 = 2;
@@ -93,7 +93,8 @@ fn begin_capture(stream: Handle<Stream>, mode: u32) -> Answer {
     })
 }
 
-fn mem_op(operation: u32, address: u64, value: u64, flags: u32) -> Answer<Option<Op>> {
+/// One write of or wait for a value; none for what orders nothing here.
+pub(super) fn mem_op(operation: u32, address: u64, value: u64, flags: u32) -> Answer<Option<Op>> {
     let size = if matches!(operation, OP_WAIT_64 | OP_WRITE_64) { 8u8 } else { 4 };
     if matches!(operation, OP_FLUSH | OP_BARRIER) {
         return Ok(None);

@@ -4,7 +4,8 @@ use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::types::{I8, I32, I64};
 use cranelift_codegen::ir::{self, AtomicRmwOp, BlockArg, InstBuilder, MemFlagsData};
 
-use crate::jit::emit::{Emit, int_kind};
+use crate::jit::emit::Emit;
+use crate::jit::kinds::int_kind;
 use crate::jit::memory::Place;
 use crate::jit::{runtime_atomic, runtime_barrier};
 use crate::ptx::ir::{Access, Alu, Float, Inst, Mbarrier, Value};

@@ -4,7 +4,8 @@ use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::types::{I32, I64};
 use cranelift_codegen::ir::{self, InstBuilder};
 
-use crate::jit::emit::{Emit, int_kind};
+use crate::jit::emit::Emit;
+use crate::jit::kinds::int_kind;
 use crate::ptx::ir::{Alu, Prmt, Value};
 use crate::ptx::types::Type;
 

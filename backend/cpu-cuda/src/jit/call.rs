@@ -89,7 +89,7 @@ impl Emit<'_, '_, '_> {
             match *part {
                 CallPart::Reg { offset, ty } => {
                     let Some(&reg) = registers.next() else { continue };
-                    let k = crate::jit::emit::kind(ty);
+                    let k = crate::jit::kinds::kind(ty);
                     let value = self.b.ins().load(k, MemFlagsData::new().with_notrap(), returned, offset as i32);
                     self.write(reg, value);
                 }

@@ -4,7 +4,8 @@ use cranelift_codegen::ir::condcodes::FloatCC;
 use cranelift_codegen::ir::types::{F32, F64, I16, I32, I64};
 use cranelift_codegen::ir::{self, InstBuilder};
 
-use crate::jit::emit::{Emit, int_kind, kind};
+use crate::jit::emit::Emit;
+use crate::jit::kinds::{int_kind, kind};
 use crate::jit::{runtime, runtime_float8};
 use crate::ptx::ir::{Cvt, Float, Float8, Value};
 use crate::ptx::types::{Rounding, Type};

@@ -7,7 +7,8 @@ use cranelift_codegen::ir::condcodes::{FloatCC, IntCC};
 use cranelift_codegen::ir::types::{F32, F64, I16, I32, I64};
 use cranelift_codegen::ir::{self, InstBuilder};
 
-use crate::jit::emit::{Emit, kind};
+use crate::jit::emit::Emit;
+use crate::jit::kinds::kind;
 use crate::jit::runtime;
 use crate::ptx::ir::{Alu, Float, Testp, Value};
 use crate::ptx::types::{Compare, Rounding, Type};
@@ -120,7 +121,8 @@ impl Emit<'_, '_, '_> {
         value
     }
 
-    fn float_value(&mut self, alu: Alu, mods: Float, a: &[V]) -> Option<V> {
+    /// An operation on numbers of one kind, which may be vectors if it is to nearest and one that `lanes` asks for.
+    pub(super) fn float_value(&mut self, alu: Alu, mods: Float, a: &[V]) -> Option<V> {
         let k = self.b.func.dfg.value_type(a[0]);
         if mods.round != Rounding::Nearest
             && let Some(op) = runtime::rounded_operation(alu)

@@ -4,7 +4,8 @@ use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::types::{I8, I16, I32, I64, I128};
 use cranelift_codegen::ir::{self, InstBuilder};
 
-use crate::jit::emit::{Emit, int_kind};
+use crate::jit::emit::Emit;
+use crate::jit::kinds::int_kind;
 use crate::ptx::ir::{Alu, Float, Inst, Value};
 use crate::ptx::types::Type;
 

@@ -305,15 +305,9 @@ impl Emit<'_, '_, '_> {
             Op::Mov(_) => self.four(inst.src[0]),
             Op::Alu(alu, ..) => {
                 let a: Vec<ir::Value> = inst.src.iter().map(|&v| self.four(v)).collect();
-                match alu {
-                    Alu::Add => self.b.ins().fadd(a[0], a[1]),
-                    Alu::Sub => self.b.ins().fsub(a[0], a[1]),
-                    Alu::Mul => self.b.ins().fmul(a[0], a[1]),
-                    Alu::Div => self.b.ins().fdiv(a[0], a[1]),
-                    Alu::Fma => self.b.ins().fma(a[0], a[1], a[2]),
-                    Alu::Sqrt => self.b.ins().sqrt(a[0]),
-                    Alu::Neg => self.b.ins().fneg(a[0]),
-                    _ => return self.illegal(),
+                match self.float_value(*alu, Float::default(), &a) {
+                    Some(value) => value,
+                    None => return self.illegal(),
                 }
             }
             _ => return,

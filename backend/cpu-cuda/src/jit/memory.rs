@@ -11,7 +11,8 @@ use cranelift_codegen::ir::{self, BlockArg, InstBuilder, MemFlagsData};
 
 use crate::engine::{LOCAL_WINDOW, SHARED_WINDOW};
 use crate::jit::context::fault;
-use crate::jit::emit::{Emit, field, int_kind, kind};
+use crate::jit::emit::{Emit, field};
+use crate::jit::kinds::{int_kind, kind};
 use crate::ptx::ir::{Access, Value};
 use crate::ptx::types::{Space, Type};
 

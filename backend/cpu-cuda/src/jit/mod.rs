@@ -19,6 +19,7 @@ mod flow;
 mod groups;
 mod inline;
 mod integer;
+mod kinds;
 mod lanes;
 mod memory;
 mod operation;

@@ -4,7 +4,8 @@ use cranelift_codegen::ir::condcodes::{FloatCC, IntCC};
 use cranelift_codegen::ir::types::{F64, I64};
 use cranelift_codegen::ir::{self, InstBuilder, MemFlagsData};
 
-use crate::jit::emit::{Emit, int_kind, kind};
+use crate::jit::emit::Emit;
+use crate::jit::kinds::{int_kind, kind};
 use crate::ptx::ir::{Inst, Op, Value};
 use crate::ptx::types::{Compare, Logic, Type};
 

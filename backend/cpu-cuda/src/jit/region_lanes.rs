@@ -9,9 +9,10 @@ use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::types::{F32, F32X4, I32, I64};
 use cranelift_codegen::ir::{self, BlockArg, InstBuilder, MemFlagsData};
 
-use crate::jit::emit::{Emit, coordinates_used, field};
+use crate::jit::emit::{Emit, field};
 use crate::jit::flow::Constancy;
 use crate::jit::groups::Group;
+use crate::jit::kinds::coordinates_used;
 use crate::jit::lanes::{self, LANES, Reach, Search};
 use crate::jit::rows::{Ends, Growth, Linear};
 use crate::jit::shuffles::{self, Direct};

@@ -4,7 +4,8 @@ use cranelift_codegen::ir::types::{F32, F64, I8, I32, I64, I128};
 use cranelift_codegen::ir::{self, InstBuilder, MemFlagsData};
 use cranelift_frontend::Variable;
 
-use crate::jit::emit::{Emit, field, fixed, int_kind, kind};
+use crate::jit::emit::{Emit, field, fixed};
+use crate::jit::kinds::{int_kind, kind};
 use crate::ptx::ir::{Reg, Value};
 use crate::ptx::types::{Special, Type};
 

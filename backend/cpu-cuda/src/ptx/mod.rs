@@ -37,6 +37,7 @@ const LINKED: &str = "//gpuferry linked ptx:";
 /// An image's PTX texts, and the most registers of a thread, 0 if nothing was said of that.
 struct Parts<'i> {
     texts: Vec<&'i [u8]>,
+    linked: bool,
     max_registers: u32,
 }
 
@@ -51,13 +52,13 @@ fn parts<'i>(image: &'i [u8], options: &Options) -> Result<Parts<'i>, CompileErr
         return Err(over_limit(0, "max_source_bytes"));
     }
     let Some(rest) = image.strip_prefix(LINKED.as_bytes()) else {
-        return Ok(Parts { texts: vec![image], max_registers: options.max_registers });
+        return Ok(Parts { texts: vec![image], linked: false, max_registers: options.max_registers });
     };
     let malformed = || invalid(1, "malformed linked image");
     let end = rest.iter().position(|&b| b == b'\n').ok_or_else(malformed)?;
     let head = std::str::from_utf8(&rest[..end]).map_err(|_| malformed())?;
     let mut text = &rest[end + 1..];
-    let mut parts = Parts { texts: Vec::new(), max_registers: options.max_registers };
+    let mut parts = Parts { texts: Vec::new(), linked: true, max_registers: options.max_registers };
     for length in head.split_whitespace() {
         if let Some(most) = length.strip_prefix('r') {
             parts.max_registers = tighter(parts.max_registers, most.parse().map_err(|_| malformed())?);
@@ -79,6 +80,9 @@ pub fn load(image: &[u8], options: &Options) -> Result<Program, CompileError> {
         let part = &part[..part.iter().rposition(|&b| b != 0).map_or(0, |n| n + 1)];
         builder.next_part();
         module::parse(&String::from_utf8_lossy(part), &mut builder, options.limits)?;
+    }
+    if !parts.linked {
+        builder.adopt_variables();
     }
     let mut program = builder.finish()?;
     let const_bytes: u64 = program.globals.iter().filter(|g| g.space == Space::Const).map(|g| g.size).sum();

@@ -172,6 +172,13 @@ impl Builder {
         }
     }
 
+    /// Gives variables that are only declared a place, zeroed, as a GPU's driver does where nothing is linked.
+    pub fn adopt_variables(&mut self) {
+        for entry in self.globals.iter_mut().filter(|entry| entry.used > 0) {
+            entry.defined = true;
+        }
+    }
+
     /// The finished program; fails if something used has no definition.
     pub fn finish(self) -> Result<Program> {
         let mut function_map = Vec::with_capacity(self.functions.len());

@@ -150,22 +150,35 @@ fn filtered(texels: &Texels, sampler: &Sampler, level: &Level, at: [f32; 3], lay
         return texel(texels, sampler, level, [x, y, fixed.unwrap_or(z)]);
     }
     let low = at.map(|at| (at - 0.5).floor());
-    let weight = [0, 1, 2].map(|axis| eighth_bits(at[axis] - 0.5 - low[axis]));
+    let [a, b, c] = [0, 1, 2].map(|axis| f64::from(eighth_bits(at[axis] - 0.5 - low[axis])));
     let [x, y, z] = low.map(|low| low as i64);
     let kind = texels.format.kind;
     let units = |at: [i64; 3]| units(kind, texel(texels, sampler, level, at));
-    let between = |low: [f64; 4], high: [f64; 4], axis: usize| {
-        let weight = f64::from(weight[axis]);
-        [0, 1, 2, 3].map(|n| low[n] * (1.0 - weight) + high[n] * weight)
+    let (y, b) = if level.extent[1] == 1 { (0, 0.0) } else { (y, b) };
+    let weights = corner_weights(a, b);
+    let plane = |z: i64| {
+        let corners = [[x, y, z], [x + 1, y, z], [x, y + 1, z], [x + 1, y + 1, z]];
+        let weighted = corners.into_iter().zip(weights).filter(|(_, weight)| *weight != 0.0);
+        weighted.fold([0.0; 4], |sum: [f64; 4], (at, weight)| {
+            let texel = units(at);
+            [0, 1, 2, 3].map(|n| sum[n] + texel[n] * weight)
+        })
     };
-    let along_x = |y: i64, z: i64| between(units([x, y, z]), units([x + 1, y, z]), 0);
-    let along_y =
-        |z: i64| if level.extent[1] == 1 { along_x(0, z) } else { between(along_x(y, z), along_x(y + 1, z), 1) };
     let sum = match fixed {
-        Some(z) => along_y(z),
-        None => between(along_y(z), along_y(z + 1), 2),
+        Some(z) => plane(z),
+        None => {
+            let (low, high) = (plane(z), plane(z + 1));
+            [0, 1, 2, 3].map(|n| low[n] * (1.0 - c) + high[n] * c)
+        }
     };
     of_units(kind, reads_floats(texels.format, sampler.flags), sum)
+}
+
+/// Weights of the four texels around a place, of 8 bits each, as an H100 and an H200 have them: the last texel's is the
+/// product, rounded; the others' make up the sums along each axis.
+fn corner_weights(a: f64, b: f64) -> [f64; 4] {
+    let both = (a * b * 256.0 + 0.5).floor() / 256.0;
+    [1.0 - a - b + both, a - both, b - both, both]
 }
 
 /// What stands for one in the 16-bit numbers that normalised texels are filtered as.
@@ -181,13 +194,15 @@ fn units(kind: u32, value: Value) -> [f64; 4] {
     match value {
         Value::Bits(bits) if kind >= 8 => bits.map(|b| f64::from(b as i32)),
         Value::Bits(bits) => bits.map(f64::from),
+        // Of 8 bits with a sign they are not whole.
+        Value::Float(all) if kind == 8 => all.map(|v| (f64::from(v) * 127.0).round() / 127.0 * one(kind)),
         Value::Float(all) if kind < 0x10 => all.map(|v| (f64::from(v) * one(kind)).round()),
         Value::Float(all) => all.map(f64::from),
     }
 }
 
-/// The filter's sum, rounded as an H200 was seen to: halves of integers towards zero, halves of `.f16` away from it;
-/// integers of 32 bits are cut.
+/// The filter's sum, rounded as an H200 was seen to: halves of normalised numbers upwards, of integers towards zero, of
+/// `.f16` away from it; integers of 32 bits are cut.
 fn of_units(kind: u32, floats: bool, sum: [f64; 4]) -> Value {
     let whole = |v: f64| (v.abs() - 0.5).ceil().copysign(v);
     match kind {
@@ -196,7 +211,7 @@ fn of_units(kind: u32, floats: bool, sum: [f64; 4]) -> Value {
             let unit = f64::exp2(f64::from(((v.abs().to_bits() >> 52) as i32 - 1023).max(-14) - 10));
             if v.is_finite() { ((v / unit).round() * unit) as f32 } else { v as f32 }
         })),
-        _ if floats => Value::Float(sum.map(|v| (whole(v) / one(kind)) as f32)),
+        _ if floats => Value::Float(sum.map(|v| ((v + 0.5).floor() / one(kind)) as f32)),
         3 | 10 => Value::Bits(sum.map(|v| v as i64 as u32)),
         _ => Value::Bits(sum.map(|v| whole(v) as i64 as u32)),
     }
@@ -414,5 +429,25 @@ mod tests {
         assert_eq!(half(0x0001), 5.960_464_5e-8);
         assert_eq!(half(0xfc00), f32::NEG_INFINITY);
         assert!(half(0x7e00).is_nan());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn corner_weights_when_products_are_not_whole_then_as_measured() {
+        // Places in a texel, in 256ths, and what an H100 gave; the third is half of one.
+        for (a, b, weights) in [
+            (1, 1, [254, 1, 1, 0]),
+            (37, 200, [48, 8, 171, 29]),
+            (128, 1, [128, 127, 0, 1]),
+            (3, 250, [6, 0, 247, 3]),
+            (160, 4, [95, 157, 1, 3]),
+        ] {
+            let got = corner_weights(f64::from(a) / 256.0, f64::from(b) / 256.0);
+            assert_eq!(got.map(|weight| weight * 256.0), weights.map(f64::from), "{a}, {b}");
+        }
     }
 }
