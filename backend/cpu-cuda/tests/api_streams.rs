@@ -150,7 +150,7 @@ fn destroyed_stream_when_work_left_then_work_still_runs() {
     let note = notes.note(1, 20);
     put(stream, &note);
     ok(unsafe { cuStreamDestroy_v2(stream) });
-    assert_eq!(unsafe { cuStreamQuery(stream) }, Status::INVALID_HANDLE.0);
+    assert_eq!(unsafe { cuStreamQuery(stream) }, Status::INVALID_CONTEXT.0);
     ok(unsafe { cuCtxSynchronize() });
     assert_eq!(notes.read(), [1]);
 }

@@ -378,8 +378,8 @@ mod tests {
     fn linear_when_between_four_then_mean() {
         let texels = bytes_2x2(&[0, 255, 255, 0]);
         let sampler = Sampler { address: [CLAMP; 3], filter: 1, ..Sampler::default() };
-        // Of 16-bit numbers, with the half rounded down.
-        assert_eq!(fetch_at(&texels, &sampler, [1.0, 1.0, 0.0])[0], 32_767.0 / 65_535.0);
+        // Of 16-bit numbers, with the half rounded up.
+        assert_eq!(fetch_at(&texels, &sampler, [1.0, 1.0, 0.0])[0], 32_768.0 / 65_535.0);
     }
 
     /// Values that an H200 gave for a texture of 2 x 1 bytes, 0 and 200.
@@ -430,11 +430,6 @@ mod tests {
         assert_eq!(half(0xfc00), f32::NEG_INFINITY);
         assert!(half(0x7e00).is_nan());
     }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
 
     #[test]
     fn corner_weights_when_products_are_not_whole_then_as_measured() {
