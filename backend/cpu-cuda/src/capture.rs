@@ -248,7 +248,12 @@ pub fn permit() -> Answer {
         capture.is_open()
             && (capture.thread == here && capture.mode != RELAXED || MODE.get() == GLOBAL && capture.mode == GLOBAL)
     };
-    let captures: Vec<_> = lock(&DISTURBED).iter().filter_map(Weak::upgrade).filter(forbids).collect();
+    refuse(forbids)
+}
+
+/// Spoils the captures under way for which `which` holds; refuses if there are any.
+fn refuse(which: impl Fn(&Arc<Capture>) -> bool) -> Answer {
+    let captures: Vec<_> = lock(&DISTURBED).iter().filter_map(Weak::upgrade).filter(which).collect();
     if captures.is_empty() {
         return Ok(());
     }
@@ -263,9 +268,7 @@ pub fn forbid_context(context: u64) -> Answer {
     if ACTIVE.load(Ordering::Acquire) == 0 {
         return Ok(());
     }
-    let captures: Vec<_> = lock(&DISTURBED).iter().filter_map(Weak::upgrade).collect();
-    let there = captures.iter().filter(|capture| capture.is_open() && capture.context == context);
-    there.map(|capture| capture.spoil(Status::STREAM_CAPTURE_UNSUPPORTED)).last().map_or(Ok(()), Err)
+    refuse(|capture| capture.is_open() && capture.context == context)
 }
 
 /// Refuses what cannot be done in a stream under capture, and spoils the capture.
