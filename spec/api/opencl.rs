@@ -51,7 +51,8 @@ const INFO_KERNEL: u32 = 7;
 const INFO_KERNEL_WORK_GROUP: u32 = 8;
 /// A kernel's argument, whose index (u32) is `input`.
 const INFO_KERNEL_ARG: u32 = 9;
-/// A kernel on `second`, a device or null, for a work size (8 bytes a dimension, or one number) that is `input`.
+/// A kernel on `second`, a device or null, for a work size (8 bytes a dimension, or one number) that is `input`, and last in it how
+/// many bytes the program has room for: they say for how many dimensions it asks.
 const INFO_KERNEL_SUB_GROUP: u32 = 10;
 /// An event's profile.
 const INFO_EVENT_PROFILING: u32 = 11;

@@ -64,6 +64,14 @@ impl Object for Device {
     }
 }
 
+impl Device {
+    /// Whose part it is.
+    #[must_use]
+    pub fn parent(&self) -> Option<&Ref<Device>> {
+        self.parent.as_ref()
+    }
+}
+
 impl Live<Device> {
     /// A property as the host has it.
     ///

@@ -293,6 +293,8 @@ crate::calls! {
         let device = device_of(&kernel, device)?;
         // SAFETY: as long as it says by the promise of the function's caller; no question has more than three sizes.
         let input = unsafe { user::bytes(input_value, input_value_size.min(24)) };
+        let room = if param_value.is_null() { 0 } else { param_value_size as u64 };
+        let input = &[input, &room.to_le_bytes()].concat();
         let (object, second) = (kernel.handle, device.handle);
         let question = Question { what: INFO_KERNEL_SUB_GROUP, object, second, param: param_name, input };
         let found = question.ask(&caller::enter()?)?;

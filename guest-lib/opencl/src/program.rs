@@ -149,6 +149,19 @@ impl Live<Program> {
         }
     }
 
+    /// Asks what a build was for a device. A library may know a part of a part by the whole only (PoCL 5.0).
+    fn ask_build(&self, mut device: Ref<Device>, param: u32) -> Result<Vec<u8>, cl_int> {
+        let caller = caller::enter()?;
+        loop {
+            let question = Question::new(INFO_PROGRAM_BUILD, self.handle, param);
+            let found = Question { second: device.handle, ..question }.ask(&caller);
+            match device.parent() {
+                Some(parent) if found == Err(CL_INVALID_DEVICE) => device = parent.clone(),
+                _ => return found,
+            }
+        }
+    }
+
     fn build_info(&self, device: Raw, param: u32, to: &Answer) -> Result<(), cl_int> {
         let device = arena::get::<Device>(device)?;
         if !self.devices.iter().any(|own| Arc::ptr_eq(own, &device)) {
@@ -163,8 +176,7 @@ impl Live<Program> {
                 to.number(CL_BUILD_IN_PROGRESS.cast_unsigned())
             }
             _ => {
-                let question = Question::new(INFO_PROGRAM_BUILD, self.handle, param);
-                let found = Question { second: device.handle, ..question }.ask(&caller::enter()?)?;
+                let found = self.ask_build(device, param)?;
                 if param != CL_PROGRAM_BUILD_LOG {
                     return to.bytes(&found);
                 }

@@ -27,9 +27,10 @@ const COMMAND_WRITE_IMAGE: u32 = 0x11f7;
 const COMMAND_READ_BUFFER_RECT: u32 = 0x1201;
 const COMMAND_WRITE_BUFFER_RECT: u32 = 0x1202;
 
-/// Bytes of a part of a large transfer, and how many of a read are under way at a time.
+/// Bytes of a part of a large transfer, and how many of a read, and of a write that blocks, are under way at a time.
 const PART: usize = 4 << 20;
 const DEPTH: usize = 4;
+const WRITE_DEPTH: usize = 16;
 
 /// Where a box of bytes lies in the program's memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -239,14 +240,23 @@ impl Transfer<'_> {
             return self.write_in_frame(waits);
         }
         let mut at = 0;
+        let mut under_way: VecDeque<Ref<Event>> = VecDeque::new();
         while at < self.host.bytes() {
             let (area, host) = if self.is_long_run() { self.part(at) } else { (self.area, self.host) };
             at += host.bytes();
+            // A call that may wait takes no more memory than this; one that does not block takes what it needs.
+            if blocking
+                && under_way.len() == WRITE_DEPTH
+                && let Some(oldest) = under_way.pop_front()
+            {
+                event::wait(&self.command.caller, &[oldest])?;
+            }
             let chunk = pool::take(&self.command.caller, host.bytes())?;
             // SAFETY: the chunk is as large as the part.
             unsafe { host.gather(chunk.address) };
             let event = self.write_from(&chunk, &area, host.bytes(), at == self.host.bytes())?;
             let followed = event.clone();
+            under_way.push_back(event.clone());
             pending::add(event, chunk, None);
             if waits && at == self.host.bytes() {
                 event::wait(&self.command.caller, &[followed])?;

@@ -20,6 +20,8 @@ use crate::worker::answer::{Failure, ok};
 
 /// Longest value: a program's binary or a build's log.
 const MOST: usize = 256 << 20;
+/// Most bytes of a value that depends on its room: sizes for some dimensions.
+const MOST_SIZES: usize = 256;
 /// `CL_PROGRAM_BINARIES`.
 const PROGRAM_BINARIES: u32 = 0x1166;
 
@@ -42,20 +44,20 @@ const OBJECTS: [(u32, &[u32]); 6] = [
 /// A question to the library: how many bytes there are, where to, and how many there would be.
 type Ask<'a> = dyn Fn(usize, *mut c_void, *mut usize) -> i32 + 'a;
 
+/// A value that depends on the room that there is for it.
+fn value_in(room: usize, ask: &Ask<'_>) -> Result<Vec<u8>, Failure> {
+    let (mut value, mut size) = ([0u64; MOST_SIZES / 8], 0);
+    ok(ask(room, value.as_mut_ptr().cast(), &raw mut size))?;
+    let value: Vec<u8> = value.into_iter().flat_map(u64::to_ne_bytes).collect();
+    // Not all libraries say how much they wrote.
+    let size = if size == 0 { room } else { size };
+    Ok(value.get(..size).unwrap_or_default().to_vec())
+}
+
 /// The whole value.
 fn value_of(ask: &Ask<'_>) -> Result<Vec<u8>, Failure> {
     let mut size = 0;
     ok(ask(0, std::ptr::null_mut(), &raw mut size))?;
-    if size == 0 {
-        // Nothing, or a library that says the size together with the value only (PoCL 5.0, of sub-groups).
-        let mut value = [0u64; 32];
-        let status = ask(size_of_val(&value), value.as_mut_ptr().cast(), &raw mut size);
-        if status != 0 || size > size_of_val(&value) {
-            return Ok(Vec::new());
-        }
-        let value: Vec<u8> = value.into_iter().flat_map(u64::to_ne_bytes).collect();
-        return Ok(value.get(..size).unwrap_or_default().to_vec());
-    }
     if size > MOST {
         return Err(Failure::Status(CL_OUT_OF_HOST_MEMORY));
     }
@@ -170,12 +172,17 @@ impl OpenCl {
             INFO_KERNEL_SUB_GROUP => {
                 let (call, object) = (function!(self, clGetKernelSubGroupInfo)?, of(kind::cl_kernel)?);
                 let (device, mut input) = (device()?, words(input)?);
+                let room = input.pop().unwrap_or(0);
                 let input_bytes = size_of_val(&input[..]);
                 // A library that reads more than it is told reads zeros.
                 input.extend([0; 3]);
                 let input = input.as_ptr().cast::<c_void>();
                 // SAFETY: see above; the input has that many bytes.
-                value_of(&|bytes, to, size| unsafe { call(object, device, param, input_bytes, input, bytes, to, size) })
+                let ask = |bytes, to, size| unsafe { call(object, device, param, input_bytes, input, bytes, to, size) };
+                match usize::try_from(room) {
+                    Ok(room @ 1..=MOST_SIZES) => value_in(room, &ask),
+                    _ => value_of(&ask),
+                }
             }
             INFO_QUEUE => {
                 let (call, object) = (function!(self, clGetCommandQueueInfo)?, of(kind::cl_command_queue)?);

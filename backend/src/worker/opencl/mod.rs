@@ -145,7 +145,10 @@ impl OpenCl {
 
     /// The object that a handle stands for, as this call needs it (`turn`).
     fn handle(&self, kind: Kind, handle: Handle) -> Result<*mut c_void, Failure> {
-        turn::look_up(self, kind, handle).map_err(Failure::Status)
+        turn::look_up(self, kind, handle).map_err(|status| {
+            log::debug!("session {}: {:#x} stands for no object: {status}", self.session.number(), handle.0);
+            Failure::Status(status)
+        })
     }
 
     /// The objects that a list of handles stands for.
