@@ -79,7 +79,18 @@ fn acts_when_tried_in_a_worker_of_the_cpu_device_then_none_works() {
 
 #[test]
 fn acts_when_tried_in_a_worker_of_a_gpu_then_none_works() {
-    refuses_all(&["--device", "cuda:0"], &[]);
+    refuses_all(&["--device", "cuda:0"], &["create-in-shm"]);
+    assert!(!std::path::Path::new("/dev/shm/gpuferry-attempt").exists(), "its /dev/shm is the host's");
+}
+
+#[test]
+fn shared_memory_when_made_in_a_worker_of_a_gpu_then_others_of_its_guest_alone_find_it() {
+    let (front, other) = (start(&["--device", "cuda:0"]), start(&["--device", "cuda:0"]));
+    assert_ne!(attempt(&front, "read-in-shm", 0), End::Worked);
+    assert_eq!(attempt(&front, "create-in-shm", 0), End::Worked);
+    assert_eq!(attempt(&front, "read-in-shm", 0), End::Worked, "another worker of the same guest");
+    assert_ne!(attempt(&other, "read-in-shm", 0), End::Worked, "a worker of another guest");
+    assert_ne!(attempt(&start(&[]), "create-in-shm", 0), End::Worked, "the CPU device needs none");
 }
 
 #[test]

@@ -19,6 +19,7 @@ use std::process::Command;
 
 use super::process::Program;
 use crate::os;
+use crate::sandbox::files::SHARED;
 use crate::sandbox::{Layers, namespaces, root};
 use crate::scm;
 
@@ -69,7 +70,10 @@ impl Room {
             drop(ours);
             os::close_all_but(theirs.as_fd());
             os::die_with_parent();
-            if let Err(error) = First::enter(room, names).and_then(|()| First::new(theirs, program, worker).serve()) {
+            let served = First::enter(room, names).and_then(|shares| {
+                First { socket: theirs, program, flags: worker, shares, workers: Vec::new() }.serve()
+            });
+            if let Err(error) = served {
                 log::error!("starting workers: {error}");
             }
             os::exit_now(0);
@@ -126,25 +130,29 @@ struct First<'a> {
     program: &'a Program,
     /// Namespaces of each worker.
     flags: libc::c_int,
+    /// The workers have a `/dev/shm` that is the guest's own.
+    shares: bool,
     workers: Vec<Running>,
 }
 
 impl First<'_> {
-    /// Makes the namespaces that it was born in its own.
-    fn enter(flags: libc::c_int, names: (u32, u32)) -> io::Result<()> {
+    /// Makes the namespaces that it was born in its own. Returns whether they have a `/dev/shm` of their own.
+    fn enter(flags: libc::c_int, names: (u32, u32)) -> io::Result<bool> {
         if flags & libc::CLONE_NEWUSER != 0 {
             namespaces::map_self(names)?;
         }
-        if flags & libc::CLONE_NEWNS != 0
-            && let Err(error) = root::show_processes()
-        {
-            log::debug!("/proc of a guest's own: {error}");
+        if flags & libc::CLONE_NEWNS == 0 {
+            return Ok(false);
         }
-        Ok(())
-    }
-
-    fn new(socket: UnixStream, program: &Program, flags: libc::c_int) -> First<'_> {
-        First { socket, program, flags, workers: Vec::new() }
+        if let Err(error) = root::show_processes() {
+            log::debug!("/proc of a guest's own: {error}");
+            return Ok(false);
+        }
+        let own = root::own_shared_memory();
+        if let Err(error) = &own {
+            log::debug!("/dev/shm of a guest's own: {error}");
+        }
+        Ok(own.is_ok())
     }
 
     /// Serves until the starter is gone or wants no more workers; those that are left end with this process.
@@ -194,7 +202,7 @@ impl First<'_> {
         let number = namespaces::spawn(self.flags)?;
         if number == 0 {
             drop(failure);
-            let error = become_worker(self.program, self.flags, names, [control.as_fd(), log.as_fd()]);
+            let error = become_worker(self.program, (self.flags, self.shares), names, [control.as_fd(), log.as_fd()]);
             let code = error.raw_os_error().unwrap_or(libc::EIO);
             let _ = fs::File::from(failed).write_all(&code.to_le_bytes());
             os::exit_now(127);
@@ -218,7 +226,12 @@ fn is_kept(name: &OsStr) -> bool {
 }
 
 /// Turns this new process into a worker; returns only with the reason why not.
-fn become_worker(program: &Program, flags: libc::c_int, names: (u32, u32), given: [BorrowedFd<'_>; 2]) -> io::Error {
+fn become_worker(
+    program: &Program,
+    (flags, shares): (libc::c_int, bool),
+    names: (u32, u32),
+    given: [BorrowedFd<'_>; 2],
+) -> io::Error {
     let [control, log] = given;
     if flags & libc::CLONE_NEWUSER != 0
         && let Err(error) = namespaces::map_self(names)
@@ -237,6 +250,7 @@ fn become_worker(program: &Program, flags: libc::c_int, names: (u32, u32), given
         .args(&program.arguments)
         .env_clear()
         .envs(kept)
+        .envs(shares.then_some((SHARED, "1")))
         // Compiled kernels of one guest are nothing for another.
         .env("CUDA_CACHE_DISABLE", "1")
         .env("PATH", "/usr/bin:/bin")

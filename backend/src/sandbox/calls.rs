@@ -57,8 +57,9 @@ const WORKER: [i64; 13] = [
 /// NVIDIA's driver besides: a socket of an abstract name by which processes of CUDA would share memory. Nobody is in its network
 /// namespace, and connecting is refused.
 #[rustfmt::skip]
-const NVIDIA: [i64; 7] = [
-    libc::SYS_bind, libc::SYS_listen, libc::SYS_accept4, libc::SYS_setsockopt, libc::SYS_getsockopt,
+const NVIDIA: [i64; 8] = [
+    // Of what is in the guest's own `/dev/shm`. The empty name, which the driver unlinks before it binds its socket, is not there.
+    libc::SYS_unlink, libc::SYS_bind, libc::SYS_listen, libc::SYS_accept4, libc::SYS_setsockopt, libc::SYS_getsockopt,
     libc::SYS_getsockname, libc::SYS_socketpair,
 ];
 

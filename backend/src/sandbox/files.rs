@@ -12,7 +12,11 @@ use landlock::{
     RulesetCreatedAttr, RulesetError, RulesetStatus, Scope,
 };
 
+use super::root::SHARED_MEMORY;
 use super::{Missing, Profile};
+
+/// A room sets this variable for its workers where their `/dev/shm` is the guest's own.
+pub const SHARED: &str = "GPUFERRY_SHARED_MEMORY";
 
 /// The newest rules that are asked for; older kernels enforce what they have.
 const NEWEST: ABI = ABI::V6;
@@ -39,6 +43,8 @@ pub struct Places {
     pub scratch: bool,
     /// What may be read may be executed too.
     pub execute: bool,
+    /// The guest's workers share `/dev/shm`, and no other process has it.
+    pub shared: bool,
 }
 
 /// What any C program reads at its start or for a library.
@@ -139,6 +145,16 @@ impl Places {
             }
         }
         places
+    }
+
+    /// With the guest's own `/dev/shm`, where its room has made one and the library uses it.
+    #[must_use]
+    pub fn with_shared(mut self, profile: Profile) -> Places {
+        if profile == Profile::Nvidia && std::env::var_os(SHARED).is_some() {
+            self.shared = true;
+            self.list.push(Place { path: SHARED_MEMORY.into(), write: true });
+        }
+        self
     }
 
     /// Adds a place, and the links on the way to it. What is not there is not needed.
@@ -258,6 +274,10 @@ impl Rules {
             if profile.names_threads() {
                 rules = add(rules, Path::new("/proc/self/task"), false, AccessFs::WriteFile | AccessFs::Truncate)?;
             }
+        }
+        if places.shared {
+            let more = AccessFs::MakeReg | AccessFs::RemoveFile | AccessFs::Truncate;
+            rules = add(rules, Path::new(SHARED_MEMORY), true, more)?;
         }
         if places.scratch
             && let Ok(scratch) = PathFd::new("/tmp")

@@ -15,6 +15,8 @@ use super::files::{Place, Places};
 
 /// Where the new root lies until it is the root: a folder that every system has.
 const MOUNT_POINT: &str = "/tmp";
+/// Where files in memory lie by a name that processes share.
+pub(super) const SHARED_MEMORY: &str = "/dev/shm";
 /// Most bytes in a worker's own folder for files.
 const SCRATCH_BYTES: u64 = 512 << 20;
 
@@ -63,6 +65,16 @@ pub fn show_processes() -> io::Result<()> {
     let none = Path::new("none");
     mount(none, Path::new("/"), "", libc::MS_REC | libc::MS_PRIVATE, "")?;
     mount_processes(Path::new("/proc"))
+}
+
+/// Gives the calling process's mount namespace a `/dev/shm` of its own: there CUDA's driver keeps what the processes that share an event
+/// know of it.
+///
+/// # Errors
+/// As mount(2).
+pub fn own_shared_memory() -> io::Result<()> {
+    let flags = libc::MS_NOSUID | libc::MS_NODEV | libc::MS_NOEXEC;
+    mount(Path::new("none"), Path::new(SHARED_MEMORY), "tmpfs", flags, "mode=1777,size=16m")
 }
 
 /// Others' files are not even seen.

@@ -156,7 +156,8 @@ pub fn main(load: Load) -> ! {
         (Err(error), _) | (_, Err(error)) => fail(EXIT_TROUBLE, &format!("eventfd: {error}")),
     };
     // Before the library is loaded: all that it starts is in the sandbox too.
-    let places = Places::of(profile(&options.settings), &files(&options.settings));
+    let places =
+        Places::of(profile(&options.settings), &files(&options.settings)).with_shared(profile(&options.settings));
     let entered = sandbox::enter(profile(&options.settings), &options.sandbox, &options.layers, &places);
     if let Err(error) = entered {
         fail(EXIT_TROUBLE, &error.to_string());

@@ -127,6 +127,7 @@ pub fn attempt(act: &str, other: i32, socket: &str) -> io::Result<()> {
         "list-home" => open("/root", read | libc::O_DIRECTORY).or_else(|_| open("/home", read | libc::O_DIRECTORY)),
         "create-in-tmp" => open("/tmp/gpuferry-attempt", libc::O_CREAT | libc::O_WRONLY),
         "create-in-shm" => open("/dev/shm/gpuferry-attempt", libc::O_CREAT | libc::O_WRONLY),
+        "read-in-shm" => open("/dev/shm/gpuferry-attempt", libc::O_RDWR),
         "write-library" => open("/usr/lib/os-release", libc::O_WRONLY),
         "make-folder" => ask(libc::SYS_mkdir, [text(c"/tmp/gpuferry-attempt.d"), 0o700, 0, 0, 0]),
         "remove-library" => ask(libc::SYS_unlink, [text(c"/usr/lib/gpuferry-none"), 0, 0, 0, 0]),

@@ -18,6 +18,8 @@ pub(super) mod fuzz;
 mod generated;
 mod load;
 mod shapes;
+#[cfg(test)]
+mod values;
 
 use std::ffi::c_void;
 use std::sync::Arc;
