@@ -84,6 +84,13 @@ struct nvmlUtilization_t {
     memory: u32,
 }
 
+/// Frames that are captured (`nvmlFBCStats_t`).
+struct nvmlFBCStats_t {
+    sessionsCount: u32,
+    averageFPS: u32,
+    averageLatency: u32,
+}
+
 /// What is asked once.
 trait Beginning {
     /// A device that this guest may use.
@@ -515,6 +522,21 @@ trait State {
     /// Rows replaced for correctable and other errors, whether some wait, whether one failed.
     #[call(0x6072, wait)]
     fn nvmlDeviceGetRemappedRows(device: nvmlDevice_t, #[out] correctable: u32, #[out] uncorrectable: u32, #[out] isPending: u32, #[out] hasFailed: u32);
+}
+
+/// Sessions of the card's engines, by number only.
+trait Engines {
+    /// Sessions of the encoder, their mean frames a second and latency in microseconds.
+    #[call(0x607b, wait)]
+    fn nvmlDeviceGetEncoderStats(device: nvmlDevice_t, #[out] sessionCount: u32, #[out] averageFps: u32, #[out] averageLatency: u32);
+
+    /// The same for the capture of frames.
+    #[call(0x607c, wait)]
+    fn nvmlDeviceGetFBCStats(device: nvmlDevice_t, #[out] fbcStats: nvmlFBCStats_t);
+
+    /// Memory that is protected for confidential computing, in bytes.
+    #[call(0x607d, wait)]
+    fn nvmlDeviceGetConfComputeProtectedMemoryUsage(device: nvmlDevice_t, #[out] memory: nvmlMemory_t);
 }
 
 /// Two devices of the guest.
