@@ -247,6 +247,8 @@ class Bench:
             return kept[0]
 
         for way in self.chosen.ways:
+            if way not in judge.ways:
+                continue
             if way == "local":
                 environment = host.environment(self.folder, host.GUEST_LIBRARY, f"unix:{self.front.local}")
                 found = native if native.skipped else self.on_host(judge, environment, way)
@@ -346,7 +348,10 @@ def table(rows):
         cells = []
         for way in ways:
             one = by.get((judge.name, way))
-            cells += [short(one["verdict"]), f"{one['seconds']:.1f}" if one["seconds"] else ""] if one else ["not run", ""]
+            if one is None:
+                cells += ["not run" if way in ("native", *judge.ways) else "–", ""]
+                continue
+            cells += [short(one["verdict"]), f"{one['seconds']:.1f}" if one["seconds"] else ""]
             if one and one["verdict"].startswith(("differs", "failed")):
                 wrong += 1
                 shown = [f"{line[:400]}" for line in one["details"][:12]]

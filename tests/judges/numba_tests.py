@@ -46,12 +46,10 @@ def unusable(*_, **__):
 Matcher = Options = Parser = pattern_for_opts = FInput = unusable
 '''
 KERNELS = (
-    "array", "array_args", "array_methods", "array_reductions", "atomics", "bfloat16", "blackscholes", "complex_kernel", "constmem",
-    "cooperative_groups", "cuda_array_interface", "device_array_capture", "device_func", "dispatcher", "enums", "errors", "exception",
-    "fp8_bindings", "globals", "gufunc", "gufunc_scalar", "intrinsics", "ipc", "laplace", "libdevice", "localmem", "mandel", "math",
-    "matmul", "minmax", "montecarlo", "multiprocessing", "multithreads", "operator", "powi", "print", "random", "record_dtype",
-    "reduction", "retrieve_autoconverted_arrays", "slicing", "sm", "sm_creation", "stream_api", "sync", "transpose", "ufuncs",
-    "userexc", "vectorize", "vectorize_decor", "vectorize_scalar_arg", "warp_ops",
+    "array_args", "array_methods", "atomics", "blackscholes", "complex_kernel", "constmem", "cooperative_groups", "cuda_array_interface",
+    "device_func", "errors", "exception", "globals", "gufunc_scalar", "laplace", "libdevice", "localmem", "mandel", "matmul",
+    "montecarlo", "multiprocessing", "multithreads", "powi", "print", "random", "reduction", "retrieve_autoconverted_arrays",
+    "slicing", "sm", "sm_creation", "stream_api", "sync", "transpose", "userexc", "vectorize_decor", "warp_ops",
 )  # fmt: skip
 # What a folder for caches is called, or how long another process may take, is no result.
 LIMIT_S = "60"

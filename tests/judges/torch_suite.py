@@ -160,7 +160,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("table", choices=("ops", "modules"))
     parser.add_argument("--part", default="1/1")
-    parser.add_argument("--samples", type=int, default=2)
+    parser.add_argument("--samples", type=int, default=1)
     parser.add_argument("--only", default="", help="operators or modules, by name")
     chosen = parser.parse_args()
     which, parts = map(int, chosen.part.split("/"))
