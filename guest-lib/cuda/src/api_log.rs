@@ -3,7 +3,7 @@
 
 use crate::CUresult;
 use crate::program::{In, Out, Text};
-use crate::status::{CUDA_ERROR_INVALID_VALUE, CUDA_ERROR_OPERATING_SYSTEM};
+use crate::status::CUDA_ERROR_INVALID_VALUE;
 use core::ffi::{c_char, c_void};
 use core::sync::atomic::{AtomicU64, Ordering};
 use std::collections::VecDeque;
@@ -14,6 +14,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Lines that are kept.
 const MOST: usize = 100;
+/// Fewest bytes of memory that lines are written to.
+const LEAST: usize = 32;
 /// `CU_LOG_LEVEL_ERROR`.
 const ERROR: u32 = 0;
 
@@ -106,8 +108,7 @@ crate::export! {
     }
 
     /// CUDA Driver API, cuLogsCurrent.
-    extern "C" fn cuLogsCurrent(iterator_out: Out<u32>, flags: u32) {
-        no_flags(flags)?;
+    extern "C" fn cuLogsCurrent(iterator_out: Out<u32>, _flags: u32) {
         iterator_out.set(lock().end())
     }
 
@@ -121,7 +122,7 @@ crate::export! {
             (log.since(from).map(|line| format!("{line}\n")).collect::<String>(), log.end())
         };
         let written = std::fs::OpenOptions::new().create(true).append(true).open(path);
-        written.and_then(|mut file| file.write_all(text.as_bytes())).map_err(|_| CUDA_ERROR_OPERATING_SYSTEM)?;
+        written.and_then(|mut file| file.write_all(text.as_bytes())).map_err(|_| CUDA_ERROR_INVALID_VALUE)?;
         iterator.set_if_wanted(end);
         Ok(())
     }
@@ -130,7 +131,7 @@ crate::export! {
     extern "C" fn cuLogsDumpToMemory(iterator: Out<u32>, buffer: *mut c_char, size: Out<usize>, flags: u32) {
         no_flags(flags)?;
         let room = In(size.0.cast_const()).get()?;
-        if buffer.is_null() || room == 0 {
+        if buffer.is_null() || room < LEAST {
             return Err(CUDA_ERROR_INVALID_VALUE);
         }
         let from = place(iterator)?;

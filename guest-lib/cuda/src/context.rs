@@ -21,6 +21,8 @@ use std::sync::OnceLock;
 
 /// Version that cuCtxGetApiVersion answers: that of the newest functions of contexts.
 const API_VERSION: u32 = 3020;
+/// That of a context that the function of before 3.2 made.
+const NARROW_API_VERSION: u32 = 3010;
 /// Flags of a context that the API defines (`CU_CTX_FLAGS_MASK`).
 const FLAGS: u32 = 0xff;
 /// Its scheduling flags, of which at most one is set.
@@ -46,6 +48,8 @@ pub struct Context {
     pub(crate) active: AtomicBool,
     /// The green context that it is, if it is one.
     green: OnceLock<Handle>,
+    /// Made by the cuCtxCreate of before 3.2: only functions of then take it for memory.
+    is_narrow: AtomicBool,
     /// Uses that cuCtxAttach and cuCtxDetach count.
     uses: AtomicU32,
     limits: [AtomicU64; LIMITS],
@@ -95,6 +99,7 @@ pub(crate) fn make(device: i32, flags: u32, primary: bool) -> Result<&'static Co
         flags: AtomicU32::new(flags),
         active: AtomicBool::new(!primary),
         green: OnceLock::new(),
+        is_narrow: AtomicBool::new(false),
         uses: AtomicU32::new(1),
         limits: [const { AtomicU64::new(UNKNOWN) }; LIMITS],
         priorities: OnceLock::new(),
@@ -127,6 +132,15 @@ pub fn current_context() -> Result<&'static Context, CUresult> {
 pub fn check_current() -> Result<(), CUresult> {
     let context = current_context()?;
     if context.active.load(Ordering::Relaxed) { Ok(()) } else { Err(CUDA_ERROR_CONTEXT_IS_DESTROYED) }
+}
+
+/// Whether functions of before 3.2, with addresses of 32 bits, may be called: in a context that was made by one of them.
+///
+/// # Errors
+/// `CUDA_ERROR_INVALID_CONTEXT`, and as [`check_current`].
+pub fn check_narrow() -> Result<(), CUresult> {
+    caller::enter_context()?;
+    if current_context()?.is_narrow.load(Ordering::Relaxed) { Ok(()) } else { Err(CUDA_ERROR_INVALID_CONTEXT) }
 }
 
 /// The context that the program names; the current one for null.
@@ -238,8 +252,15 @@ fn destroy(context: &'static Context) -> Result<(), CUresult> {
 
 crate::export! {
     /// CUDA Driver API, cuCtxCreate.
-    extern "C" fn cuCtxCreate_v2 | extern "C" fn cuCtxCreate(pctx: Out<u64>, flags: u32, dev: i32) {
+    extern "C" fn cuCtxCreate_v2(pctx: Out<u64>, flags: u32, dev: i32) {
         create(pctx, flags, dev)
+    }
+
+    /// CUDA Driver API, cuCtxCreate of before 3.2.
+    extern "C" fn cuCtxCreate(pctx: Out<u64>, flags: u32, dev: i32) {
+        create(pctx, flags, dev)?;
+        current_context()?.is_narrow.store(true, Ordering::Relaxed);
+        Ok(())
     }
 
     /// CUDA Driver API, cuCtxCreate as of 11.4: with a number of affinities, which only some devices have.
@@ -279,10 +300,10 @@ crate::export! {
     /// CUDA Driver API, cuCtxDetach: one use less of the context, which has to be the current one; the last ends it.
     extern "C" fn cuCtxDetach(ctx: u64) {
         caller::session()?;
-        let context = named(ctx)?;
-        if current() != context.handle {
+        if ctx == 0 || current() != resolve(ctx)?.handle {
             return Err(CUDA_ERROR_INVALID_CONTEXT);
         }
+        let context = current_context()?;
         let fewer = |uses: u32| (uses > 1).then(|| uses - 1);
         match context.uses.fetch_update(Ordering::Relaxed, Ordering::Relaxed, fewer) {
             Ok(_) => Ok(()),
@@ -362,8 +383,8 @@ crate::export! {
     extern "C" fn cuCtxGetApiVersion(ctx: u64, version: Out<u32>) {
         caller::session()?;
         version.check()?;
-        resolve(ctx)?;
-        version.set(API_VERSION)
+        let is_narrow = resolve(ctx)?.is_narrow.load(Ordering::Relaxed);
+        version.set(if is_narrow { NARROW_API_VERSION } else { API_VERSION })
     }
 
     /// CUDA Driver API, cuCtxSynchronize as of 13.0: of the context named.

@@ -8,7 +8,7 @@
 use crate::CUresult;
 use crate::caller::Caller;
 use crate::generated::send;
-use crate::status::{CUDA_ERROR_INVALID_VALUE, CUDA_ERROR_OUT_OF_MEMORY};
+use crate::status::{CUDA_ERROR_INVALID_VALUE, CUDA_ERROR_OUT_OF_MEMORY, CUDA_ERROR_UNKNOWN};
 use std::os::fd::{AsRawFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -58,7 +58,7 @@ fn pair() -> Option<(OwnedFd, OwnedFd)> {
 /// The token in a descriptor, which stays in it.
 ///
 /// # Errors
-/// `CUDA_ERROR_INVALID_VALUE` for a descriptor of anything else, or none.
+/// `CUDA_ERROR_INVALID_VALUE` for a descriptor of anything else, `CUDA_ERROR_UNKNOWN` for none.
 pub fn read(descriptor: RawFd, mark: u64) -> Result<Token, CUresult> {
     // One word more than a message has, so that a longer one shows.
     let mut message = [0u64; 4];
@@ -67,6 +67,7 @@ pub fn read(descriptor: RawFd, mark: u64) -> Result<Token, CUresult> {
     let got = unsafe { libc::recv(descriptor, message.as_mut_ptr().cast(), size_of_val(&message), flags) };
     match message {
         [found, low, high, _] if got == 24 && found == mark => Ok((low, high)),
+        _ if std::io::Error::last_os_error().raw_os_error() == Some(libc::EBADF) && got < 0 => Err(CUDA_ERROR_UNKNOWN),
         _ => Err(CUDA_ERROR_INVALID_VALUE),
     }
 }
@@ -104,6 +105,6 @@ mod tests {
         // SAFETY: the array's own bytes.
         unsafe { libc::send(other.as_raw_fd(), long.as_ptr().cast(), 32, 0) };
         assert_eq!(read(one.as_raw_fd(), MEMORY), Err(CUDA_ERROR_INVALID_VALUE), "a longer one");
-        assert_eq!((read(-1, MEMORY), read(0, MEMORY)), (Err(CUDA_ERROR_INVALID_VALUE), Err(CUDA_ERROR_INVALID_VALUE)));
+        assert_eq!((read(-1, MEMORY), read(0, MEMORY)), (Err(CUDA_ERROR_UNKNOWN), Err(CUDA_ERROR_INVALID_VALUE)));
     }
 }

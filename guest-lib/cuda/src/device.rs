@@ -6,9 +6,10 @@ use crate::generated::send;
 use crate::handles::Handle;
 use crate::program::{Out, Text, fill_text};
 use crate::status::{CUDA_ERROR_INVALID_DEVICE, CUDA_ERROR_INVALID_VALUE, CUDA_ERROR_UNKNOWN};
-use core::ffi::c_char;
+use core::ffi::{c_char, c_void};
+use core::sync::atomic::{AtomicU64, Ordering};
 use rt::Buffer;
-use std::sync::OnceLock;
+use std::sync::{Mutex, OnceLock, PoisonError};
 use wire::payload::Reader;
 
 /// Number of attributes in a snapshot: 1 to this.
@@ -215,7 +216,37 @@ pub struct Properties {
     texture_alignment: i32,
 }
 
+/// Notifications that programs have asked for, by number.
+static NOTIFICATIONS: Mutex<Vec<(i32, u64)>> = Mutex::new(Vec::new());
+
 crate::export! {
+    /// CUDA Driver API, cuDeviceRegisterAsyncNotification: of a budget of memory that shrinks below what is in use. The budget of a guest
+    /// does not shrink, so none ever comes.
+    extern "C" fn cuDeviceRegisterAsyncNotification(
+        device: i32, callbackFunc: *const c_void, _userData: *mut c_void, callback: Out<u64>,
+    ) {
+        static NUMBERS: AtomicU64 = AtomicU64::new(1);
+        caller::session()?;
+        callback.check()?;
+        get(device)?;
+        if callbackFunc.is_null() {
+            return Err(CUDA_ERROR_INVALID_VALUE);
+        }
+        let number = NUMBERS.fetch_add(1, Ordering::Relaxed);
+        NOTIFICATIONS.lock().unwrap_or_else(PoisonError::into_inner).push((device, number));
+        callback.set(number)
+    }
+
+    /// CUDA Driver API, cuDeviceUnregisterAsyncNotification.
+    extern "C" fn cuDeviceUnregisterAsyncNotification(device: i32, callback: u64) {
+        caller::session()?;
+        get(device)?;
+        let mut all = NOTIFICATIONS.lock().unwrap_or_else(PoisonError::into_inner);
+        let place = all.iter().position(|known| *known == (device, callback)).ok_or(CUDA_ERROR_INVALID_VALUE)?;
+        all.remove(place);
+        Ok(())
+    }
+
     /// CUDA Driver API, cuDeviceGetCount.
     extern "C" fn cuDeviceGetCount(count: Out<i32>) {
         caller::session()?;

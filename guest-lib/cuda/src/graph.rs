@@ -18,6 +18,9 @@ use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::sync::{Mutex, PoisonError};
 
+/// `CU_GRAPH_EXEC_UPDATE_ERROR_TOPOLOGY_CHANGED`, `CU_GRAPH_EXEC_UPDATE_ERROR_NOT_SUPPORTED`.
+const TOPOLOGY_CHANGED: u32 = 2;
+const NOT_SUPPORTED: u32 = 6;
 /// Bytes of an entry of a list: two nodes, the data of an edge.
 const ENTRY: usize = 24;
 /// Most edges in one message.
@@ -470,7 +473,9 @@ crate::export! {
         updateResult_out.check()?;
         let (found, status) = update(hGraphExec, hGraph)?;
         hErrorNode_out.set_if_wanted(found.error_node);
-        updateResult_out.set(found.result)?;
+        // Of another shape: the function of 10.2 says that such an update is not supported.
+        let result = if found.result == TOPOLOGY_CHANGED { NOT_SUPPORTED } else { found.result };
+        updateResult_out.set(result)?;
         caller::answer(status)
     }
 

@@ -243,6 +243,16 @@ fn variable(
 }
 
 crate::export! {
+    /// CUDA Driver API, cuLibraryGetUnifiedFunction: of code that program and device share, which no device has that does not say so by
+    /// its attribute.
+    extern "C" fn cuLibraryGetUnifiedFunction(fptr: Out<*mut c_void>, library: u64, symbol: Text) {
+        caller::enter_context()?;
+        fptr.check()?;
+        self::library(library)?;
+        symbol.get()?;
+        Err(CUDA_ERROR_INVALID_VALUE)
+    }
+
     /// CUDA Driver API, cuModuleLoadData.
     extern "C" fn cuModuleLoadData | extern "C" fn cuModuleLoadFatBinary(module: Out<u64>, image: *const c_void) {
         load_module(module, image, &Options::none())

@@ -1,8 +1,10 @@
-//! Functions of before CUDA 3.2, whose addresses and sizes are 32 bits wide: each is the function of today with wider arguments. An
-//! address that does not fit is no answer: memory that gets one is given back, and `CUDA_ERROR_OUT_OF_MEMORY` is.
+//! Functions of before CUDA 3.2, whose addresses and sizes are 32 bits wide: each is the function of today with wider arguments. They are
+//! for contexts that cuCtxCreate of then has made; in any other they answer `CUDA_ERROR_INVALID_CONTEXT`, as natively. An address that
+//! does not fit is no answer: memory that gets one is given back, and `CUDA_ERROR_OUT_OF_MEMORY` is.
 
 use crate::CUresult;
 use crate::caller;
+use crate::context;
 use crate::copy;
 use crate::copy3d::{self, Memcpy2D, Memcpy3D, Side2D, Side3D};
 use crate::device;
@@ -145,6 +147,7 @@ crate::export! {
 
     /// CUDA Driver API, cuMemGetInfo of before 3.2.
     extern "C" fn cuMemGetInfo(free: Out<u32>, total: Out<u32>) {
+        context::check_narrow()?;
         let (mut left, mut all) = (0, 0);
         wide!(generated::cuMemGetInfo_v2(&raw mut left, &raw mut all))?;
         free.set_if_wanted(size(left));
@@ -154,6 +157,7 @@ crate::export! {
 
     /// CUDA Driver API, cuMemAlloc of before 3.2.
     extern "C" fn cuMemAlloc(dptr: Out<u32>, bytesize: u32) {
+        context::check_narrow()?;
         let mut made = 0;
         dptr.check()?;
         wide!(memory::cuMemAlloc_v2(Out(&raw mut made), bytesize as usize))?;
@@ -165,6 +169,7 @@ crate::export! {
     extern "C" fn cuMemAllocPitch(
         dptr: Out<u32>, pPitch: Out<u32>, WidthInBytes: u32, Height: u32, ElementSizeBytes: u32,
     ) {
+        context::check_narrow()?;
         let (mut made, mut pitch) = (0, 0);
         dptr.check()?;
         pPitch.check()?;
@@ -177,11 +182,13 @@ crate::export! {
 
     /// CUDA Driver API, cuMemFree of before 3.2.
     extern "C" fn cuMemFree(dptr: u32) {
+        context::check_narrow()?;
         wide!(memory::cuMemFree_v2(dptr.into()))
     }
 
     /// CUDA Driver API, cuMemGetAddressRange of before 3.2.
     extern "C" fn cuMemGetAddressRange(pbase: Out<u32>, psize: Out<u32>, dptr: u32) {
+        context::check_narrow()?;
         let (mut base, mut bytes) = (0, 0);
         wide!(memory::cuMemGetAddressRange_v2(Out(&raw mut base), Out(&raw mut bytes), dptr.into()))?;
         pbase.set_if_wanted(address(base)?);
@@ -196,6 +203,7 @@ crate::export! {
 
     /// CUDA Driver API, cuMemHostGetDevicePointer of before 3.2.
     extern "C" fn cuMemHostGetDevicePointer(pdptr: Out<u32>, p: *mut c_void, Flags: u32) {
+        context::check_narrow()?;
         let mut found = 0;
         pdptr.check()?;
         wide!(host_memory::cuMemHostGetDevicePointer_v2(Out(&raw mut found), p, Flags))?;
@@ -204,6 +212,7 @@ crate::export! {
 
     /// CUDA Driver API, cuModuleGetGlobal of before 3.2.
     extern "C" fn cuModuleGetGlobal(dptr: Out<u32>, bytes: Out<u32>, hmod: u64, name: Text) {
+        context::check_narrow()?;
         let (mut found, mut length) = (0, 0);
         wide!(module::cuModuleGetGlobal_v2(Out(&raw mut found), Out(&raw mut length), hmod, name))?;
         if !dptr.0.is_null() {
@@ -215,61 +224,73 @@ crate::export! {
 
     /// CUDA Driver API, cuMemcpyHtoD of before 3.2.
     extern "C" fn cuMemcpyHtoD(dstDevice: u32, srcHost: *const c_void, ByteCount: u32) {
+        context::check_narrow()?;
         wide!(copy::cuMemcpyHtoD_v2(dstDevice.into(), srcHost, ByteCount as usize))
     }
 
     /// CUDA Driver API, cuMemcpyHtoDAsync of before 3.2.
     extern "C" fn cuMemcpyHtoDAsync(dstDevice: u32, srcHost: *const c_void, ByteCount: u32, hStream: u64) {
+        context::check_narrow()?;
         wide!(copy::cuMemcpyHtoDAsync_v2(dstDevice.into(), srcHost, ByteCount as usize, hStream))
     }
 
     /// CUDA Driver API, cuMemcpyDtoH of before 3.2.
     extern "C" fn cuMemcpyDtoH(dstHost: *mut c_void, srcDevice: u32, ByteCount: u32) {
+        context::check_narrow()?;
         wide!(copy::cuMemcpyDtoH_v2(dstHost, srcDevice.into(), ByteCount as usize))
     }
 
     /// CUDA Driver API, cuMemcpyDtoHAsync of before 3.2.
     extern "C" fn cuMemcpyDtoHAsync(dstHost: *mut c_void, srcDevice: u32, ByteCount: u32, hStream: u64) {
+        context::check_narrow()?;
         wide!(copy::cuMemcpyDtoHAsync_v2(dstHost, srcDevice.into(), ByteCount as usize, hStream))
     }
 
     /// CUDA Driver API, cuMemcpyDtoD of before 3.2.
     extern "C" fn cuMemcpyDtoD(dstDevice: u32, srcDevice: u32, ByteCount: u32) {
+        context::check_narrow()?;
         wide!(generated::cuMemcpyDtoD_v2(dstDevice.into(), srcDevice.into(), ByteCount as usize))
     }
 
     /// CUDA Driver API, cuMemcpyDtoDAsync of before 3.2.
     extern "C" fn cuMemcpyDtoDAsync(dstDevice: u32, srcDevice: u32, ByteCount: u32, hStream: *mut c_void) {
+        context::check_narrow()?;
         wide!(generated::cuMemcpyDtoDAsync_v2(dstDevice.into(), srcDevice.into(), ByteCount as usize, hStream))
     }
 
     /// CUDA Driver API, cuMemcpyHtoA of before 3.2.
     extern "C" fn cuMemcpyHtoA(dstArray: *mut c_void, dstOffset: u32, srcHost: *const c_void, ByteCount: u32) {
+        context::check_narrow()?;
         wide!(generated::cuMemcpyHtoA_v2(dstArray, dstOffset as usize, srcHost, ByteCount as usize))
     }
 
     /// CUDA Driver API, cuMemcpyHtoAAsync of before 3.2.
     extern "C" fn cuMemcpyHtoAAsync(dstArray: u64, dstOffset: u32, srcHost: u64, ByteCount: u32, hStream: u64) {
+        context::check_narrow()?;
         wide!(copy3d::cuMemcpyHtoAAsync_v2(dstArray, dstOffset as usize, srcHost, ByteCount as usize, hStream))
     }
 
     /// CUDA Driver API, cuMemcpyAtoH of before 3.2.
     extern "C" fn cuMemcpyAtoH(dstHost: *mut c_void, srcArray: *mut c_void, srcOffset: u32, ByteCount: u32) {
+        context::check_narrow()?;
         wide!(generated::cuMemcpyAtoH_v2(dstHost, srcArray, srcOffset as usize, ByteCount as usize))
     }
 
     /// CUDA Driver API, cuMemcpyAtoHAsync of before 3.2.
     extern "C" fn cuMemcpyAtoHAsync(dstHost: u64, srcArray: u64, srcOffset: u32, ByteCount: u32, hStream: u64) {
+        context::check_narrow()?;
         wide!(copy3d::cuMemcpyAtoHAsync_v2(dstHost, srcArray, srcOffset as usize, ByteCount as usize, hStream))
     }
 
     /// CUDA Driver API, cuMemcpyAtoD of before 3.2.
     extern "C" fn cuMemcpyAtoD(dstDevice: u32, srcArray: *mut c_void, srcOffset: u32, ByteCount: u32) {
+        context::check_narrow()?;
         wide!(generated::cuMemcpyAtoD_v2(dstDevice.into(), srcArray, srcOffset as usize, ByteCount as usize))
     }
 
     /// CUDA Driver API, cuMemcpyDtoA of before 3.2.
     extern "C" fn cuMemcpyDtoA(dstArray: *mut c_void, dstOffset: u32, srcDevice: u32, ByteCount: u32) {
+        context::check_narrow()?;
         wide!(generated::cuMemcpyDtoA_v2(dstArray, dstOffset as usize, srcDevice.into(), ByteCount as usize))
     }
 
@@ -277,66 +298,78 @@ crate::export! {
     extern "C" fn cuMemcpyAtoA(
         dstArray: *mut c_void, dstOffset: u32, srcArray: *mut c_void, srcOffset: u32, ByteCount: u32,
     ) {
+        context::check_narrow()?;
         let (to, from) = (dstOffset as usize, srcOffset as usize);
         wide!(generated::cuMemcpyAtoA_v2(dstArray, to, srcArray, from, ByteCount as usize))
     }
 
     /// CUDA Driver API, cuMemcpy2D of before 3.2; the unaligned form asks for nothing else here.
     extern "C" fn cuMemcpy2D | extern "C" fn cuMemcpy2DUnaligned(pCopy: In<NarrowMemcpy2D>) {
+        context::check_narrow()?;
         let copy = Memcpy2D::from(pCopy.get()?);
         wide!(copy3d::cuMemcpy2D_v2(In(&raw const copy)))
     }
 
     /// CUDA Driver API, cuMemcpy2DAsync of before 3.2.
     extern "C" fn cuMemcpy2DAsync(pCopy: In<NarrowMemcpy2D>, hStream: u64) {
+        context::check_narrow()?;
         let copy = Memcpy2D::from(pCopy.get()?);
         wide!(copy3d::cuMemcpy2DAsync_v2(In(&raw const copy), hStream))
     }
 
     /// CUDA Driver API, cuMemcpy3D of before 3.2.
     extern "C" fn cuMemcpy3D(pCopy: In<NarrowMemcpy3D>) {
+        context::check_narrow()?;
         let copy = Memcpy3D::from(pCopy.get()?);
         wide!(copy3d::cuMemcpy3D_v2(In(&raw const copy)))
     }
 
     /// CUDA Driver API, cuMemcpy3DAsync of before 3.2.
     extern "C" fn cuMemcpy3DAsync(pCopy: In<NarrowMemcpy3D>, hStream: u64) {
+        context::check_narrow()?;
         let copy = Memcpy3D::from(pCopy.get()?);
         wide!(copy3d::cuMemcpy3DAsync_v2(In(&raw const copy), hStream))
     }
 
     /// CUDA Driver API, cuMemsetD8 of before 3.2.
     extern "C" fn cuMemsetD8(dstDevice: u32, uc: u8, N: u32) {
+        context::check_narrow()?;
         wide!(memset::cuMemsetD8_v2(dstDevice.into(), uc, N as usize))
     }
 
     /// CUDA Driver API, cuMemsetD16 of before 3.2.
     extern "C" fn cuMemsetD16(dstDevice: u32, us: u16, N: u32) {
+        context::check_narrow()?;
         wide!(memset::cuMemsetD16_v2(dstDevice.into(), us, N as usize))
     }
 
     /// CUDA Driver API, cuMemsetD32 of before 3.2.
     extern "C" fn cuMemsetD32(dstDevice: u32, ui: u32, N: u32) {
+        context::check_narrow()?;
         wide!(memset::cuMemsetD32_v2(dstDevice.into(), ui, N as usize))
     }
 
     /// CUDA Driver API, cuMemsetD2D8 of before 3.2.
     extern "C" fn cuMemsetD2D8(dstDevice: u32, dstPitch: u32, uc: u8, Width: u32, Height: u32) {
+        context::check_narrow()?;
         wide!(memset::cuMemsetD2D8_v2(dstDevice.into(), dstPitch as usize, uc, Width as usize, Height as usize))
     }
 
     /// CUDA Driver API, cuMemsetD2D16 of before 3.2.
     extern "C" fn cuMemsetD2D16(dstDevice: u32, dstPitch: u32, us: u16, Width: u32, Height: u32) {
+        context::check_narrow()?;
         wide!(memset::cuMemsetD2D16_v2(dstDevice.into(), dstPitch as usize, us, Width as usize, Height as usize))
     }
 
     /// CUDA Driver API, cuMemsetD2D32 of before 3.2.
     extern "C" fn cuMemsetD2D32(dstDevice: u32, dstPitch: u32, ui: u32, Width: u32, Height: u32) {
+        context::check_narrow()?;
         wide!(memset::cuMemsetD2D32_v2(dstDevice.into(), dstPitch as usize, ui, Width as usize, Height as usize))
     }
 
     /// CUDA Driver API, cuArrayCreate of before 3.2.
     extern "C" fn cuArrayCreate(pHandle: *mut *mut c_void, pAllocateArray: In<Narrow2D>) {
+        context::check_narrow()?;
         let described = wide_2d(pAllocateArray.get()?);
         wide!(generated::cuArrayCreate_v2(pHandle, &raw const described))
     }
@@ -351,6 +384,7 @@ crate::export! {
 
     /// CUDA Driver API, cuArray3DCreate of before 3.2.
     extern "C" fn cuArray3DCreate(pHandle: *mut *mut c_void, pAllocateArray: In<Narrow3D>) {
+        context::check_narrow()?;
         let [width, height, depth, format, channels, flags] = pAllocateArray.get()?;
         let described = CUDA_ARRAY3D_DESCRIPTOR {
             Width: width as usize,
@@ -375,6 +409,7 @@ crate::export! {
 
     /// CUDA Driver API, cuTexRefSetAddress of before 3.2.
     extern "C" fn cuTexRefSetAddress(ByteOffset: Out<u32>, hTexRef: *mut c_void, dptr: u32, bytes: u32) {
+        context::check_narrow()?;
         let mut offset = 0;
         wide!(generated::cuTexRefSetAddress_v2(&raw mut offset, hTexRef, dptr.into(), bytes as usize))?;
         ByteOffset.set_if_wanted(size(offset));
@@ -383,12 +418,14 @@ crate::export! {
 
     /// CUDA Driver API, cuTexRefSetAddress2D of before 3.2.
     extern "C" fn cuTexRefSetAddress2D(hTexRef: *mut c_void, desc: In<Narrow2D>, dptr: u32, Pitch: u32) {
+        context::check_narrow()?;
         let described = wide_2d(desc.get()?);
         wide!(generated::cuTexRefSetAddress2D_v3(hTexRef, &raw const described, dptr.into(), Pitch as usize))
     }
 
     /// CUDA Driver API, cuTexRefGetAddress of before 3.2.
     extern "C" fn cuTexRefGetAddress(pdptr: Out<u32>, hTexRef: *mut c_void) {
+        context::check_narrow()?;
         let mut found = 0;
         pdptr.check()?;
         wide!(generated::cuTexRefGetAddress_v2(&raw mut found, hTexRef))?;

@@ -91,7 +91,11 @@ crate::export! {
 
     /// CUDA Driver API, cuFuncSetSharedSize.
     extern "C" fn cuFuncSetSharedSize(hfunc: u64, bytes: u32) {
-        of(hfunc)?.shared = bytes;
+        let mut steps = of(hfunc)?;
+        if bytes > function::layout(hfunc)?.1.shared() {
+            return Err(CUDA_ERROR_INVALID_VALUE);
+        }
+        steps.shared = bytes;
         Ok(())
     }
 

@@ -361,7 +361,10 @@ fn kinds(bench: &Bench) {
     let mut params = [0u64; 32];
     params[0] = 13;
     params[2..6].copy_from_slice(&[condition, 1 << 32, 0, bench.context]);
-    tell!(cuda, "a condition", cuGraphAddNode(&mut node, graph, null::<u64>(), 0usize, params.as_mut_ptr()));
+    // After all that the graph does: it sets the same words.
+    let (mut all, mut count) = ([0u64; 32], 32usize);
+    cu!(cuda, cuGraphGetNodes(graph, all.as_mut_ptr(), &mut count));
+    tell!(cuda, "a condition", cuGraphAddNode(&mut node, graph, all.as_ptr(), count, params.as_mut_ptr()));
     if params[4] != 0 {
         // SAFETY: the array of one body that the node has.
         let body = unsafe { (params[4] as *const u64).read() };

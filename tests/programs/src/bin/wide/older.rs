@@ -11,6 +11,7 @@ pub fn run(bench: &Bench) {
     several(bench);
     narrow_arrays(bench);
     narrow(bench);
+    in_their_context(bench);
     wrong_steps(bench);
 }
 
@@ -62,8 +63,6 @@ fn wrong_steps(bench: &Bench) {
     tell!(cuda, "too much", cuParamSetSize(fill, 1u32 << 20));
     tell!(cuda, "less than they are", cuParamSetSize(fill, 8u32));
     tell!(cuda, "at an odd place", cuParamSeti(fill, 2, 1u32));
-    tell!(cuda, "before the first", cuParamSeti(fill, -4, 1u32));
-    tell!(cuda, "far behind the last", cuParamSeti(fill, 1 << 20, 1u32));
     let value = 1u64;
     tell!(cuda, "past the end", cuParamSetv(fill, 4092, &value, 8u32));
     tell!(cuda, "nothing", cuParamSetv(fill, 0, null::<u64>(), 8u32));
@@ -76,6 +75,9 @@ fn wrong_steps(bench: &Bench) {
     tell!(cuda, "", cuCtxSynchronize());
     tell!(cuda, "no function", cuFuncSetBlockShape(0u64, 1, 1, 1));
     tell!(cuda, "no function", cuLaunch(0u64));
+    tell!(cuda, "far behind the last", cuParamSeti(fill, 1 << 20, 1u32));
+    // The vendor's library ends its process with this.
+    tell!(cuda, "before the first", cuParamSeti(fill, -4, 1u32));
 }
 
 /// Contexts that end when their last user leaves.
@@ -146,6 +148,22 @@ fn several(bench: &Bench) {
     tell!(cuda, "", cuStreamSynchronize(stream));
     cu!(cuda, cuStreamDestroy_v2(stream));
     cu!(cuda, cuMemFree_v2(words));
+}
+
+/// The functions of before 3.2 in a context that one of them has made.
+fn in_their_context(bench: &Bench) {
+    let cuda = &bench.cuda;
+    let (mut context, mut version, mut module) = (0u64, 0u32, 0u64);
+    tell!(cuda, "of before 3.2", cuCtxCreate(&mut context, 0, 0));
+    tell!(cuda, "", cuCtxGetApiVersion(context, &mut version));
+    cuda.say("version", version);
+    narrow_arrays(bench);
+    cu!(cuda, cuModuleLoadData(&mut module, crate::KERNELS.as_ptr()));
+    let narrow_bench = Bench { cuda: programs::any::Any::load().expect("loaded before"), context, module };
+    narrow_bench.cuda.group("older, in its context");
+    narrow(&narrow_bench);
+    tell!(cuda, "", cuCtxDestroy_v2(context));
+    cu!(cuda, cuCtxSetCurrent(bench.context));
 }
 
 /// Addresses of 32 bits, which no device memory of today has.
@@ -232,6 +250,7 @@ fn narrow_arrays(bench: &Bench) {
     let mut line = 0u64;
     cu!(cuda, cuArrayCreate(&mut line, [16u32, 0, 32, 1].as_ptr()));
     tell!(cuda, "", cuMemcpyAtoA(line, 0u32, array, 0u32, 64u32));
+    cu!(cuda, cuCtxSynchronize());
     let mut stream = 0u64;
     cu!(cuda, cuStreamCreate(&mut stream, 1));
     tell!(cuda, "", cuMemcpyAtoHAsync(read.as_mut_ptr(), line, 0u32, 64u32, stream));

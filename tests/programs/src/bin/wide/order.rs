@@ -10,7 +10,7 @@ use std::time::Duration;
 use crate::{Bench, cu};
 
 const THREADS: usize = 4;
-const STEPS: usize = 8000;
+const STEPS: usize = 2000;
 
 /// Each step copies a word to the next place; threads take turns. One step before its time copies a zero, and all that follow hand
 /// that on. `issue` makes a step's copy, by a thread; prints how many words arrived.
