@@ -3,12 +3,14 @@
 //!
 //! Folders are those of `-I`, and those that a macro stands for (`-D PATH=/folder` with `#include STRING(PATH/a.h)`, as hashcat does it).
 //! What is looked for are `#include` lines, wherever they stand: what a condition or a comment takes out is sent for nothing. A whole
-//! name that a macro gives is not found, nor one that leads out of its folder.
+//! name that a macro gives is not found, nor one that leads out of its folder. A name that begins with a slash loses it on its way
+//! ([`rooted`]), and is looked for below one more folder, the root.
 
 use crate::caller::{self, Caller};
 use crate::cl_int;
 use crate::generated::send;
 use crate::status::CL_OUT_OF_RESOURCES;
+use std::borrow::Cow;
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::ffi::{CStr, CString, OsStr};
 use std::io::Read;
@@ -116,12 +118,44 @@ fn include_in(line: &[u8]) -> Option<Include<'_>> {
     }
 }
 
+/// A text as the host gets it: absolute names of headers are relative to the folder that stands for the root.
+#[must_use]
+pub fn rooted(text: &[u8]) -> Cow<'_, [u8]> {
+    if !has_absolute(text) {
+        return Cow::Borrowed(text);
+    }
+    let mut all = Vec::with_capacity(text.len());
+    for line in text.split_inclusive(|byte| *byte == b'\n') {
+        let name = include_in(line).and_then(absolute);
+        let slashes = name.map_or(0, |name| name.iter().take_while(|byte| **byte == b'/').count());
+        let at = name.map_or(0, |name| name.as_ptr() as usize - line.as_ptr() as usize);
+        all.extend(&line[..at]);
+        all.extend(&line[at + slashes..]);
+    }
+    Cow::Owned(all)
+}
+
+/// The name, where it begins with a slash.
+fn absolute(include: Include<'_>) -> Option<&[u8]> {
+    match include {
+        Include::Quoted(name) | Include::Angled(name) => Some(name).filter(|name| name.starts_with(b"/")),
+        Include::Tokens(_) => None,
+    }
+}
+
+fn has_absolute(text: &[u8]) -> bool {
+    includes_in(text).into_iter().any(|include| absolute(include).is_some())
+}
+
 fn is_of_name(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || byte == b'_'
 }
 
 /// The path that follows a macro and a slash.
 fn path_behind<'a>(tokens: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
+    if name.is_empty() {
+        return None;
+    }
     let begins = |at: &usize| at.checked_sub(1).is_none_or(|before| !is_of_name(tokens[before]));
     let ends = |at: usize| tokens.get(at + name.len()) == Some(&b'/');
     let found = tokens.windows(name.len()).enumerate().find(|(at, window)| *window == name && begins(at) && ends(*at));
@@ -147,7 +181,7 @@ fn inside(path: &Path) -> Option<PathBuf> {
 /// A header that was found: its folder, and its path below it.
 type Found = (usize, PathBuf);
 
-/// A folder, and the macro that stands for it; none for one of `-I`.
+/// A folder, and the macro that stands for it; none for one of `-I`. The root is the last, and its name is empty.
 type Folder = (PathBuf, Option<Vec<u8>>);
 
 /// What a source needs of folders.
@@ -189,6 +223,11 @@ impl Search<'_> {
                 folders.clone().filter(|(_, (_, of))| of.is_none()).map(move |(folder, _)| (folder, name.clone()))
             };
             let places: Vec<Found> = match include {
+                Include::Quoted(name) | Include::Angled(name) if name.starts_with(b"/") => {
+                    let root = self.folders.len().saturating_sub(1);
+                    let slashes = name.iter().take_while(|byte| **byte == b'/').count();
+                    vec![(root, path(&name[slashes..]))]
+                }
                 Include::Quoted(name) => {
                     let own = beside.map(|(folder, path)| (*folder, path.with_file_name(OsStr::from_bytes(name))));
                     own.into_iter().chain(listed(path(name))).collect()
@@ -242,7 +281,7 @@ fn packed(files: &HashMap<Found, Vec<u8>>) -> Vec<u8> {
     let mut all = Vec::new();
     for ((folder, path), text) in files {
         let name = Path::new(&folder.to_string()).join(path);
-        for part in [name.as_os_str().as_bytes(), text] {
+        for part in [name.as_os_str().as_bytes(), &*rooted(text)] {
             all.extend((part.len() as u32).to_le_bytes());
             all.extend(part);
         }
@@ -258,11 +297,12 @@ pub fn send(caller: &Caller, sources: &[&[u8]], options: &CStr) -> Result<Option
     let options = options.to_bytes();
     let path = |name: &[u8]| PathBuf::from(OsStr::from_bytes(name));
     let places = places_in(options, |value| path(value).is_absolute() && path(value).is_dir());
-    if places.is_empty() {
+    if places.is_empty() && !sources.iter().any(|source| has_absolute(source)) {
         return Ok(None);
     }
-    let folders: Vec<Folder> =
-        places.iter().map(|place| (path(&options[place.range.clone()]), place.name.clone())).collect();
+    let named = places.iter().map(|place| (path(&options[place.range.clone()]), place.name.clone()));
+    let root: Folder = (PathBuf::from("/"), Some(Vec::new()));
+    let folders: Vec<Folder> = named.chain([root]).collect();
     let files = packed(&search(sources, &folders)?);
     let (mut number, mut place) = (0, Vec::new());
     caller::answer(caller::input(caller, &files, |data| {
@@ -276,8 +316,10 @@ pub fn send(caller: &Caller, sources: &[&[u8]], options: &CStr) -> Result<Option
         done = place.range.end;
     }
     all.extend(&options[done..]);
+    all.extend([b" -I ", &there(places.len())[..]].concat());
     let named = places.iter().enumerate().map(|(folder, place)| (there(folder), options[place.range.clone()].to_vec()));
-    let folders = named.collect();
+    // Behind the root's name follows a name that has lost its slash.
+    let folders = named.chain([(there(places.len()), Vec::new())]).collect();
     Ok(Some(Included { number, options: CString::new(all).map_err(|_| CL_OUT_OF_RESOURCES)?, folders }))
 }
 
@@ -336,6 +378,16 @@ mod tests {
     }
 
     #[test]
+    fn rooted_when_a_header_is_absolute_then_loses_its_slashes_alone() {
+        let text =
+            b"int a; /* /x */\n #include \"//a/b.h\" // \"/c\"\n#include </d.h>\n#include \"e.h\"\n#include S(/f.h)";
+        let wanted =
+            b"int a; /* /x */\n #include \"a/b.h\" // \"/c\"\n#include <d.h>\n#include \"e.h\"\n#include S(/f.h)";
+        assert_eq!(&*rooted(text), wanted);
+        assert!(matches!(rooted(b"#include \"e.h\"\n"), Cow::Borrowed(_)));
+    }
+
+    #[test]
     fn inside_when_a_path_leads_out_then_is_none() {
         assert_eq!(inside(Path::new("a/../b/./c.h")), Some(PathBuf::from("b/c.h")));
         for path in ["..", "../a", "a/../../b", "/etc/passwd", ".", ""] {
@@ -358,13 +410,32 @@ mod tests {
         put(root.join("secret.h"), "outside\n");
         put(root.join("m.h"), "#include S(WHERE/m2.h)\n#include \"m2.h\"\n");
         put(root.join("m2.h"), "\n");
-        let folders = [(one, None), (two, None), (root.clone(), Some(b"WHERE".to_vec()))];
+        put(root.join("r.h"), "#include \"near-r.h\"\n");
+        put(root.join("near-r.h"), "\n");
+        let below =
+            |name: &str| root.join(name).strip_prefix("/").expect("absolute").to_str().expect("plain").to_owned();
+        let (beside, far) = (below("near-r.h"), below("r.h"));
+        let nowhere = (PathBuf::from("/"), Some(Vec::new()));
+        let folders = [(one, None), (two, None), (root.clone(), Some(b"WHERE".to_vec())), nowhere];
+        let absolute = format!("#include \"/{far}\"\n");
         let source = b"#include <a.h>\n#include \"none.h\"\n#include S(WHERE/m.h)\n#include <m2.h>\n";
-        let files = search(&[source], &folders).expect("little");
+        let files = search(&[source, absolute.as_bytes()], &folders).expect("little");
         let mut names: Vec<(usize, &str)> =
             files.keys().map(|(folder, path)| (*folder, path.to_str().expect("plain"))).collect();
         names.sort_unstable();
-        assert_eq!(names, [(0, "a.h"), (0, "sub/b.h"), (0, "sub/near.h"), (1, "far.h"), (2, "m.h"), (2, "m2.h")]);
+        assert_eq!(
+            names,
+            [
+                (0, "a.h"),
+                (0, "sub/b.h"),
+                (0, "sub/near.h"),
+                (1, "far.h"),
+                (2, "m.h"),
+                (2, "m2.h"),
+                (3, &beside[..]),
+                (3, &far[..])
+            ]
+        );
         std::fs::remove_dir_all(root).expect("removed");
     }
 

@@ -6,6 +6,7 @@ use crate::cl_int;
 use crate::context::Context;
 use crate::device::{self, Device};
 use crate::generated::send;
+use crate::includes;
 use crate::program::{Origin, Program};
 use crate::status::{CL_INVALID_DEVICE, CL_INVALID_VALUE};
 use crate::user::{self, In, Out, Raw, Text};
@@ -105,7 +106,7 @@ crate::makers! {
         let source = joined(count, strings, lengths)?;
         let caller = caller::enter()?;
         let vacant = arena::vacant::<Program>()?;
-        let status = caller::input(&caller, &source, |data| {
+        let status = caller::input(&caller, &includes::rooted(&source), |data| {
             send::gpuferryProgramSource(&caller, vacant.handle, context.handle, data)
         });
         caller::answer(status)?;

@@ -64,7 +64,10 @@ fn headers(bench: &Bench) -> Result<(), String> {
     let options =
         std::ffi::CString::new(format!("-I {0} -DX=1 -D S_(x)=#x -D S(x)=S_(x) -D WHERE={0}", folder.display()))
             .map_err(|error| error.to_string())?;
+    let absolute =
+        format!("#include \"{}\"\nkernel void k(global int *a) {{ *a = NUMBER; }}", folder.join("number.h").display());
     for (what, text) in [
+        ("by its whole path", &absolute[..]),
         ("a header", "#include \"number.h\"\nkernel void k(global int *a) { *a = NUMBER; }"),
         ("in brackets", "#include <deep/more.h>\nkernel void k(global int *a) { *a = MORE; }"),
         ("by a macro", "#include S(WHERE/deep/more.h)\nkernel void k(global int *a) { *a = MORE; }"),
