@@ -64,10 +64,10 @@ JUDGES = [
     Judge("torch-ddp-two", "pytorch", "torch_ddp.py --gpus 2", 120, 8192, needs=TORCH),
     *(Judge(f"torch-ops-{n}", "pytorch's tests", f"torch_ops.py --part {n}/{OPS}", 240, needs=TORCH) for n in range(1, OPS + 1)),
     *(
-        Judge(f"torch-suite-{n}", "pytorch's tests", f"torch_suite.py ops --part {n}/{SUITE}", 150, 6144, ONE_THREAD, TORCH)
+        Judge(f"torch-suite-{n}", "pytorch's tests", f"torch_suite.py ops --part {n}/{SUITE}", 150, 6144, ONE_THREAD, TORCH, ("local",))
         for n in range(1, SUITE + 1)
     ),
-    Judge("torch-suite-modules", "pytorch's tests", "torch_suite.py modules", 150, 6144, ONE_THREAD, TORCH),
+    Judge("torch-suite-modules", "pytorch's tests", "torch_suite.py modules", 150, 6144, ONE_THREAD, TORCH, ("local",)),
     Judge("triton", "triton", "triton_kernels.py", 120, needs=("torch", "triton")),
     Judge("cupy", "cupy", "cupy_math.py", 150, needs=("cupy",)),
     Judge("numba", "numba", "numba_kernels.py", 60, 3072, needs=("numba",)),

@@ -162,6 +162,7 @@ impl Nvml {
         let mut count = MAX_SAMPLES as u32;
         // SAFETY: the prototype is the spec's; the array has room for `count` samples.
         ok(unsafe { call(device, samples.as_mut_ptr().cast(), &raw mut count, last) })?;
+        log::debug!("session {}: utilization of {count} processes of the card", self.session.number());
         let most = (room as usize).min(MAX_OWN_SAMPLES) * SAMPLE_BYTES;
         for sample in samples.iter_mut().take(count as usize) {
             let Some((number, rest)) = sample.split_first_chunk::<4>() else { continue };
