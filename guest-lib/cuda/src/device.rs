@@ -39,22 +39,35 @@ pub mod attribute {
     pub const PAGEABLE_MEMORY_ACCESS_USES_HOST_PAGE_TABLES: i32 = 100;
     /// The program reaches managed memory on the device without moving it.
     pub const DIRECT_MANAGED_MEM_ACCESS_FROM_HOST: i32 = 101;
-    /// Memory as a file descriptor for other devices' drivers.
-    pub const DMA_BUF_SUPPORTED: i32 = 124;
-    /// Memory for processes of other machines.
-    pub const HANDLE_TYPE_FABRIC_SUPPORTED: i32 = 128;
-    /// Memory of several devices at one address.
-    pub const MULTICAST_SUPPORTED: i32 = 132;
+    /// How memory of pools may be given to other processes: `CUmemAllocationHandleType`s.
+    pub const MEMPOOL_SUPPORTED_HANDLE_TYPES: i32 = 119;
+    /// Those of them that are carried: file descriptors.
+    pub const HANDLE_TYPES: i32 = 1;
     /// Those that are 0 here whatever the device answers: what they promise needs one address space for program and device, or is
     /// not carried.
-    pub const NONE: [i32; 7] = [
+    pub const NONE: [i32; 17] = [
         PAGEABLE_MEMORY_ACCESS,
         CONCURRENT_MANAGED_ACCESS,
         PAGEABLE_MEMORY_ACCESS_USES_HOST_PAGE_TABLES,
         DIRECT_MANAGED_MEM_ACCESS_FROM_HOST,
-        DMA_BUF_SUPPORTED,
-        HANDLE_TYPE_FABRIC_SUPPORTED,
-        MULTICAST_SUPPORTED,
+        // Physical memory that other devices reach; semaphores of graphics with a timeline.
+        110,
+        114,
+        // Memory as a file descriptor for other devices' drivers (DMA-BUF), and for processes of other machines.
+        124,
+        128,
+        // Memory of several devices at one address.
+        132,
+        // Work beside that of Direct3D 12 and of Vulkan.
+        135,
+        138,
+        // Physical memory and pools on the host, and on its NUMA nodes; their handles and descriptors.
+        141,
+        142,
+        143,
+        144,
+        145,
+        146,
     ];
     /// PCI bus.
     pub const PCI_BUS_ID: i32 = 33;
@@ -119,7 +132,12 @@ impl Device {
         reader.u32()?;
         for number in 1..=count as i32 {
             let (status, value) = (reader.u32()? as i32, reader.u32()? as i32);
-            device.attributes.push((status, if attribute::NONE.contains(&number) { 0 } else { value }));
+            let value = match number {
+                attribute::MEMPOOL_SUPPORTED_HANDLE_TYPES => value & attribute::HANDLE_TYPES,
+                _ if attribute::NONE.contains(&number) => 0,
+                _ => value,
+            };
+            device.attributes.push((status, value));
         }
         let of = |number| device.attribute(number).unwrap_or(0).max(0) as u32;
         device.limits = Limits {
