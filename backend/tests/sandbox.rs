@@ -94,6 +94,17 @@ fn shared_memory_when_made_in_a_worker_of_a_gpu_then_others_of_its_guest_alone_f
 }
 
 #[test]
+fn folders_when_a_guest_has_a_cache_of_compiled_code_then_can_be_made_in_its_own_memory_alone() {
+    let cache = ["--device", "cuda:0", "--compile-cache", "16M"];
+    refuses_all(&cache, &["create-in-shm", "make-folder-in-shm"]);
+    let (front, without) = (start(&cache), start(&["--device", "cuda:0"]));
+    assert_eq!(attempt(&front, "make-folder-in-shm", 0), End::Worked);
+    assert_ne!(attempt(&front, "make-folder", 0), End::Worked);
+    assert_ne!(attempt(&without, "make-folder-in-shm", 0), End::Worked);
+    assert!(!std::path::Path::new("/dev/shm/gpuferry-attempt.d").exists(), "its /dev/shm is the host's");
+}
+
+#[test]
 fn acts_when_tried_in_an_opencl_worker_then_only_files_of_its_own_and_children_in_its_sandbox_can_be() {
     let allowed = ["create-in-tmp", "make-folder", "execute", "fork", "vfork"];
     refuses_all(&["--device", "opencl:pocl"], &allowed);

@@ -242,7 +242,14 @@ fn program(options: &Options, layers: &Layers) -> Result<Program, Fatal> {
     if let Some(library) = &options.opencl_library {
         arguments.extend(["--opencl-library".into(), std::path::absolute(library)?.into()]);
     }
-    Ok(Program { file, arguments, starts_programs: options.opencl.is_some() })
+    if options.compile_cache.is_some() && options.sandbox.mode != Mode::Off {
+        // The driver's cache has folders, which Landlock lets it make in one place.
+        for call in [libc::SYS_mkdir, libc::SYS_rmdir] {
+            arguments.extend(["--allow-call".into(), call.to_string().into()]);
+        }
+    }
+    let (starts_programs, compile_cache) = (options.opencl.is_some(), options.compile_cache);
+    Ok(Program { file, arguments, starts_programs, compile_cache })
 }
 
 /// Serves one VMM after the other.

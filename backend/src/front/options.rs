@@ -32,6 +32,7 @@ usage: gpuferryd (--socket-path PATH | --fd NUMBER) [--local-path PATH] [OPTION]
   --call-timeout SECONDS     longest that a call may take, waiting for a kernel too; then its worker ends (default: none)
   --compile-timeout SECONDS  longest that compiling one module may take (default 300, 0 for none)
   --prestart N         workers kept started for the next sessions, 0 to 16 (default 1)
+  --compile-cache SIZE the driver keeps what it compiled for a VM (and for local programs) in so much memory (default: not at all)
   --prestart-contexts  these also have a context, so that programs start 0.1 s sooner: about 527 MiB of the GPU's memory each
   --allow-pageable-access  serve although the GPU reaches ordinary memory of processes (HMM, ATS)
   --user USER          what to become where started as root: name, UID or UID:GID (default 65534:65534)
@@ -116,6 +117,8 @@ pub struct Options {
     pub compile_timeout: Option<Duration>,
     /// Workers kept started have a context.
     pub prepare_contexts: bool,
+    /// Bytes of a guest's cache of compiled code.
+    pub compile_cache: Option<u64>,
     /// Serve although the GPU reaches ordinary memory.
     pub allow_pageable: bool,
     /// What processes give up.
@@ -146,6 +149,7 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, l
         compile_timeout: Some(Duration::from_secs(300)),
         allow_pageable: false,
         prepare_contexts: false,
+        compile_cache: None,
         sandbox: sandbox::Settings::default(),
         level: log::LevelFilter::Info,
     };
@@ -171,6 +175,7 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, l
             Long("call-timeout") => options.call_timeout = seconds(&parser.value()?.string()?)?,
             Long("compile-timeout") => options.compile_timeout = seconds(&parser.value()?.string()?)?,
             Long("prestart-contexts") => options.prepare_contexts = true,
+            Long("compile-cache") => options.compile_cache = Some(size(&parser.value()?.string()?)?),
             Long("allow-pageable-access") => options.allow_pageable = true,
             Long("user") => options.sandbox.user = Some(parser.value()?.parse()?),
             Long("require-sandbox") => set_mode(&mut options, Mode::Require)?,

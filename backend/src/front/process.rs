@@ -24,6 +24,8 @@ pub struct Program {
     pub arguments: Vec<OsString>,
     /// It may start programs in its turn: a platform of OpenCL's does.
     pub starts_programs: bool,
+    /// Bytes of a guest's cache of compiled code; `None` for no cache.
+    pub compile_cache: Option<u64>,
 }
 
 /// A worker cannot be started.

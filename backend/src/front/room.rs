@@ -19,7 +19,7 @@ use std::process::Command;
 
 use super::process::Program;
 use crate::os;
-use crate::sandbox::files::SHARED;
+use crate::sandbox::files::{CODE, CODE_FOLDER, SHARED};
 use crate::sandbox::{Layers, namespaces, root};
 use crate::scm;
 
@@ -70,7 +70,7 @@ impl Room {
             drop(ours);
             os::close_all_but(theirs.as_fd());
             os::die_with_parent();
-            let served = First::enter(room, names).and_then(|shares| {
+            let served = First::enter(room, names, program.compile_cache).and_then(|shares| {
                 First { socket: theirs, program, flags: worker, shares, workers: Vec::new() }.serve()
             });
             if let Err(error) = served {
@@ -137,7 +137,7 @@ struct First<'a> {
 
 impl First<'_> {
     /// Makes the namespaces that it was born in its own. Returns whether they have a `/dev/shm` of their own.
-    fn enter(flags: libc::c_int, names: (u32, u32)) -> io::Result<bool> {
+    fn enter(flags: libc::c_int, names: (u32, u32), compile_cache: Option<u64>) -> io::Result<bool> {
         if flags & libc::CLONE_NEWUSER != 0 {
             namespaces::map_self(names)?;
         }
@@ -148,7 +148,7 @@ impl First<'_> {
             log::debug!("/proc of a guest's own: {error}");
             return Ok(false);
         }
-        let own = root::own_shared_memory();
+        let own = root::own_shared_memory(compile_cache.unwrap_or(0));
         if let Err(error) = &own {
             log::debug!("/dev/shm of a guest's own: {error}");
         }
@@ -225,6 +225,15 @@ fn is_kept(name: &OsStr) -> bool {
     name.to_str().is_some_and(|name| VARIABLES.iter().any(|kept| name.starts_with(kept)))
 }
 
+/// What the driver is told of its cache of compiled code. Compiled kernels of one guest are nothing for another, so there is none but in
+/// memory that is the guest's own.
+fn code_cache(bytes: Option<u64>) -> Vec<(&'static str, String)> {
+    match bytes {
+        Some(bytes) => vec![(CODE, CODE_FOLDER.into()), ("CUDA_CACHE_MAXSIZE", bytes.to_string())],
+        None => vec![("CUDA_CACHE_DISABLE", "1".into())],
+    }
+}
+
 /// Turns this new process into a worker; returns only with the reason why not.
 fn become_worker(
     program: &Program,
@@ -251,8 +260,7 @@ fn become_worker(
         .env_clear()
         .envs(kept)
         .envs(shares.then_some((SHARED, "1")))
-        // Compiled kernels of one guest are nothing for another.
-        .env("CUDA_CACHE_DISABLE", "1")
+        .envs(code_cache(program.compile_cache.filter(|_| shares)))
         .env("PATH", "/usr/bin:/bin")
         .env("HOME", "/tmp")
         .env("TMPDIR", "/tmp")

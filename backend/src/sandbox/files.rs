@@ -15,6 +15,10 @@ use landlock::{
 use super::root::SHARED_MEMORY;
 use super::{Missing, Profile};
 
+/// A room sets this variable, the driver's, for workers that may keep compiled code, to a folder in their `/dev/shm`.
+pub const CODE: &str = "CUDA_CACHE_PATH";
+/// That folder.
+pub const CODE_FOLDER: &str = "/dev/shm/code";
 /// A room sets this variable for its workers where their `/dev/shm` is the guest's own.
 pub const SHARED: &str = "GPUFERRY_SHARED_MEMORY";
 
@@ -276,7 +280,10 @@ impl Rules {
             }
         }
         if places.shared {
-            let more = AccessFs::MakeReg | AccessFs::RemoveFile | AccessFs::Truncate;
+            let mut more = AccessFs::MakeReg | AccessFs::RemoveFile | AccessFs::Truncate;
+            if std::env::var_os(CODE).is_some() {
+                more |= AccessFs::MakeDir | AccessFs::RemoveDir;
+            }
             rules = add(rules, Path::new(SHARED_MEMORY), true, more)?;
         }
         if places.scratch

@@ -17,6 +17,8 @@ use super::files::{Place, Places};
 const MOUNT_POINT: &str = "/tmp";
 /// Where files in memory lie by a name that processes share.
 pub(super) const SHARED_MEMORY: &str = "/dev/shm";
+/// Most bytes in it, but for compiled code.
+const SHARED_BYTES: u64 = 16 << 20;
 /// Most bytes in a worker's own folder for files.
 const SCRATCH_BYTES: u64 = 512 << 20;
 
@@ -68,13 +70,19 @@ pub fn show_processes() -> io::Result<()> {
 }
 
 /// Gives the calling process's mount namespace a `/dev/shm` of its own: there CUDA's driver keeps what the processes that share an event
-/// know of it.
+/// know of it, and in `more` bytes what it has compiled, where it may.
 ///
 /// # Errors
 /// As mount(2).
-pub fn own_shared_memory() -> io::Result<()> {
+pub fn own_shared_memory(more: u64) -> io::Result<()> {
     let flags = libc::MS_NOSUID | libc::MS_NODEV | libc::MS_NOEXEC;
-    mount(Path::new("none"), Path::new(SHARED_MEMORY), "tmpfs", flags, "mode=1777,size=16m")
+    mount(
+        Path::new("none"),
+        Path::new(SHARED_MEMORY),
+        "tmpfs",
+        flags,
+        &format!("mode=1777,size={}", SHARED_BYTES.saturating_add(more)),
+    )
 }
 
 /// Others' files are not even seen.

@@ -4,7 +4,7 @@ use std::ffi::{CStr, CString};
 use std::io;
 
 /// Everything that is tried, by name. The first must work, or the others show nothing.
-pub const ACTS: [&str; 60] = [
+pub const ACTS: [&str; 61] = [
     "getpid",
     "open-shadow",
     "open-passwd",
@@ -17,6 +17,7 @@ pub const ACTS: [&str; 60] = [
     "create-in-shm",
     "write-library",
     "make-folder",
+    "make-folder-in-shm",
     "remove-library",
     "make-device",
     "socket-internet",
@@ -129,6 +130,7 @@ pub fn attempt(act: &str, other: i32, socket: &str) -> io::Result<()> {
         "create-in-shm" => open("/dev/shm/gpuferry-attempt", libc::O_CREAT | libc::O_WRONLY),
         "read-in-shm" => open("/dev/shm/gpuferry-attempt", libc::O_RDWR),
         "write-library" => open("/usr/lib/os-release", libc::O_WRONLY),
+        "make-folder-in-shm" => ask(libc::SYS_mkdir, [text(c"/dev/shm/gpuferry-attempt.d"), 0o700, 0, 0, 0]),
         "make-folder" => ask(libc::SYS_mkdir, [text(c"/tmp/gpuferry-attempt.d"), 0o700, 0, 0, 0]),
         "remove-library" => ask(libc::SYS_unlink, [text(c"/usr/lib/gpuferry-none"), 0, 0, 0, 0]),
         "make-device" => ask(libc::SYS_mknodat, [-100, text(c"/tmp/gpuferry-mem"), 0o020_600, 0x101, 0]),
