@@ -2,7 +2,7 @@
 //!
 //! The counting lies between the worker and the host's library: [`count`] replaces the library's functions that allocate, free and
 //! tell sizes by ones that count and call them. So nothing above can forget it; a way to allocate that is new in `spec/api` must be added here
-//! (`every_way_to_allocate` in the tests fails until it is).
+//! (`ways_to_allocate_when_in_the_spec_then_are_counted_or_have_a_reason` fails until it is).
 //!
 //! Memory of pools is counted as long as the pool keeps it: freed memory that a pool still holds is given back when it is needed. A
 //! context is counted as [`CONTEXT_BYTES`], as its size can be seen on the device as a whole only. Memory that a recorded graph
@@ -605,6 +605,47 @@ unsafe extern "C" fn size(bytes: *mut usize, device: i32) -> i32 {
     status
 }
 
+/// The functions that allocate, free and tell sizes, and what takes their place.
+macro_rules! replaced {
+    ($($name:ident: $by:ident,)*) => {
+        #[cfg(test)]
+        const REPLACED: &[&str] = &[$(stringify!($name)),*];
+
+        fn replace(library: &mut Library) {
+            $(library.$name = library.$name.and(Some($by as _));)*
+        }
+    };
+}
+replaced! {
+    cuMemAlloc_v2: memory,
+    cuMemAllocPitch_v2: pitched,
+    cuMemAllocAsync: in_order,
+    cuMemAllocFromPoolAsync: from_pool,
+    cuMemCreate: physical,
+    cuArrayCreate_v2: array,
+    cuArray3DCreate_v2: array_3d,
+    cuMipmappedArrayCreate: mipmapped,
+    cuMemRetainAllocationHandle: retain_physical,
+    cuMemMap: map,
+    cuMemUnmap: unmap,
+    cuMemFree_v2: free,
+    cuMemFreeAsync: free_in_order,
+    cuMemRelease: release,
+    cuArrayDestroy: end_array,
+    cuMipmappedArrayDestroy: end_mipmapped,
+    cuMemPoolCreate: make_pool,
+    cuMemPoolDestroy: end_pool,
+    cuCtxCreate_v2: make_context,
+    cuCtxSetCurrent: make_current,
+    cuCtxDestroy_v2: end_context,
+    cuDevicePrimaryCtxRetain: retain,
+    cuDevicePrimaryCtxSetFlags_v2: set_flags,
+    cuDevicePrimaryCtxRelease_v2: give_up,
+    cuDevicePrimaryCtxReset_v2: reset,
+    cuMemGetInfo_v2: left,
+    cuDeviceTotalMem_v2: size,
+}
+
 /// Replaces the functions that allocate, free and tell sizes. For the one session of the process.
 pub fn count(host: Library, account: Arc<Account>, context_bytes: u64) -> Library {
     let mut library = host;
@@ -613,39 +654,10 @@ pub fn count(host: Library, account: Arc<Account>, context_bytes: u64) -> Librar
         log::error!("a second session in one worker is not counted");
         return library;
     }
-    macro_rules! replace {
-        ($($name:ident: $by:ident,)*) => {$(
-            library.$name = library.$name.and(Some($by as _));
-        )*};
-    }
-    replace! {
-        cuMemAlloc_v2: memory,
-        cuMemAllocPitch_v2: pitched,
-        cuMemAllocAsync: in_order,
-        cuMemAllocFromPoolAsync: from_pool,
-        cuMemCreate: physical,
-        cuArrayCreate_v2: array,
-        cuArray3DCreate_v2: array_3d,
-        cuMipmappedArrayCreate: mipmapped,
-        cuMemRetainAllocationHandle: retain_physical,
-        cuMemMap: map,
-        cuMemUnmap: unmap,
-        cuMemFree_v2: free,
-        cuMemFreeAsync: free_in_order,
-        cuMemRelease: release,
-        cuArrayDestroy: end_array,
-        cuMipmappedArrayDestroy: end_mipmapped,
-        cuMemPoolCreate: make_pool,
-        cuMemPoolDestroy: end_pool,
-        cuCtxCreate_v2: make_context,
-        cuCtxSetCurrent: make_current,
-        cuCtxDestroy_v2: end_context,
-        cuDevicePrimaryCtxRetain: retain,
-        cuDevicePrimaryCtxSetFlags_v2: set_flags,
-        cuDevicePrimaryCtxRelease_v2: give_up,
-        cuDevicePrimaryCtxReset_v2: reset,
-        cuMemGetInfo_v2: left,
-        cuDeviceTotalMem_v2: size,
-    }
+    replace(&mut library);
     library
 }
+
+#[cfg(test)]
+#[path = "quota_tests.rs"]
+mod tests;

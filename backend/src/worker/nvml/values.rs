@@ -2,8 +2,13 @@
 
 use std::ptr::NonNull;
 
-use super::generated::Library;
-use super::{Host, Nvml};
+use wire::frame::FrameHeader;
+use wire::handle::Handle;
+use wire::slot::MAX_REPLY_BYTES;
+
+use super::generated::{self, Library};
+use super::{Api, Host, Nvml, cpu};
+use crate::worker::Reply;
 use crate::worker::objects::Objects;
 use crate::worker::values::{self, Tried};
 
@@ -25,4 +30,34 @@ fn messages_when_a_handle_is_wild_then_get_its_kinds_error_and_never_reach_the_l
     let (arguments, messages) = values::handles(&values::spec("nvml"), recorded, &[], &[]);
     println!("nvml: {arguments} arguments that are handles, {messages} messages with wild ones");
     assert!(arguments > 30 && messages >= arguments * 7, "{arguments} {messages}");
+}
+
+#[test]
+fn messages_when_of_the_cpu_device_then_are_answered_or_malformed_and_some_say_what_it_is() {
+    let _turn = values::turn();
+    cpu::describe(cpu::Facts {
+        name: c"a device".to_owned(),
+        uuid: c"GPU-0".to_owned(),
+        total: 1 << 34,
+        cuda: 13000,
+        capability: [9, 0],
+        bus: [0, 1, 0],
+    });
+    // SAFETY: the functions have the prototypes of the API.
+    let library = unsafe { Library::find(cpu::function) };
+    let nvml = Nvml::new(Some(Host { library, devices: vec![cpu::DEVICE] }), values::session());
+    let device = Handle::new(128, 1, 0).0.to_le_bytes();
+    let mut answers = 0;
+    for call in (0x6000..0x7000).filter(|call| generated::name(*call).is_some_and(|name| !name.contains("Wait"))) {
+        // A device, and zeros for what else there is: lengths of nothing, or too many of them.
+        for zeros in 0..32 {
+            let payload = [&device[..], &vec![0; zeros * 4]].concat();
+            let mut memory = [0; MAX_REPLY_BYTES];
+            let mut reply = Reply::new(&mut memory);
+            let from = FrameHeader { call, ..FrameHeader::default() };
+            let is_sound = nvml.call(&from, &payload, &mut reply).is_ok();
+            answers += usize::from(is_sound && reply.finish() != (0, 0));
+        }
+    }
+    assert!(answers > 40, "{answers}");
 }
