@@ -17,6 +17,7 @@ use crate::types::{ResourceDescriptor, TextureDescriptor, ViewDescriptor};
 use crate::work::{Work, lock};
 
 mod sample;
+mod texel;
 
 /// CU_TRSF_READ_AS_INTEGER.
 pub const READ_AS_INTEGER: u32 = 1;

@@ -13,6 +13,7 @@ mod decode_alu;
 mod decode_barrier;
 mod decode_matrix;
 mod decode_memory;
+mod decode_stack;
 mod decode_video;
 mod decode_warp;
 mod decode_wmma;

@@ -2,21 +2,14 @@
 //!
 //! Weights of linear filtering have 8 bits of fraction, as there.
 
-use super::{Level, NORMALIZED, READ_AS_INTEGER, Sampler, Texels};
-use crate::array::Format;
+use super::texel::{Value, decode, reads_floats};
+use super::{Level, NORMALIZED, Sampler, Texels};
 use crate::engine::{self, Coordinates, Geometry, Texel, TextureFetch};
 
 const WRAP: u32 = 0;
 const CLAMP: u32 = 1;
 const MIRROR: u32 = 2;
 const BORDER: u32 = 3;
-
-/// Four components, before they are given the type that the program wants.
-#[derive(Clone, Copy)]
-enum Value {
-    Bits([u32; 4]),
-    Float([f32; 4]),
-}
 
 /// Fetches; every input has an answer.
 pub fn fetch(texels: &Texels, sampler: &Sampler, fetch: &TextureFetch) -> [u32; 4] {
@@ -294,59 +287,11 @@ fn border(texels: &Texels, sampler: &Sampler) -> Value {
     }
 }
 
-fn reads_floats(format: Format, flags: u32) -> bool {
-    match format.kind {
-        0x10 | 0x20 => true,
-        3 | 10 => false,
-        _ => flags & READ_AS_INTEGER == 0,
-    }
-}
-
-fn decode(format: Format, flags: u32, raw: &[u8; 16]) -> Value {
-    let floats = reads_floats(format, flags);
-    let width = format.channel_bytes() as usize;
-    let mut bits = [0u32; 4];
-    let mut all = [0f32; 4];
-    for channel in 0..format.channels as usize {
-        let at = channel * width;
-        let word = |n: usize| u32::from(raw[at + n]) << (8 * n);
-        let plain: u32 = (0..width).map(word).sum();
-        let signed = match width {
-            1 => i32::from(plain as u8 as i8),
-            2 => i32::from(plain as u16 as i16),
-            _ => plain as i32,
-        };
-        (bits[channel], all[channel]) = match format.kind {
-            1 => (plain, plain as f32 / 255.0),
-            2 => (plain, plain as f32 / 65_535.0),
-            8 => (signed as u32, (signed as f32 / 127.0).max(-1.0)),
-            9 => (signed as u32, (signed as f32 / 32_767.0).max(-1.0)),
-            0x10 => (plain, half(plain as u16)),
-            0x20 => (plain, f32::from_bits(plain)),
-            _ => (plain, 0.0),
-        };
-    }
-    if floats { Value::Float(all) } else { Value::Bits(bits) }
-}
-
-/// An IEEE half as a float, exactly.
-fn half(bits: u16) -> f32 {
-    let sign = u32::from(bits & 0x8000) << 16;
-    let exponent = u32::from(bits >> 10 & 0x1f);
-    let fraction = u32::from(bits & 0x3ff);
-    match (exponent, fraction) {
-        (0, fraction) => {
-            let size = fraction as f32 / 16_777_216.0;
-            f32::from_bits(size.to_bits() | sign)
-        }
-        (31, fraction) => f32::from_bits(sign | 0x7f80_0000 | fraction << 13),
-        _ => f32::from_bits(sign | (exponent + 112) << 23 | fraction << 13),
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use super::super::READ_AS_INTEGER;
     use super::*;
+    use crate::array::Format;
 
     fn fetch_at(texels: &Texels, sampler: &Sampler, at: [f32; 3]) -> [f32; 4] {
         let fetch = TextureFetch {
@@ -421,14 +366,6 @@ mod tests {
         let sampler = Sampler { flags: NORMALIZED, ..Sampler::default() };
         assert_eq!(fetch_at(&texels, &sampler, [1.75, 0.1, 0.0])[0], 1.0);
         assert_eq!(fetch_at(&texels, &sampler, [-0.25, 0.1, 0.0])[0], 1.0);
-    }
-
-    #[test]
-    fn half_when_small_or_special_then_exact() {
-        assert_eq!(half(0x3c00), 1.0);
-        assert_eq!(half(0x0001), 5.960_464_5e-8);
-        assert_eq!(half(0xfc00), f32::NEG_INFINITY);
-        assert!(half(0x7e00).is_nan());
     }
 
     #[test]
