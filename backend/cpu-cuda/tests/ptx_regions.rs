@@ -113,8 +113,19 @@ fn shuffles_in_any_chain_give_what_the_instruction_says() {
     }
 }
 
-/// Adds places of a tile of `size` words, below `first` threads only, with a barrier around.
-fn tile(size: u32, first: u32, far: i32) -> String {
+/// Adds places of a tile of `size` words, below `first` threads only, with a barrier around. With `narrow`, places are
+/// numbers of 32 bits.
+fn tile(size: u32, first: u32, far: i32, narrow: bool) -> String {
+    let text = wide_tile(size, first, far);
+    if !narrow {
+        return text;
+    }
+    let places = "mov.u32 %r6, tile; shl.b32 %r7, %r1, 2; add.s32 %r7, %r7, %r6;";
+    let text = text.replace("mov.u64 %rd6, tile; add.s64 %rd7, %rd6, %rd3;", places);
+    text.replace("[%rd7", "[%r7").replace("[%rd6", "[%r6")
+}
+
+fn wide_tile(size: u32, first: u32, far: i32) -> String {
     format!(
         ".version 6.4 .target sm_75 .address_size 64
 .visible .entry k(.param .u64 from, .param .u64 to) {{
@@ -138,10 +149,18 @@ NEXT:
     )
 }
 
+/// The same result, or the same fault, with places of either width.
 fn run_tile(threads: u32, size: u32, first: u32, far: i32) -> Result<Vec<f32>, Fault> {
+    let [wide, narrow] = [false, true].map(|narrow| run_one_tile(threads, size, first, far, narrow));
+    let told = |fault: &Fault| (fault.kind, fault.thread);
+    assert_eq!(wide.as_ref().map_err(told), narrow.as_ref().map_err(told));
+    wide
+}
+
+fn run_one_tile(threads: u32, size: u32, first: u32, far: i32, narrow: bool) -> Result<Vec<f32>, Fault> {
     let host = Host::new();
     let input: Vec<f32> = (0..threads).map(|n| n as f32 + 1.0).collect();
-    let module = host.load(&tile(size, first, far));
+    let module = host.load(&tile(size, first, far, narrow));
     let (from, to) = (host.upload(&input), host.upload(&vec![0f32; threads as usize]));
     host.launch(&module, "k", [1; 3], [threads, 1, 1], &[Arg::U64(from), Arg::U64(to)])?;
     Ok(host.download(to, threads as usize))

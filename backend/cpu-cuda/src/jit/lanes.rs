@@ -15,7 +15,7 @@ use crate::jit::emit::Emit;
 use crate::jit::flow::{Constancy, pure};
 use crate::jit::rows::{Ends, Linear, Span};
 use crate::ptx::ir::{Access, Alu, Body, Float, Inst, Op, Reg, Value};
-use crate::ptx::types::{Compare, Type};
+use crate::ptx::types::{Compare, Space, Type};
 
 /// Threads that are run at once.
 pub const LANES: i64 = 4;
@@ -153,7 +153,9 @@ impl<'b, R: Reach> Search<'b, R> {
     }
 
     fn access(&mut self, access: Access, base: Value, strides: &[i64]) -> bool {
-        let stride = self.linear.stride(base, 64).filter(|s| strides.contains(s));
+        // Places in shared memory are often numbers of 32 bits; where the test holds, none of them wraps.
+        let narrow = || self.linear.stride(base, 32).filter(|_| access.space == Space::Shared);
+        let stride = self.linear.stride(base, 64).or_else(narrow).filter(|s| strides.contains(s));
         access.ty == Type::F32 && !access.strong && stride.is_some_and(|s| self.reach.access(access, base, s))
     }
 
