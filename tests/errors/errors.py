@@ -20,7 +20,7 @@ import launches  # noqa: F401
 import values  # noqa: F401
 from driver import CASES
 
-SECONDS = 10
+SECONDS = 30
 # Situations asked at a time.
 AT_ONCE = 5
 
