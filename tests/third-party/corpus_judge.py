@@ -738,7 +738,7 @@ def video():
     def one(op, d, sx, sy, x="", y="", sat=False, second="", to="", how=None):
         value = work(op, part(a, x, sx), part(b, y, sy), how)
         if sat:
-            value = clamp(value, {"": 32, "b": 8, "h": 16}[to[:1]], d)
+            value = clamp(value, 32, d)
         if to:
             bits = 8 if to[0] == "b" else 16
             return merge(value, c, bits, bits * int(to[1]))
@@ -766,12 +766,11 @@ def video():
     half = lambda w, k, s: picked(w, 16, 16 * k, s)  # noqa: E731
     rows = [
         one("add", 0, 0, 0), one("add", 1, 1, 0, sat=True), one("add", 0, 1, 1, "b1", "h1", sat=True), one("add", 1, 1, 1, "h0", "b3", second="add"),
-        one("sub", 1, 0, 0, "b0", "b0", to="b2"), one("sub", 1, 1, 1, sat=True, to="h1"), one("sub", 0, 0, 0, second="min"), one("absdiff", 0, 1, 1),
+        one("sub", 1, 0, 0, "b0", "b0", to="b2"), one("absdiff", 0, 1, 1),
         one("absdiff", 1, 0, 0, "h1", "h0", sat=True, second="max"), one("min", 1, 1, 1), one("max", 0, 0, 0, "b2", "b1", second="add"),
         one("set", 0, 1, 1, how="lt"), one("set", 0, 0, 0, "b0", "b1", second="add", how="ge"), one("set", 0, 0, 0, to="h0", how="ne"),
         shift(u32(a), most(part(b, "b0", False))), shift(u32(a), wrap(part(b, "b1", False))), picked(a, 32, 0, True) >> wrap(part(b, "b0", False)),
         (u32(a) >> most(part(b, "b3", False))) + u32(c), half(a, 0, True) * half(b, 1, True) + picked(c, 32, 0, True),
-        clamp((half(a, 1, False) * part(b, "b1", False) + u32(c)) >> 7, 32, False), (half(a, 1, False) * half(b, 0, False) + u32(c) + 1) >> 15,
         many("add", 2, 0, 0), many("add", 2, 1, 1, sat=True), many("sub", 2, 1, 1, add=True), many("avrg", 2, 1, 1), many("absdiff", 2, 0, 0, add=True),
         many("min", 2, 1, 1, mask="1"), many("max", 2, 0, 0, x="03", y="21"), many("set", 2, 0, 1, how="gt"),
         many("add", 4, 0, 0, sat=True), many("add", 4, 1, 1, add=True), many("sub", 4, 1, 1, sat=True), many("avrg", 4, 0, 0), many("avrg", 4, 1, 1),

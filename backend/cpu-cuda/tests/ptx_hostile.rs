@@ -250,6 +250,17 @@ fn errors_say_what_and_where() {
     fails(&kernel("add.s32 %r1, %r2, %d1;"), 6, "F64");
     fails(&kernel("add.s32 %r1, %r2, %p1;"), 6, "Pred");
     fails(&kernel("add.s32 %r1, %r2, %r99;"), 6, "%r99");
+    for form in [
+        "vsub.s32.s32.s32.sat %r1.h1, %r2, %r3, %r4;",
+        "vadd.u32.u32.u32.sat %r1.b0, %r2, %r3, %r4;",
+        "vsub.u32.u32.u32.min %r1, %r2, %r3, %r4;",
+        "vmax.s32.s32.s32.max %r1, %r2, %r3, %r4;",
+        "vmad.u32.u32.u32.sat.shr7 %r1, %r2.h1, %r3.b1, %r4;",
+        "vmad.u32.u32.u32.po.shr15 %r1, %r2.h1, %r3.h0, %r4;",
+        "vmad.s32.s32.s32.sat %r1, %r2.h1, %r3.h0, %r4;",
+    ] {
+        fails(&kernel(form), 6, "do not follow the ISA's text");
+    }
     fails(&kernel("bra nowhere;"), 6, "nowhere");
     fails(&kernel("call nobody;"), 6, "nobody");
     fails("nonsense", 1, "directive");

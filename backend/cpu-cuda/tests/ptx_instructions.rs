@@ -524,7 +524,7 @@ fn video_instructions_pick_bytes_and_halves() {
     assert_eq!(op32("vsub.u32.u32.u32 %r0.b1, %r1.b3, %r2.h0, %r3;", 0x1200_0000, 0x0010, 0xaabb_ccdd), 0xaabb_02dd);
     assert_eq!(op32("vset.s32.s32.lt.add %r0, %r1, %r2, %r3;", -5i32 as u32, 3, 40), 41);
     assert_eq!(op32("vshl.u32.u32.u32.clamp %r0, %r1, %r2;", 1, 40, 0), 0);
-    assert_eq!(op32("vmad.s32.s32.s32.shr7 %r0, %r1.h0, %r2.b0, %r3;", 0xfff0, 0x80, 0), 16);
+    assert_eq!(op32("vmad.s32.s32.s32.po %r0, %r1.h0, %r2.b0, %r3;", 0xfff0, 0x80, 2), 2048 + 3);
     assert_eq!(op32("vabsdiff4.u32.u32.u32.add %r0, %r1, %r2, %r3;", 0x01ff_7f10, 0x0200_8010, 5), 5 + 1 + 255 + 1);
     assert_eq!(op32("vavrg4.s32.s32.s32 %r0, %r1, %r2, %r3;", 0x01ff_7ffe, 0x02fe_7fff, 0), 0x02fe_7ffe);
     assert_eq!(op32("vmax2.s32.s32.s32 %r0.h1, %r1, %r2, %r3;", 0x8000_7fff, 0x0001_0000, 0x1111_2222), 0x0001_2222);

@@ -252,15 +252,14 @@ __global__ void last_block(const int *a, int *part, u32 *done, int *out, int n) 
 __global__ void video(const u32 *as, const u32 *bs, const u32 *cs, u32 *all, int n) {
     int i = AT;
     if (i >= n) return;
-    u32 a = as[i], b = bs[i], c = cs[i], *out = all + 40 * i;
+    u32 a = as[i], b = bs[i], c = cs[i], *out = all + 36 * i;
     VIDEO("vadd.u32.u32.u32 %0, %1, %2;") VIDEO("vadd.s32.s32.u32.sat %0, %1, %2;") VIDEO("vadd.u32.s32.s32.sat %0, %1.b1, %2.h1;")
     VIDEO("vadd.s32.s32.s32.add %0, %1.h0, %2.b3, %3;") VIDEO("vsub.s32.u32.u32 %0.b2, %1.b0, %2.b0, %3;")
-    VIDEO("vsub.s32.s32.s32.sat %0.h1, %1, %2, %3;") VIDEO("vsub.u32.u32.u32.min %0, %1, %2, %3;") VIDEO("vabsdiff.u32.s32.s32 %0, %1, %2;")
+    VIDEO("vabsdiff.u32.s32.s32 %0, %1, %2;")
     VIDEO("vabsdiff.s32.u32.u32.sat.max %0, %1.h1, %2.h0, %3;") VIDEO("vmin.s32.s32.s32 %0, %1, %2;") VIDEO("vmax.u32.u32.u32.add %0, %1.b2, %2.b1, %3;")
     VIDEO("vset.s32.s32.lt %0, %1, %2;") VIDEO("vset.u32.u32.ge.add %0, %1.b0, %2.b1, %3;") VIDEO("vset.u32.u32.ne %0.h0, %1, %2, %3;")
     VIDEO("vshl.u32.u32.u32.clamp %0, %1, %2.b0;") VIDEO("vshl.u32.u32.u32.wrap %0, %1, %2.b1;") VIDEO("vshr.s32.s32.u32.wrap %0, %1, %2.b0;")
-    VIDEO("vshr.u32.u32.u32.clamp.add %0, %1, %2.b3, %3;") VIDEO("vmad.s32.s32.s32 %0, %1.h0, %2.h1, %3;") VIDEO("vmad.u32.u32.u32.sat.shr7 %0, %1.h1, %2.b1, %3;")
-    VIDEO("vmad.u32.u32.u32.po.shr15 %0, %1.h1, %2.h0, %3;")
+    VIDEO("vshr.u32.u32.u32.clamp.add %0, %1, %2.b3, %3;") VIDEO("vmad.s32.s32.s32 %0, %1.h0, %2.h1, %3;")
     VIDEO("vadd2.u32.u32.u32 %0, %1, %2, %3;") VIDEO("vadd2.s32.s32.s32.sat %0, %1, %2, %3;") VIDEO("vsub2.s32.s32.s32.add %0, %1, %2, %3;")
     VIDEO("vavrg2.s32.s32.s32 %0, %1, %2, %3;") VIDEO("vabsdiff2.u32.u32.u32.add %0, %1, %2, %3;") VIDEO("vmin2.s32.s32.s32 %0.h1, %1, %2, %3;")
     VIDEO("vmax2.u32.u32.u32 %0, %1.h03, %2.h21, %3;") VIDEO("vset2.s32.s32.gt %0, %1, %2, %3;")
