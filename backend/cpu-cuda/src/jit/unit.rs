@@ -5,7 +5,7 @@ use cranelift_codegen::ir::{self, AbiParam, InstBuilder, MemFlagsData, Signature
 use cranelift_codegen::isa::{CallConv, TargetFrontendConfig};
 use cranelift_codegen::settings::{self, Configurable};
 use cranelift_frontend::{FunctionBuilder, FunctionBuilderContext};
-use cranelift_jit::{JITBuilder, JITModule};
+use cranelift_jit::{ArenaMemoryProvider, JITBuilder, JITModule};
 use cranelift_module::{FuncId, Linkage, Module};
 
 use crate::engine::{CompileError, CompileErrorKind, Limits};
@@ -19,6 +19,10 @@ use crate::ptx::ir::{Barrier, Body, Callee, Collective, Op, Value};
 
 /// Functions with more registers than this may have large frames on the host's stack.
 const SMALL_FRAME: usize = 8192;
+
+/// Addresses reserved for the code and constants of one kernel, in bytes; pages are taken as they are used. They are one
+/// range because code reaches its constants and other functions by distances of 32 bits (x86-64: 2 GiB either way).
+const MAX_CODE_BYTES: usize = 1 << 30;
 
 /// Where and for what a thread waits.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -140,7 +144,9 @@ fn new_module() -> Result<JITModule, CompileError> {
         flags.set(name, value).map_err(internal)?;
     }
     let isa = cranelift_native::builder().map_err(internal)?.finish(settings::Flags::new(flags)).map_err(internal)?;
-    Ok(JITModule::new(JITBuilder::with_isa(isa, cranelift_module::default_libcall_names())))
+    let mut builder = JITBuilder::with_isa(isa, cranelift_module::default_libcall_names());
+    builder.memory_provider(Box::new(ArenaMemoryProvider::new_with_size(MAX_CODE_BYTES).map_err(internal)?));
+    Ok(JITModule::new(builder))
 }
 
 /// Compiles kernel `index`.
@@ -440,5 +446,50 @@ impl Unit<'_> {
     /// The same of a surface reference.
     pub fn surface_cell(&self, n: u32) -> u64 {
         std::ptr::from_ref(&self.bindings.surfaces[n as usize]) as u64
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)] // a failure is the test's
+mod tests {
+    use super::*;
+    use cranelift_module::{DataDescription, DataId};
+
+    /// Data of the module, zeroed.
+    fn define_zeros(module: &mut JITModule, bytes: usize) -> Result<DataId, CompileError> {
+        let id = module.declare_data("zeros", Linkage::Local, false, false).map_err(internal)?;
+        let mut data = DataDescription::new();
+        data.define_zeroinit(bytes);
+        module.define_data(id, &data).map_err(internal)?;
+        Ok(id)
+    }
+
+    #[test]
+    fn code_reaches_its_data_when_other_mappings_come_between() {
+        let mut module = new_module().unwrap();
+        let slow = define_slow(&mut module).unwrap();
+        let bytes = 4usize << 30;
+        // SAFETY: a new mapping, without access, at a place that the kernel picks.
+        let between = unsafe {
+            let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE;
+            libc::mmap(std::ptr::null_mut(), bytes, libc::PROT_NONE, flags, -1, 0)
+        };
+        assert_ne!(between, libc::MAP_FAILED);
+        // Too large for what may be free above that mapping.
+        let data = define_zeros(&mut module, 96 << 20).unwrap();
+        module.finalize_definitions().unwrap();
+        let (code, data) = (module.get_finalized_function(slow), module.get_finalized_data(data).0);
+        assert!(code.addr().abs_diff(data.addr()) < MAX_CODE_BYTES, "{code:?} {data:?}");
+        // SAFETY: the mapping made above, of which nothing was kept, and code that nobody runs.
+        unsafe {
+            assert_eq!(libc::munmap(between, bytes), 0);
+            module.free_memory();
+        }
+    }
+
+    #[test]
+    fn a_kernel_larger_than_its_addresses_is_an_error() {
+        let mut module = new_module().unwrap();
+        assert!(define_zeros(&mut module, MAX_CODE_BYTES + 1).is_err());
     }
 }
