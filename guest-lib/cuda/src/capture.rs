@@ -242,11 +242,7 @@ fn graph_of(caller: &caller::Caller, stream: Handle, id: u64) -> Result<Handle, 
     if let Some(graph) = graphs.get(&id) {
         return Ok(*graph);
     }
-    let graph = handles::new(kind::CUgraph)?;
-    if let Err(status) = caller::answer(send::gpuferryCaptureGraph(caller, graph, stream)) {
-        handles::discard(graph);
-        return Err(status);
-    }
+    let graph = handles::made(kind::CUgraph, |graph| send::gpuferryCaptureGraph(caller, graph, stream))?;
     graphs.insert(id, graph);
     Ok(graph)
 }

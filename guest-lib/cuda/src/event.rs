@@ -28,11 +28,7 @@ fn make(
     if !flags_are_right {
         return Err(CUDA_ERROR_INVALID_VALUE);
     }
-    let handle = handles::new(kind)?;
-    if let Err(status) = caller::answer(send(&caller, handle)) {
-        handles::discard(handle);
-        return Err(status);
-    }
+    let handle = handles::made(kind, |handle| send(&caller, handle))?;
     out.set(handle.0)?;
     Ok(handle)
 }

@@ -314,11 +314,7 @@ fn function_of(raw: u64) -> Result<Handle, CUresult> {
     if let Some((_, function)) = functions.iter().find(|(of, _)| *of == context) {
         return Ok(*function);
     }
-    let function = handles::new(kind::CUfunction)?;
-    if let Err(status) = caller::answer(send::cuKernelGetFunction(&caller, function, handle)) {
-        handles::discard(function);
-        return Err(status);
-    }
+    let function = handles::made(kind::CUfunction, |function| send::cuKernelGetFunction(&caller, function, handle))?;
     handles::set_facts(function, Function::new(Handle::NULL, facts.name.clone())?);
     functions.push((context, function));
     Ok(function)

@@ -178,11 +178,7 @@ fn instantiate(out: Out<u64>, raw: u64, flags: u64) -> Result<(), CUresult> {
     let caller = caller::enter_context()?;
     out.check()?;
     let graph = graph(raw)?;
-    let made = handles::new(kind::CUgraphExec)?;
-    if let Err(status) = caller::answer(send::cuGraphInstantiateWithFlags(&caller, made, graph, flags)) {
-        handles::discard(made);
-        return Err(status);
-    }
+    let made = handles::made(kind::CUgraphExec, |made| send::cuGraphInstantiateWithFlags(&caller, made, graph, flags))?;
     graph_memory::also_of(graph, made);
     out.set(made.0)
 }
@@ -396,11 +392,7 @@ crate::export! {
         let caller = caller::enter()?;
         phGraphClone.check()?;
         let original = graph(originalGraph)?;
-        let made = handles::new(kind::CUgraph)?;
-        if let Err(status) = caller::answer(send::cuGraphClone(&caller, made, original)) {
-            handles::discard(made);
-            return Err(status);
-        }
+        let made = handles::made(kind::CUgraph, |made| send::cuGraphClone(&caller, made, original))?;
         graph_memory::also_of(original, made);
         phGraphClone.set(made.0)
     }

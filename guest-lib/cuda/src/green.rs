@@ -155,11 +155,7 @@ crate::export! {
         for place in 0..nbResources as usize {
             numbers.extend(resources.at(place)?.number()?.to_le_bytes());
         }
-        let made = handles::new(kind::CUdevResourceDesc)?;
-        if let Err(status) = caller::answer(send::gpuferryResourceDescription(&caller, made, &numbers)) {
-            handles::discard(made);
-            return Err(status);
-        }
+        let made = handles::made(kind::CUdevResourceDesc, |made| send::gpuferryResourceDescription(&caller, made, &numbers))?;
         phDesc.set(made.0)
     }
 
@@ -172,11 +168,7 @@ crate::export! {
         }
         crate::device::get(dev)?;
         let desc = handles::of_kind(kind::CUdevResourceDesc, desc)?;
-        let made = handles::new(kind::CUgreenCtx)?;
-        if let Err(status) = caller::answer(send::cuGreenCtxCreate(&caller, made, desc, dev, flags)) {
-            handles::discard(made);
-            return Err(status);
-        }
+        let made = handles::made(kind::CUgreenCtx, |made| send::cuGreenCtxCreate(&caller, made, desc, dev, flags))?;
         if let Err(status) = convert(&caller, made, dev) {
             // The reason is the one to report.
             let _ = send::gpuferryGreenCtxDestroy(&caller, made);

@@ -145,6 +145,21 @@ pub fn new(kind: Kind) -> Result<Handle, CUresult> {
     make(kind, if kind.in_context { crate::context::current() } else { Handle::NULL })
 }
 
+/// A handle for what the host makes while it is waited for; `send` asks for it. Where that fails the number is free again.
+///
+/// # Errors
+/// As [`new`], and the host's answer.
+pub fn made(kind: Kind, send: impl FnOnce(Handle) -> CUresult) -> Result<Handle, CUresult> {
+    let handle = new(kind)?;
+    match send(handle) {
+        0 => Ok(handle),
+        status => {
+            discard(handle);
+            Err(status)
+        }
+    }
+}
+
 /// Ends a handle: every later use of the number is refused, and its index may be used again; the worker must have let it go
 /// before. Does nothing for a number that is no live handle.
 pub fn discard(handle: Handle) {

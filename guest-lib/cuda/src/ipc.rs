@@ -106,11 +106,7 @@ crate::export! {
         let caller = caller::enter_context()?;
         phEvent.check()?;
         let (low, high) = handle.token(EVENT)?;
-        let event = handles::new(kind::CUevent)?;
-        if let Err(status) = caller::answer(send::gpuferryIpcOpenEvent(&caller, event, low, high)) {
-            handles::discard(event);
-            return Err(status);
-        }
+        let event = handles::made(kind::CUevent, |event| send::gpuferryIpcOpenEvent(&caller, event, low, high))?;
         phEvent.set(event.0)
     }
 }

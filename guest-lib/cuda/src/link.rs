@@ -82,11 +82,7 @@ crate::export! {
         let caller = caller::enter_context()?;
         stateOut.check()?;
         let options = Options::read(numOptions, options, optionValues)?;
-        let state = handles::new(kind::CUlinkState)?;
-        if let Err(status) = caller::answer(send::gpuferryLinkCreate(&caller, state, &options.bytes)) {
-            handles::discard(state);
-            return Err(status);
-        }
+        let state = handles::made(kind::CUlinkState, |state| send::gpuferryLinkCreate(&caller, state, &options.bytes))?;
         handles::set_facts(state, Link { options: Mutex::new(options), image: OnceLock::new() });
         stateOut.set(state.0)
     }

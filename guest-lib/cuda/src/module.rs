@@ -162,23 +162,11 @@ fn name_of<'a>(name: Text) -> Result<&'a CStr, CUresult> {
     if name.is_empty() { Err(CUDA_ERROR_INVALID_VALUE) } else { Ok(name) }
 }
 
-/// Makes a handle for something by a name; `send` asks the host for it.
-fn named(kind: Kind, send: impl FnOnce(Handle) -> CUresult) -> Result<Handle, CUresult> {
-    let handle = handles::new(kind)?;
-    match send(handle) {
-        0 => Ok(handle),
-        status => {
-            handles::discard(handle);
-            Err(status)
-        }
-    }
-}
-
 fn add_function(caller: &Caller, of: (Handle, &Module), name: &CStr) -> Result<Handle, CUresult> {
     if let Some(function) = of.1.functions.get(name) {
         return Ok(function);
     }
-    let function = named(kind::CUfunction, |handle| send::cuModuleGetFunction(caller, handle, of.0, name))?;
+    let function = handles::made(kind::CUfunction, |handle| send::cuModuleGetFunction(caller, handle, of.0, name))?;
     handles::set_facts(function, Function::new(of.0, name.to_owned())?);
     Ok(of.1.functions.add(name.to_owned(), function))
 }
@@ -187,7 +175,7 @@ fn add_kernel(caller: &Caller, of: (Handle, &Library), name: &CStr) -> Result<Ha
     if let Some(kernel) = of.1.kernels.get(name) {
         return Ok(kernel);
     }
-    let kernel = named(kind::CUkernel, |handle| send::cuLibraryGetKernel(caller, handle, of.0, name))?;
+    let kernel = handles::made(kind::CUkernel, |handle| send::cuLibraryGetKernel(caller, handle, of.0, name))?;
     handles::set_facts(kernel, Kernel::new(of.0, name.to_owned()));
     Ok(of.1.kernels.add(name.to_owned(), kernel))
 }
@@ -204,7 +192,7 @@ pub fn functions(raw: u64, most: u32) -> Result<Vec<Handle>, CUresult> {
     let one = |number| {
         let mut name = Vec::new();
         let send = |handle| send::gpuferryModuleFunction(&caller, handle, of.0, number, &mut name);
-        let function = named(kind::CUfunction, send)?;
+        let function = handles::made(kind::CUfunction, send)?;
         let name = CString::new(name).map_err(|_| CUDA_ERROR_INVALID_VALUE)?;
         handles::set_facts(function, Function::new(of.0, name.clone())?);
         Ok(of.1.functions.add(name, function))
@@ -340,7 +328,7 @@ crate::export! {
         for number in 0..count.min(numKernels) {
             let mut name = Vec::new();
             let kernel =
-                named(kind::CUkernel, |handle| send::gpuferryLibraryKernel(&caller, handle, of.0, number, &mut name))?;
+                handles::made(kind::CUkernel, |handle| send::gpuferryLibraryKernel(&caller, handle, of.0, number, &mut name))?;
             let name = CString::new(name).map_err(|_| CUDA_ERROR_INVALID_VALUE)?;
             handles::set_facts(kernel, Kernel::new(of.0, name.clone()));
             kernels.at(number as usize).set(of.1.kernels.add(name, kernel).0)?;
@@ -359,7 +347,7 @@ crate::export! {
         if let Some((_, module)) = modules.iter().find(|(made_in, _)| *made_in == context) {
             return pMod.set(module.0);
         }
-        let module = named(kind::CUmodule, |handle| send::cuLibraryGetModule(&caller, handle, of.0))?;
+        let module = handles::made(kind::CUmodule, |handle| send::cuLibraryGetModule(&caller, handle, of.0))?;
         handles::set_facts(module, Module::default());
         modules.push((context, module));
         pMod.set(module.0)

@@ -26,11 +26,7 @@ fn pools(device: i32) -> Result<(Handle, Handle), CUresult> {
         return Ok(*known);
     }
     let caller = caller::enter()?;
-    let pool = handles::new(kind::CUmemoryPool)?;
-    if let Err(status) = caller::answer(send::cuDeviceGetDefaultMemPool(&caller, pool, device)) {
-        handles::discard(pool);
-        return Err(status);
-    }
+    let pool = handles::made(kind::CUmemoryPool, |pool| send::cuDeviceGetDefaultMemPool(&caller, pool, device))?;
     pools.insert(device, (pool, pool));
     Ok((pool, pool))
 }

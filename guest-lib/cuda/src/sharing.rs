@@ -50,11 +50,7 @@ crate::export! {
             return Err(CUDA_ERROR_INVALID_VALUE);
         }
         descriptor::sweep(&caller);
-        let made = handles::new(kind::CUmemGenericAllocationHandle)?;
-        if let Err(status) = caller::answer(send::cuMemCreate(&caller, made, size, &prop, flags)) {
-            handles::discard(made);
-            return Err(status);
-        }
+        let made = handles::made(kind::CUmemGenericAllocationHandle, |made| send::cuMemCreate(&caller, made, size, &prop, flags))?;
         handle.set(made.0)
     }
 
@@ -75,11 +71,7 @@ crate::export! {
         handle.check()?;
         check(shHandleType, 0)?;
         let (low, high) = descriptor_in(osHandle, MEMORY)?;
-        let made = handles::new(kind::CUmemGenericAllocationHandle)?;
-        if let Err(status) = caller::answer(send::gpuferryMemImport(&caller, made, low, high)) {
-            handles::discard(made);
-            return Err(status);
-        }
+        let made = handles::made(kind::CUmemGenericAllocationHandle, |made| send::gpuferryMemImport(&caller, made, low, high))?;
         handle.set(made.0)
     }
 
@@ -102,11 +94,7 @@ crate::export! {
         pool_out.check()?;
         check(handleType, flags)?;
         let (low, high) = descriptor_in(handle, POOL)?;
-        let made = handles::new(kind::CUmemoryPool)?;
-        if let Err(status) = caller::answer(send::gpuferryMemPoolImport(&caller, made, low, high)) {
-            handles::discard(made);
-            return Err(status);
-        }
+        let made = handles::made(kind::CUmemoryPool, |made| send::gpuferryMemPoolImport(&caller, made, low, high))?;
         pool_out.set(made.0)
     }
 

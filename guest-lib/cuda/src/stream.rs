@@ -46,11 +46,7 @@ fn own() -> Result<Handle, CUresult> {
     if let Some(stream) = found {
         return Ok(stream);
     }
-    let stream = handles::new(kind::CUstream)?;
-    if let Err(status) = caller::answer(send::cuStreamCreate(&caller, stream, 0)) {
-        handles::discard(stream);
-        return Err(status);
-    }
+    let stream = handles::made(kind::CUstream, |stream| send::cuStreamCreate(&caller, stream, 0))?;
     // It was there just now.
     let _ = OWN.try_with(|own| own.0.borrow_mut().push((context, stream)));
     Ok(stream)
