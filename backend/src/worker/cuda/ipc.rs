@@ -39,6 +39,17 @@ impl Cuda {
         Ok(IpcHandle { words: words.ok_or(Failure::Status(CUDA_ERROR_INVALID_HANDLE))? })
     }
 
+    /// Bytes of the allocation in which an address lies, and those from the address on.
+    pub(super) fn extent(&self, address: u64) -> Result<(u64, u64), Failure> {
+        let name = "cuMemGetAddressRange_v2";
+        let call = self.library.cuMemGetAddressRange_v2.ok_or_else(|| self.missing(name))?;
+        let (mut start, mut length) = (0u64, 0usize);
+        // SAFETY: the pointers are to live variables.
+        ok(unsafe { call(&raw mut start, &raw mut length, address) })?;
+        let length = length as u64;
+        Ok((length, length.saturating_sub(address.saturating_sub(start))))
+    }
+
     /// `gpuferryIpcGiveMemory`.
     pub(super) fn gpuferryIpcGiveMemory(
         &self,
@@ -82,15 +93,10 @@ impl Cuda {
         flags: u32,
     ) -> Result<(), Failure> {
         let call = self.library.cuIpcOpenMemHandle_v2.ok_or_else(|| self.missing("cuIpcOpenMemHandle_v2"))?;
-        let name = "cuMemGetAddressRange_v2";
-        let extent = self.library.cuMemGetAddressRange_v2.ok_or_else(|| self.missing(name))?;
         let handle = self.given(low, high)?;
         // SAFETY: the pointer is to a live variable; the handle came from the driver, in a worker of this guest.
         ok(unsafe { call(address, handle, flags) })?;
-        let (mut start, mut length) = (0u64, 0usize);
-        // SAFETY: the pointers are to live variables.
-        ok(unsafe { extent(&raw mut start, &raw mut length, *address) })?;
-        *bytes = (length as u64).saturating_sub(address.saturating_sub(start));
+        *bytes = self.extent(*address)?.1;
         *lock(&self.imported).entry(*address).or_insert(0) += 1;
         let owner = super::thread::context_of(from);
         self.range_made(*address, Range { bytes: *bytes, sort: Sort::Imported, owner });

@@ -186,21 +186,17 @@ impl Cuda {
         high: u64,
     ) -> Result<(), Failure> {
         let call = self.library.cuMemPoolImportPointer.ok_or_else(|| self.missing("cuMemPoolImportPointer"))?;
-        let name = "cuMemGetAddressRange_v2";
-        let extent = self.library.cuMemGetAddressRange_v2.ok_or_else(|| self.missing(name))?;
         let free = self.library.cuMemFreeAsync.ok_or_else(|| self.missing("cuMemFreeAsync"))?;
         let mut handle = self.given(low, high)?;
         // SAFETY: pool and handle came from the driver, in workers of this guest; the pointers are to live variables.
         ok(unsafe { call(address, pool, &raw mut handle) })?;
-        let (mut start, mut length) = (0u64, 0usize);
-        // SAFETY: the pointers are to live variables.
-        let status = unsafe { extent(&raw mut start, &raw mut length, *address) };
-        if status != 0 || !quota::hold(*address, length as u64) {
+        let held = self.extent(*address).and_then(|(length, left)| {
+            if quota::hold(*address, length) { Ok(left) } else { Err(Failure::Status(CUDA_ERROR_OUT_OF_MEMORY)) }
+        });
+        *bytes = held.inspect_err(|_| {
             // SAFETY: imported just now, and known to nobody.
             unsafe { free(*address, std::ptr::null_mut()) };
-            return Err(Failure::Status(if status == 0 { CUDA_ERROR_OUT_OF_MEMORY } else { status }));
-        }
-        *bytes = (length as u64).saturating_sub(address.saturating_sub(start));
+        })?;
         let owner = super::thread::context_of(from);
         self.range_made(*address, Range { bytes: *bytes, sort: Sort::Allocated, owner });
         Ok(())
