@@ -30,6 +30,21 @@ pub(super) struct Facts {
     pub(super) bus: [u32; 3],
 }
 
+#[cfg(any(test, fuzzing))]
+impl Facts {
+    /// Of some device.
+    pub(super) fn of_a_test() -> Facts {
+        Facts {
+            name: c"a device".to_owned(),
+            uuid: c"GPU-0".to_owned(),
+            total: 1 << 34,
+            cuda: 13000,
+            capability: [9, 0],
+            bus: [0, 1, 0],
+        }
+    }
+}
+
 static FACTS: OnceLock<Facts> = OnceLock::new();
 
 /// Keeps what the device is.

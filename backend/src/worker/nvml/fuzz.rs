@@ -16,14 +16,7 @@ pub(in crate::worker) fn numbers() -> Vec<u16> {
 
 /// A session with one device.
 pub(in crate::worker) fn begin(session: Arc<Session>) -> Nvml {
-    cpu::describe(cpu::Facts {
-        name: c"a device".to_owned(),
-        uuid: c"GPU-0".to_owned(),
-        total: 1 << 34,
-        cuda: 13000,
-        capability: [9, 0],
-        bus: [0, 1, 0],
-    });
+    cpu::describe(cpu::Facts::of_a_test());
     // SAFETY: the fakes take what those functions take, or fewer arguments.
     let library = unsafe { Library::find(find) };
     Nvml::new(Some(Host { library, devices: vec![cpu::DEVICE] }), session)

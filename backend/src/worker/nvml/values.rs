@@ -35,14 +35,7 @@ fn messages_when_a_handle_is_wild_then_get_its_kinds_error_and_never_reach_the_l
 #[test]
 fn messages_when_of_the_cpu_device_then_are_answered_or_malformed_and_some_say_what_it_is() {
     let _turn = values::turn();
-    cpu::describe(cpu::Facts {
-        name: c"a device".to_owned(),
-        uuid: c"GPU-0".to_owned(),
-        total: 1 << 34,
-        cuda: 13000,
-        capability: [9, 0],
-        bus: [0, 1, 0],
-    });
+    cpu::describe(cpu::Facts::of_a_test());
     // SAFETY: the functions have the prototypes of the API.
     let library = unsafe { Library::find(cpu::function) };
     let nvml = Nvml::new(Some(Host { library, devices: vec![cpu::DEVICE] }), values::session());
