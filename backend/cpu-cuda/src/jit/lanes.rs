@@ -12,7 +12,7 @@ use cranelift_codegen::ir::types::{F32, F32X4, I32};
 use cranelift_codegen::ir::{self, BlockArg, InstBuilder, MemFlagsData};
 
 use crate::jit::emit::Emit;
-use crate::jit::flow::{Constancy, pure};
+use crate::jit::flow::{Block, Constancy, pure};
 use crate::jit::rows::{Ends, Linear, Span};
 use crate::ptx::ir::{Access, Alu, Body, Float, Inst, Op, Reg, Value};
 use crate::ptx::types::{Compare, Space, Type};
@@ -268,10 +268,15 @@ impl Emit<'_, '_, '_> {
                 };
             }
             if open {
-                let next = block.next.last().map_or(self.latch, |&next| self.blocks[next]);
-                self.b.ins().jump(next, &[]);
+                self.fall_through(block);
             }
         }
+    }
+
+    /// Goes on behind a block that does not say where: with the next one, or with the next four threads.
+    pub(super) fn fall_through(&mut self, block: &Block) {
+        let next = block.next.last().map_or(self.latch, |&next| self.blocks[next]);
+        self.b.ins().jump(next, &[]);
     }
 
     /// A source for four threads.

@@ -241,8 +241,7 @@ impl Emit<'_, '_, '_> {
                 };
             }
             if open {
-                let next = block.next.last().map_or(self.latch, |&next| self.blocks[next]);
-                self.b.ins().jump(next, &[]);
+                self.fall_through(block);
             }
         }
     }
