@@ -24,6 +24,8 @@ const COMPRESSED_LZ4: u64 = 1 << 13;
 const COMPRESSED_ZSTD: u64 = 1 << 15;
 /// Largest image, packed or unpacked, in bytes.
 pub const MOST: usize = 256 << 20;
+/// Most bytes that one byte of LZ4 stands for.
+const LZ4_MOST: usize = 255;
 /// Most fat binaries behind one wrapper.
 const MOST_PARTS: usize = 4096;
 
@@ -181,7 +183,8 @@ fn unpack(entry: &Entry<'_>) -> Answer<Vec<u8>> {
     let bad = Status::INVALID_IMAGE;
     let room = usize::try_from(entry.unpacked).ok().filter(|room| *room <= MOST).ok_or(bad)?;
     let text = if entry.flags & COMPRESSED_LZ4 != 0 {
-        let mut text = vec![0; room];
+        // As much memory as the payload can fill, not as the entry says.
+        let mut text = vec![0; room.min(entry.payload.len().saturating_mul(LZ4_MOST))];
         let used = lz4_flex::block::decompress_into(entry.payload, &mut text).map_err(|_| bad)?;
         text.truncate(used);
         text

@@ -53,7 +53,7 @@ impl Library for Nothing {
     }
 }
 
-/// A window and a reservation that all inputs share; leases and mappings are each input's own.
+/// A window and a reservation that all inputs share, as the guest's memory; leases and mappings are each input's own.
 fn places() -> &'static (Arc<Window>, Arc<Reservation>) {
     static PLACES: OnceLock<(Arc<Window>, Arc<Reservation>)> = OnceLock::new();
     PLACES.get_or_init(|| {
@@ -86,12 +86,17 @@ fn touch(start: *mut u8, bytes: usize) {
 /// Takes `data` for things to do with two regions of guest memory: lend, end, use, map. What is said to be there is touched, what
 /// it adds up to is what was asked for, and every lease that was ended is answered in the end.
 pub fn leases(data: &[u8]) {
-    let regions = Arc::new(Regions::default());
-    for number in [0, 3] {
-        regions.set(number, Region::new(file(), 0, REGION_BYTES).expect("mapped"));
-    }
-    let answers = Arc::new(Answers::new().expect("eventfd"));
-    let memory = memory(&regions, &answers);
+    static GUEST: LazyLock<(Arc<Regions>, Arc<Answers>)> = LazyLock::new(|| {
+        let regions = Regions::default();
+        for number in [0, 3] {
+            regions.set(number, Region::new(file(), 0, REGION_BYTES).expect("mapped"));
+        }
+        (Arc::new(regions), Arc::new(Answers::new().expect("eventfd")))
+    });
+    let (regions, answers) = &*GUEST;
+    let memory = memory(regions, answers);
+    // Those of leases that the last input did not end.
+    answers.take();
     let mut reader = Reader::new(data);
     let (mut mapped, mut ended) = (Vec::new(), 0);
     for _ in 0..32 {

@@ -101,8 +101,12 @@ pub(crate) fn receive_message(socket: &UnixStream) -> io::Result<(Message, Vec<O
     let mut raw = [0; HEAD_BYTES];
     let descriptors = receive(socket, &mut raw)?;
     let head = Head::from_bytes(&raw).map_err(broken)?;
-    let mut body = vec![0; head.body as usize];
-    (&*socket).read_exact(&mut body)?;
+    // As much memory as comes, not as the head says.
+    let mut body = Vec::new();
+    socket.take(u64::from(head.body)).read_to_end(&mut body)?;
+    if body.len() != head.body as usize {
+        return Err(io::ErrorKind::UnexpectedEof.into());
+    }
     Ok((Message::from_bytes(&head, &body).map_err(broken)?, descriptors, head.cookie))
 }
 
