@@ -1,7 +1,8 @@
-//! Uses a device for a given number of calls, and says now and then what the process holds: `soak CALLS [--samples N]`.
+//! Uses a device for a given number of calls, and says now and then what the process holds: `soak CALLS [--samples N [--scale N]]`.
 //!
 //! Most calls are posted: event records and waits, fills and launches. Each round also copies, asks, and makes and ends an object of
-//! each kind; what is made is ended in the same round, so that a process that only grows is one that leaks. After each sample
+//! each kind, which takes a GPU some ten milliseconds: `--scale` makes so many times as many calls of the rest in a round.
+//! What is made is ended in the same round, so that a process that only grows is one that leaks. After each sample
 //! the line `sample CALLS free BYTES` is printed and one line read, so that somebody can look at the other processes meanwhile
 //! (`tests/soak/run`). A wrong answer, or a fill that is not there, ends the program with 3.
 
@@ -13,15 +14,14 @@ use programs::driver::{Driver, Handle};
 use programs::{fail, must};
 
 const NAME: &str = "soak";
-const USAGE: &str = "usage: soak CALLS [--samples N]";
+const USAGE: &str = "usage: soak CALLS [--samples N [--scale N]]";
 const KERNELS: &str = concat!(include_str!("../../kernels/battery.ptx"), "\0");
-/// Pairs of an event's record and a stream's wait for it in a round.
+/// Pairs of an event's record and a stream's wait for it in a round, as all of these where there is no scale.
 const PAIRS: u64 = 480;
 /// Launches, and fills, in a round.
 const LAUNCHES: u64 = 16;
 /// All other calls of a round.
 const OTHERS: u64 = 18;
-const ROUND: u64 = 2 * PAIRS + 2 * LAUNCHES + OTHERS;
 /// Rounds between two modules that are loaded: it takes long.
 const ROUNDS_A_MODULE: u64 = 1000;
 const BYTES: usize = 4096;
@@ -30,12 +30,13 @@ fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let number = |text: &str| text.parse().ok().filter(|n: &u64| *n > 0).unwrap_or_else(|| fail(NAME, 2, USAGE));
-    let (calls, samples) = match words[..] {
-        [calls] => (number(calls), 20),
-        [calls, "--samples", samples] => (number(calls), number(samples)),
+    let (calls, samples, scale) = match words[..] {
+        [calls] => (number(calls), 20, 1),
+        [calls, "--samples", samples] => (number(calls), number(samples), 1),
+        [calls, "--samples", samples, "--scale", scale] => (number(calls), number(samples), number(scale)),
         _ => fail(NAME, 2, USAGE),
     };
-    match run(calls, samples) {
+    match run(calls, samples, scale) {
         Ok(()) => ExitCode::SUCCESS,
         Err(message) => fail(NAME, 3, &message),
     }
@@ -51,7 +52,7 @@ struct Place {
     pageable: Vec<u8>,
 }
 
-fn run(calls: u64, samples: u64) -> Result<(), String> {
+fn run(calls: u64, samples: u64, scale: u64) -> Result<(), String> {
     let cuda = Driver::load()?;
     let (mut device, mut context, mut module) = (0, 0, 0);
     let (mut stream, mut event, mut nothing, mut memory) = (0, 0, 0, 0);
@@ -65,16 +66,17 @@ fn run(calls: u64, samples: u64) -> Result<(), String> {
     must!(cuda, cuEventCreate(&mut event, 2))?;
     must!(cuda, cuMemAlloc_v2(&mut memory, BYTES))?;
     let mut place = Place { cuda, stream, event, nothing, memory, pageable: vec![0; BYTES] };
-    let rounds = calls.div_ceil(ROUND).max(samples);
+    let calls_a_round = scale * 2 * (PAIRS + LAUNCHES) + OTHERS;
+    let rounds = calls.div_ceil(calls_a_round).max(samples);
     let mut input = std::io::stdin().lock().lines();
     let mut next = 0;
     for number in 0..rounds {
-        round(&mut place, number)?;
+        round(&mut place, number, scale)?;
         if (number + 1) * samples / rounds > next {
             next += 1;
             let (mut free, mut total) = (0, 0);
             must!(place.cuda, cuMemGetInfo_v2(&mut free, &mut total))?;
-            println!("sample {} free {free}", (number + 1) * ROUND);
+            println!("sample {} free {free}", (number + 1) * calls_a_round);
             // Whoever looks says when he has.
             let _ = input.next();
         }
@@ -82,14 +84,14 @@ fn run(calls: u64, samples: u64) -> Result<(), String> {
     Ok(())
 }
 
-fn round(place: &mut Place, number: u64) -> Result<(), String> {
+fn round(place: &mut Place, number: u64, scale: u64) -> Result<(), String> {
     let (cuda, stream, none) = (&place.cuda, place.stream, std::ptr::null_mut::<*mut c_void>());
-    for _ in 0..PAIRS {
+    for _ in 0..scale * PAIRS {
         must!(cuda, cuEventRecord(place.event, stream))?;
         must!(cuda, cuStreamWaitEvent(stream, place.event, 0))?;
     }
     let byte = number as u8;
-    for _ in 0..LAUNCHES {
+    for _ in 0..scale * LAUNCHES {
         must!(cuda, cuMemsetD8Async(place.memory, byte, BYTES, stream))?;
         must!(cuda, cuLaunchKernel(place.nothing, 1, 1, 1, 32, 1, 1, 0, stream, none, none))?;
     }
