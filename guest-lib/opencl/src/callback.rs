@@ -84,6 +84,11 @@ pub fn when_ended(event: Ref<Event>, function: impl FnOnce() + Send + 'static) -
     register(event.handle, 0, Due { what: What::Own(event, Box::new(function)), data: 0 })
 }
 
+/// What waits here for an event's end is done when it has ended, though the program asks for nothing: where that cannot be, later.
+pub fn settle_after(event: &Ref<Event>) {
+    let _ = when_ended(event.clone(), || {});
+}
+
 fn register(handle: Handle, kind: i32, due_one: Due) -> Result<(), cl_int> {
     let caller = caller::enter()?;
     start(caller.session)?;

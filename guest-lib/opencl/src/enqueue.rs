@@ -68,6 +68,12 @@ impl Command {
         !self.waits_for.is_empty()
     }
 
+    /// Whether the program asks for its event.
+    #[must_use]
+    pub fn wants_event(&self) -> bool {
+        self.event.is_wanted()
+    }
+
     fn sent(
         &self,
         posts: bool,

@@ -81,16 +81,28 @@ impl Event {
         Event { context, queue, command, state, ended, is_set, is_watched, asked_at }
     }
 
+    /// The queue of its command.
+    #[must_use]
+    pub fn queue(&self) -> Option<&Ref<Queue>> {
+        self.queue.as_ref()
+    }
+
     /// Whether it is of a command of that queue.
     #[must_use]
     pub fn is_of(&self, queue: &Ref<Queue>) -> bool {
-        self.queue.as_ref().is_some_and(|own| Arc::ptr_eq(own, queue))
+        self.queue().is_some_and(|own| Arc::ptr_eq(own, queue))
     }
 
     /// Whether it is known to have ended, well or not.
     #[must_use]
     pub fn has_ended(&self) -> bool {
         self.ended.load(Ordering::Acquire) || self.state.load(Ordering::Acquire) <= COMPLETE
+    }
+
+    /// Whether it is known to have failed.
+    #[must_use]
+    pub fn has_failed(&self) -> bool {
+        self.known() < COMPLETE
     }
 
     /// It has ended, and how is not known.

@@ -80,19 +80,17 @@ fn map(
     flags: u64,
     blocking: bool,
 ) -> Result<Raw, cl_int> {
-    let has_own = host.address != 0;
-    let chunk = pool::take(&command.caller, host.bytes())?;
-    if !has_own {
+    let mut shadow = if host.address == 0 { Some(pool::take(&command.caller, host.bytes())?) } else { None };
+    if let Some(chunk) = &mut shadow {
+        chunk.stay();
         host.address = chunk.address as usize;
     }
     let reads = flags & MAP_INVALIDATE == 0;
     let transfer = Transfer { command, memory, area, host };
-    let event = if reads { transfer.read_shadow(&chunk)? } else { marker(command)? };
-    let shadow = if has_own {
-        pending::add(event.clone(), chunk, reads.then_some(host));
-        None
-    } else {
-        Some(chunk)
+    let event = match &shadow {
+        _ if !reads => marker(command)?,
+        Some(chunk) => transfer.read_shadow(chunk)?,
+        None => transfer.read_later()?,
     };
     let writes = flags & (MAP_WRITE | MAP_INVALIDATE) != 0;
     memory.maps.all().push(Mapping { area, host, shadow, event: event.clone(), writes });
@@ -123,17 +121,9 @@ fn unmap(mut command: Command, memory: &Ref<Mem>, mapping: Mapping) -> Result<()
         }
         return Ok(());
     }
-    let chunk = match shadow {
-        Some(chunk) => chunk,
-        None => {
-            let chunk = pool::take(&command.caller, host.bytes())?;
-            // SAFETY: the chunk is as large as the area.
-            unsafe { host.gather(chunk.address) };
-            chunk
-        }
-    };
     let transfer = Transfer { command: &command, memory, area, host };
-    let event = transfer.write_from(&chunk, &area, host.bytes(), true)?;
+    let Some(chunk) = shadow else { return transfer.write(false) };
+    let event = transfer.write_shadow(&chunk)?;
     pending::add(event, chunk, None);
     Ok(())
 }

@@ -10,7 +10,7 @@ use crate::queue::Queue;
 use crate::transfer::Layout;
 use crate::words;
 use core::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 struct Pending {
     event: Ref<Event>,
@@ -33,12 +33,32 @@ pub fn add(event: Ref<Event>, chunk: Chunk, to: Option<Layout>) {
     COUNT.store(all.len(), Ordering::Release);
 }
 
+/// The bytes of these events' commands go nowhere: the program was told that they do not come.
+pub fn forget(events: &[Ref<Event>]) {
+    let is_theirs = |one: &Pending| events.iter().any(|event| Arc::ptr_eq(event, &one.event));
+    pending().iter_mut().filter(|one| is_theirs(one)).for_each(|one| one.to = None);
+}
+
 /// The events of a queue that something is waiting for here.
 pub fn of_queue(queue: &Ref<Queue>) -> Vec<Ref<Event>> {
     if COUNT.load(Ordering::Acquire) == 0 {
         return Vec::new();
     }
     pending().iter().filter(|one| one.event.is_of(queue)).map(|one| one.event.clone()).collect()
+}
+
+/// Where a command of a queue that keeps the order has ended well, those before it have: the host's library may be late to say so.
+fn pass(all: &[Pending]) {
+    let mut passed: Vec<&Ref<Queue>> = Vec::new();
+    for event in all.iter().rev().map(|one| &one.event) {
+        let Some(queue) = event.queue().filter(|queue| queue.is_in_order()) else { continue };
+        let is_passed = passed.iter().any(|other| Arc::ptr_eq(other, queue));
+        if is_passed {
+            event.end();
+        } else if event.has_ended() && !event.has_failed() {
+            passed.push(queue);
+        }
+    }
 }
 
 /// Does what is due. Whoever comes second waits until the first has moved everything.
@@ -55,6 +75,7 @@ pub fn settle(caller: &Caller) {
         // Where the host does not answer it is gone, and nothing will end any more.
         let _ = event::ask(caller, &unknown);
     }
+    pass(&all);
     let (due, rest): (Vec<Pending>, Vec<Pending>) = all.drain(..).partition(|one| one.event.has_ended());
     for one in &due {
         if let Some(to) = &one.to {

@@ -5,6 +5,7 @@
 //! does not block lands there when the program learns that it has ended ([`crate::pending`]).
 
 use crate::arena::Ref;
+use crate::callback;
 use crate::caller::REPLY_BYTES;
 use crate::cl_int;
 use crate::enqueue::{Command, Sending};
@@ -119,24 +120,41 @@ pub struct Transfer<'a> {
     pub host: Layout,
 }
 
+/// A part of a transfer.
+struct Part {
+    area: Area,
+    host: Layout,
+    /// The event is that of the whole.
+    is_last: bool,
+}
+
 impl Transfer<'_> {
     /// Whether the host accepts it for sure: it could refuse where a part of a buffer begins, on a device of several.
     fn is_certain(&self) -> bool {
         !matches!(self.memory.sort, Sort::SubBuffer(..)) && self.host.bytes() != 0
     }
 
-    /// The part of a run from `at` on.
-    fn part(&self, at: usize) -> (Area, Layout) {
-        let bytes = PART.min(self.host.bytes() - at);
-        let mut area = self.area;
-        area.origin[0] += at;
-        area.region[0] = bytes;
-        (area, Layout::run(self.host.address + at, bytes))
+    /// Whether it can be cut into parts: the end of the last is the end of all, and nobody asks the event when the first began.
+    fn is_long_run(&self) -> bool {
+        let queue = &self.command.queue;
+        let is_run = self.area.sort == AREA_BUFFER && self.host.is_run() && self.host.bytes() > 2 * PART;
+        is_run && queue.is_in_order() && !(queue.has_profiles() && self.command.wants_event())
     }
 
-    /// Whether it can be cut into parts.
-    fn is_long_run(&self) -> bool {
-        self.area.sort == AREA_BUFFER && self.host.bytes() > 2 * PART && self.command.queue.is_in_order()
+    /// The parts in which it is done, or the whole.
+    fn parts(&self) -> VecDeque<Part> {
+        let all = self.host.bytes();
+        if !self.is_long_run() {
+            return VecDeque::from([self.whole()]);
+        }
+        let part = |at: usize| {
+            let bytes = PART.min(all - at);
+            let mut area = self.area;
+            area.origin[0] += at;
+            area.region[0] = bytes;
+            Part { area, host: Layout::run(self.host.address + at, bytes), is_last: at + bytes == all }
+        };
+        (0..all).step_by(PART).map(part).collect()
     }
 
     /// Reads.
@@ -145,20 +163,47 @@ impl Transfer<'_> {
     /// The host's answer.
     pub fn read(&self, blocking: bool) -> Result<(), cl_int> {
         if !blocking {
-            let chunk = pool::take(&self.command.caller, self.host.bytes())?;
-            let event = self.read_to(&chunk, &self.area, self.host.bytes(), true)?;
-            pending::add(event, chunk, Some(self.host));
-            return Ok(());
+            return self.read_later().map(drop);
         }
-        let done = if self.host.bytes() <= REPLY_BYTES {
-            self.read_in_reply()
-        } else if self.is_long_run() {
-            self.read_in_parts()
-        } else {
-            self.read_through(&self.area, &self.host)
-        };
+        let done = if self.host.bytes() <= REPLY_BYTES { self.read_in_reply() } else { self.read_now() };
         pending::settle(&self.command.caller);
         done
+    }
+
+    /// Enqueues a read that lands in the program's memory before the program learns that it has ended.
+    ///
+    /// # Errors
+    /// The host's answer.
+    pub fn read_later(&self) -> Result<Ref<Event>, cl_int> {
+        let (parts, mut sent, mut patient) = (self.parts(), Vec::new(), true);
+        let is_cut = parts.len() > 1;
+        for part in parts {
+            match self.read_part_later(&part, is_cut, &mut patient) {
+                Ok(event) => sent.push(event),
+                Err(status) => {
+                    pending::forget(&sent);
+                    return Err(status);
+                }
+            }
+        }
+        // There is always a part.
+        sent.pop().ok_or(CL_INVALID_VALUE)
+    }
+
+    fn read_part_later(&self, part: &Part, is_cut: bool, patient: &mut bool) -> Result<Ref<Event>, cl_int> {
+        let chunk = self.chunk(part, is_cut, patient)?;
+        let event = self.read_to(&chunk, part)?;
+        pending::add(event.clone(), chunk, Some(part.host));
+        if is_cut {
+            callback::settle_after(&event);
+        }
+        Ok(event)
+    }
+
+    /// Memory for a part of a transfer that does not block.
+    fn chunk(&self, part: &Part, is_cut: bool, patient: &mut bool) -> Result<Chunk, cl_int> {
+        let (caller, bytes) = (&self.command.caller, part.host.bytes());
+        if is_cut { pool::take_part(caller, bytes, patient) } else { pool::take(caller, bytes) }
     }
 
     fn read_in_reply(&self) -> Result<(), cl_int> {
@@ -173,33 +218,20 @@ impl Transfer<'_> {
         Ok(())
     }
 
-    fn read_through(&self, area: &Area, host: &Layout) -> Result<(), cl_int> {
-        let chunk = pool::take(&self.command.caller, host.bytes())?;
-        let event = self.read_to(&chunk, area, host.bytes(), true)?;
-        if let Err(status) = event::wait(&self.command.caller, std::slice::from_ref(&event)) {
-            // It may not have ended: what it waits for has failed, or the host is gone.
-            pending::add(event, chunk, None);
-            return Err(status);
-        }
-        // SAFETY: the chunk is as large as the area.
-        unsafe { host.scatter(chunk.address) };
-        Ok(())
-    }
-
-    fn read_in_parts(&self) -> Result<(), cl_int> {
+    fn read_now(&self) -> Result<(), cl_int> {
+        let mut parts = self.parts();
         let mut under_way: VecDeque<(Ref<Event>, Chunk, Layout)> = VecDeque::new();
         let mut arrived: Option<(Chunk, Layout)> = None;
-        let (mut at, mut done) = (0, Ok(()));
+        let mut done = Ok(());
         loop {
             // The next parts before the last is moved: a host whose library reads while it is asked to does so meanwhile.
-            while at < self.host.bytes() && under_way.len() < DEPTH && done.is_ok() {
-                let (area, host) = self.part(at);
-                at += host.bytes();
-                let is_last = at == self.host.bytes();
+            while under_way.len() < DEPTH
+                && done.is_ok()
+                && let Some(part) = parts.pop_front()
+            {
                 // What is under way is waited for all the same: it goes to memory that others get next.
-                done = pool::take(&self.command.caller, host.bytes()).and_then(|chunk| {
-                    let event = self.read_to(&chunk, &area, host.bytes(), is_last)?;
-                    under_way.push_back((event, chunk, host));
+                done = pool::take(&self.command.caller, part.host.bytes()).and_then(|chunk| {
+                    under_way.push_back((self.read_to(&chunk, &part)?, chunk, part.host));
                     Ok(())
                 });
             }
@@ -210,6 +242,7 @@ impl Transfer<'_> {
             let Some((event, chunk, host)) = under_way.pop_front() else { break };
             match done.and_then(|()| event::wait(&self.command.caller, std::slice::from_ref(&event))) {
                 Ok(()) => arrived = Some((chunk, host)),
+                // It may not have ended: what it waits for has failed, or the host is gone.
                 Err(status) => {
                     pending::add(event, chunk, None);
                     done = Err(status);
@@ -220,11 +253,11 @@ impl Transfer<'_> {
     }
 
     /// Enqueues a read to shared memory. The program has its event where it is the last part.
-    fn read_to(&self, chunk: &Chunk, area: &Area, bytes: usize, is_last: bool) -> Result<Ref<Event>, cl_int> {
-        let address = chunk.address as u64;
-        self.command.send_followed(self.is_certain(), is_last, |to| {
+    fn read_to(&self, chunk: &Chunk, part: &Part) -> Result<Ref<Event>, cl_int> {
+        let (address, bytes) = (chunk.address as u64, part.host.bytes());
+        self.command.send_followed(self.is_certain(), part.is_last, |to| {
             let Sending { caller, waits, queue, waits_for, event } = to;
-            send::gpuferryReadTo(caller, waits, queue, self.memory.handle, area, address, bytes, waits_for, event)
+            send::gpuferryReadTo(caller, waits, queue, self.memory.handle, &part.area, address, bytes, waits_for, event)
         })
     }
 
@@ -239,27 +272,28 @@ impl Transfer<'_> {
         if self.host.bytes() <= rt::INLINE_BYTES {
             return self.write_in_frame(waits);
         }
-        let mut at = 0;
+        let (parts, mut patient) = (self.parts(), true);
+        let is_cut = parts.len() > 1;
         let mut under_way: VecDeque<Ref<Event>> = VecDeque::new();
-        while at < self.host.bytes() {
-            let (area, host) = if self.is_long_run() { self.part(at) } else { (self.area, self.host) };
-            at += host.bytes();
-            // A call that may wait takes no more memory than this; one that does not block takes what it needs.
+        for part in parts {
+            // A call that may wait takes no more memory than this.
             if blocking
                 && under_way.len() == WRITE_DEPTH
                 && let Some(oldest) = under_way.pop_front()
             {
                 event::wait(&self.command.caller, &[oldest])?;
             }
-            let chunk = pool::take(&self.command.caller, host.bytes())?;
+            let chunk = self.chunk(&part, is_cut && !blocking, &mut patient)?;
             // SAFETY: the chunk is as large as the part.
-            unsafe { host.gather(chunk.address) };
-            let event = self.write_from(&chunk, &area, host.bytes(), at == self.host.bytes())?;
-            let followed = event.clone();
+            unsafe { part.host.gather(chunk.address) };
+            let event = self.write_from(&chunk, &part)?;
             under_way.push_back(event.clone());
-            pending::add(event, chunk, None);
-            if waits && at == self.host.bytes() {
-                event::wait(&self.command.caller, &[followed])?;
+            pending::add(event.clone(), chunk, None);
+            if is_cut && !blocking {
+                callback::settle_after(&event);
+            }
+            if waits && part.is_last {
+                event::wait(&self.command.caller, &[event])?;
             }
         }
         Ok(())
@@ -288,11 +322,21 @@ impl Transfer<'_> {
     }
 
     /// Enqueues a write from shared memory.
-    pub fn write_from(&self, chunk: &Chunk, area: &Area, bytes: usize, is_last: bool) -> Result<Ref<Event>, cl_int> {
-        let address = chunk.address as u64;
-        self.command.send_followed(self.is_certain(), is_last, |to| {
+    fn write_from(&self, chunk: &Chunk, part: &Part) -> Result<Ref<Event>, cl_int> {
+        let (address, bytes) = (chunk.address as u64, part.host.bytes());
+        self.command.send_followed(self.is_certain(), part.is_last, |to| {
             let Sending { caller, waits, queue, waits_for, event } = to;
-            send::gpuferryWriteFrom(caller, waits, queue, self.memory.handle, area, address, bytes, waits_for, event)
+            send::gpuferryWriteFrom(
+                caller,
+                waits,
+                queue,
+                self.memory.handle,
+                &part.area,
+                address,
+                bytes,
+                waits_for,
+                event,
+            )
         })
     }
 
@@ -301,7 +345,19 @@ impl Transfer<'_> {
     /// # Errors
     /// The host's answer.
     pub fn read_shadow(&self, chunk: &Chunk) -> Result<Ref<Event>, cl_int> {
-        self.read_to(chunk, &self.area, self.host.bytes(), true)
+        self.read_to(chunk, &self.whole())
+    }
+
+    /// Enqueues a write of the whole area from shared memory.
+    ///
+    /// # Errors
+    /// The host's answer.
+    pub fn write_shadow(&self, chunk: &Chunk) -> Result<Ref<Event>, cl_int> {
+        self.write_from(chunk, &self.whole())
+    }
+
+    fn whole(&self) -> Part {
+        Part { area: self.area, host: self.host, is_last: true }
     }
 }
 

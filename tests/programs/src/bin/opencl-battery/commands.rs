@@ -3,7 +3,7 @@
 use std::ffi::c_void;
 
 use programs::opencl::BLOCKING;
-use programs::{cl, must_cl};
+use programs::{cl, make_cl, must_cl};
 
 use crate::bench::{Bench, listed};
 
@@ -54,6 +54,7 @@ pub fn commands(bench: &Bench) -> Result<(), String> {
     bench.say("copied", listed(&bench.read::<u32>(sum, 6)?));
     boxes(bench, line)?;
     large(bench)?;
+    behind_a_gate(bench)?;
     for kernel in [add, turn, here] {
         must_cl!(cl, clReleaseKernel(kernel))?;
     }
@@ -100,15 +101,41 @@ fn large(bench: &Bench) -> Result<(), String> {
     bench.free(buffer)
 }
 
+/// More bytes than are carried at a time, read without waiting while the program itself holds the queue up.
+fn behind_a_gate(bench: &Bench) -> Result<(), String> {
+    const COUNT: usize = 10 << 20;
+    let (cl, queue, none, event) = (bench.opencl(), bench.start.queue, std::ptr::null(), std::ptr::null_mut());
+    let numbers: Vec<i32> = (0..COUNT as i32).collect();
+    let buffer = bench.buffer(&numbers)?;
+    let mut back = vec![0i32; COUNT];
+    let to = back.as_mut_ptr().cast();
+    let gate = make_cl!(cl, clCreateUserEvent(bench.start.context))?;
+    let mut read = 0;
+    must_cl!(cl, clEnqueueReadBuffer(queue, buffer, 0, 0, COUNT * 4, to, 1, &gate, &mut read))?;
+    must_cl!(cl, clEnqueueFillBuffer(queue, buffer, [7u32].as_ptr().cast(), 4, 0, COUNT * 4, 0, none, event))?;
+    must_cl!(cl, clEnqueueReadBuffer(queue, buffer, 0, 0, COUNT * 4, to, 0, none, event))?;
+    bench.code("the gate opens", cl!(cl, clSetUserEventStatus(gate, 0)));
+    must_cl!(cl, clFinish(queue))?;
+    bench.say("read behind the gate, and then what came after", back.iter().all(|number| *number == 7));
+    must_cl!(cl, clEnqueueWriteBuffer(queue, buffer, 0, 0, COUNT * 4, numbers.as_ptr().cast(), 0, none, event))?;
+    must_cl!(cl, clReleaseEvent(read))?;
+    must_cl!(cl, clEnqueueReadBuffer(queue, buffer, 0, 0, COUNT * 4, to, 0, none, &mut read))?;
+    must_cl!(cl, clEnqueueFillBuffer(queue, buffer, [8u32].as_ptr().cast(), 4, 0, COUNT * 4, 0, none, event))?;
+    must_cl!(cl, clWaitForEvents(1, &read))?;
+    bench.say("read before what came after", back == numbers);
+    must_cl!(cl, clReleaseEvent(read))?;
+    must_cl!(cl, clReleaseEvent(gate))?;
+    bench.free(buffer)
+}
+
 /// Maps for reading and writing.
 pub fn maps(bench: &Bench) -> Result<(), String> {
     let (cl, queue, none, event) = (bench.opencl(), bench.start.queue, std::ptr::null(), std::ptr::null_mut());
     let mut own = vec![0i32; 4096];
     let host = own.as_mut_ptr().cast();
     let numbers: Vec<i32> = (0..4096).collect();
-    let allocated =
-        programs::make_cl!(cl, clCreateBuffer(bench.start.context, 1 | 1 << 4, 16384, std::ptr::null_mut()))?;
-    let used = programs::make_cl!(cl, clCreateBuffer(bench.start.context, 1 | 1 << 3, 16384, host))?;
+    let allocated = make_cl!(cl, clCreateBuffer(bench.start.context, 1 | 1 << 4, 16384, std::ptr::null_mut()))?;
+    let used = make_cl!(cl, clCreateBuffer(bench.start.context, 1 | 1 << 3, 16384, host))?;
     // What a buffer holds at first, nothing says.
     must_cl!(cl, clEnqueueFillBuffer(queue, allocated, [0u32].as_ptr().cast(), 4, 0, 16384, 0, none, event))?;
     for (what, buffer) in [("plain", bench.buffer(&numbers)?), ("allocated", allocated), ("used", used)] {
