@@ -1,14 +1,16 @@
 #!/usr/bin/env python3
 """Runs Khronos' OpenCL-CTS, one process a test with a time limit, and compares runs.
 
-    cts.py run CTS RESULTS [--suite NAME]... [--limit SECONDS] [--only RESULTS] [--jobs N] [--deadline SECONDS]
+    cts.py run CTS RESULTS [--suite NAME]... [--leave SUITE.TEST]... [--limit SECONDS] [--only RESULTS] [--jobs N] [--together N]
+                           [--deadline SECONDS]
     cts.py table NAME=RESULTS...
 
 CTS is the folder where OpenCL-CTS was built (the one with test_conformance/). `run` uses the OpenCL that the environment gives its
 programs, and writes RESULTS: a line a test with suite, test, verdict and seconds. What stands there already is not run again, so that
-a run that was interrupted goes on. --only leaves out what did not pass in another run. --deadline ends the run after so many seconds
-and leaves the rest for another. `table` counts verdicts, and names each test
-that passed in the first run and not in another; its exit status is 1 if there is one.
+a run that was interrupted goes on. --only leaves out what did not pass in another run, --leave a test by its name. --together runs
+so many tests of a suite in one process first, and then those that did not pass in it, each alone: where the start of a process
+takes long. --deadline ends the run after so many seconds and leaves the rest for another. `table` counts verdicts, and names each
+test that passed in the first run and not in another; its exit status is 1 if there is one.
 """
 
 import argparse
@@ -45,23 +47,39 @@ def tests(path):
     return [line.strip() for line in listed.stdout.splitlines() if re.fullmatch(r"\t\w+", line)]
 
 
-def verdict(path, test, limit, log):
-    """Runs one test."""
-    with subprocess.Popen([path, test], cwd=path.parent, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+def output(path, tests, limit):
+    """Runs tests in one process: its exit status, None if it took too long, and what it printed."""
+    with subprocess.Popen([path, *tests], cwd=path.parent, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                           stderr=subprocess.STDOUT, start_new_session=True) as process:
         try:
-            output, _ = process.communicate(timeout=limit)
+            printed, _ = process.communicate(timeout=limit)
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, signal.SIGKILL)
-            output, _ = process.communicate()
-            log(output)
-            return "too slow"
-    log(output)
-    if process.returncode < 0:
+            printed, _ = process.communicate()
+            return None, printed
+    return process.returncode, printed
+
+
+def verdict(status, printed):
+    """What came of a test that had a process of its own."""
+    if status is None:
+        return "too slow"
+    if status < 0:
         return "crashed"
-    if process.returncode != 0:
+    if status != 0:
         return "failed"
-    return "skipped" if re.search(rb"^(SKIPPED |\w+ skipped)", output, re.MULTILINE) else "passed"
+    return "skipped" if re.search(rb"^(SKIPPED |\w+ skipped)", printed, re.MULTILINE) else "passed"
+
+
+def passed_together(path, tests, limit):
+    """Runs tests in one process: those that passed, with what each printed."""
+    _, printed = output(path, tests, limit)
+    found = {}
+    for part in re.split(rb"^(?=\w+\.\.\.$)", printed, flags=re.MULTILINE)[1:]:
+        test = part.split(b"...", 1)[0].decode()
+        if re.search(rb"^%s passed$" % test.encode(), part, re.MULTILINE) and b"clFinish failed" not in part:
+            found[test] = part
+    return found
 
 
 def read(path):
@@ -81,30 +99,43 @@ def run(arguments):
         passed = {test for test, was in read(arguments.only).items() if was == "passed"}
     logs = pathlib.Path(f"{arguments.results}.logs")
     logs.mkdir(parents=True, exist_ok=True)
-    wanted = []
+    groups = []
     for suite in arguments.suite or USUAL:
         path = program(arguments.cts, suite)
         if path is None:
             print(f"cts: {suite}: not built, not run", file=sys.stderr)
             continue
-        all_tests = [test for test in tests(path) if (suite, test) not in done]
-        wanted += [(path, suite, test) for test in all_tests if passed is None or (suite, test) in passed]
+        names = [test for test in tests(path) if (suite, test) not in done and f"{suite}.{test}" not in arguments.leave]
+        names = [test for test in names if passed is None or (suite, test) in passed]
+        step = arguments.together
+        groups += [(path, suite, names[at:at + step]) for at in range(0, len(names), step)]
 
     end = time.monotonic() + arguments.deadline
 
-    def one(path, suite, test):
+    def alone(path, suite, test):
         start = time.monotonic()
         left = end - start
         if left <= 0:
             return ""
-        was = verdict(path, test, min(arguments.limit, left), (logs / f"{suite}.{test}").write_bytes)
-        if was == "too slow" and left < arguments.limit:
+        status, printed = output(path, [test], min(arguments.limit, left))
+        (logs / f"{suite}.{test}").write_bytes(printed)
+        if status is None and left < arguments.limit:
             return ""
-        return f"{suite}\t{test}\t{was}\t{time.monotonic() - start:.1f}\n"
+        return f"{suite}\t{test}\t{verdict(status, printed)}\t{time.monotonic() - start:.1f}\n"
+
+    def group(path, suite, names):
+        start = time.monotonic()
+        left = end - start
+        found = passed_together(path, names, min(arguments.limit, left)) if len(names) > 1 and left > 0 else {}
+        each = (time.monotonic() - start) / max(len(found), 1)
+        for test, printed in found.items():
+            (logs / f"{suite}.{test}").write_bytes(printed)
+        lines = [f"{suite}\t{test}\tpassed\t{each:.1f}\n" for test in found]
+        return "".join(lines + [alone(path, suite, test) for test in names if test not in found])
 
     with open(arguments.results, "a", encoding="utf-8") as results, concurrent.futures.ThreadPoolExecutor(arguments.jobs) as pool:
-        for line in concurrent.futures.as_completed([pool.submit(one, *test) for test in wanted]):
-            results.write(line.result())
+        for lines in concurrent.futures.as_completed([pool.submit(group, *each) for each in groups]):
+            results.write(lines.result())
             results.flush()
 
 
@@ -142,7 +173,9 @@ def main():
     runs.add_argument("--suite", action="append", choices=SUITES)
     runs.add_argument("--limit", type=float, default=120)
     runs.add_argument("--only")
+    runs.add_argument("--leave", action="append", default=[], metavar="SUITE.TEST")
     runs.add_argument("--jobs", type=int, default=1)
+    runs.add_argument("--together", type=int, default=1)
     runs.add_argument("--deadline", type=float, default=float("inf"))
     runs.set_defaults(command=run)
     tables = commands.add_parser("table")
