@@ -66,13 +66,14 @@ fn event(made: *mut *mut c_void) {
 type List = *const *mut c_void;
 type Event = *mut *mut c_void;
 
-extern "C" fn write_buffer(
+/// `clEnqueueReadBuffer`, which writes the caller's memory, or `clEnqueueWriteBuffer`.
+extern "C" fn buffer<const READS: bool>(
     queue: *mut c_void,
     memory: *mut c_void,
     _: u32,
     _: usize,
     bytes: usize,
-    from: *const c_void,
+    host: *mut c_void,
     count: u32,
     list: List,
     made: Event,
@@ -80,29 +81,11 @@ extern "C" fn write_buffer(
     fakes::uses(queue);
     fakes::uses(memory);
     uses_all(count, list);
-    read(from.cast(), bytes);
-    if fails() {
-        return -5;
+    if READS {
+        write(host.cast(), bytes);
+    } else {
+        read(host.cast_const().cast(), bytes);
     }
-    event(made);
-    0
-}
-
-extern "C" fn read_buffer(
-    queue: *mut c_void,
-    memory: *mut c_void,
-    _: u32,
-    _: usize,
-    bytes: usize,
-    to: *mut c_void,
-    count: u32,
-    list: List,
-    made: Event,
-) -> i32 {
-    fakes::uses(queue);
-    fakes::uses(memory);
-    uses_all(count, list);
-    write(to.cast(), bytes);
     if fails() {
         return -5;
     }
@@ -116,7 +99,7 @@ fn product(region: *const usize, unit: usize) -> usize {
     (0..3).map(|side| unsafe { region.add(side).read() }).fold(unit, usize::wrapping_mul)
 }
 
-extern "C" fn write_box(
+extern "C" fn rect<const READS: bool>(
     queue: *mut c_void,
     memory: *mut c_void,
     _: u32,
@@ -127,34 +110,15 @@ extern "C" fn write_box(
     _: usize,
     _: usize,
     _: usize,
-    from: *const c_void,
+    host: *mut c_void,
     count: u32,
     list: List,
     made: Event,
 ) -> i32 {
-    write_buffer(queue, memory, 0, 0, product(region, 1), from, count, list, made)
+    buffer::<READS>(queue, memory, 0, 0, product(region, 1), host, count, list, made)
 }
 
-extern "C" fn read_box(
-    queue: *mut c_void,
-    memory: *mut c_void,
-    _: u32,
-    _: *const usize,
-    _: *const usize,
-    region: *const usize,
-    _: usize,
-    _: usize,
-    _: usize,
-    _: usize,
-    to: *mut c_void,
-    count: u32,
-    list: List,
-    made: Event,
-) -> i32 {
-    read_buffer(queue, memory, 0, 0, product(region, 1), to, count, list, made)
-}
-
-extern "C" fn write_image(
+extern "C" fn image<const READS: bool>(
     queue: *mut c_void,
     memory: *mut c_void,
     _: u32,
@@ -162,28 +126,12 @@ extern "C" fn write_image(
     region: *const usize,
     _: usize,
     _: usize,
-    from: *const c_void,
+    host: *mut c_void,
     count: u32,
     list: List,
     made: Event,
 ) -> i32 {
-    write_buffer(queue, memory, 0, 0, product(region, TEXEL), from, count, list, made)
-}
-
-extern "C" fn read_image(
-    queue: *mut c_void,
-    memory: *mut c_void,
-    _: u32,
-    _: *const usize,
-    region: *const usize,
-    _: usize,
-    _: usize,
-    to: *mut c_void,
-    count: u32,
-    list: List,
-    made: Event,
-) -> i32 {
-    read_buffer(queue, memory, 0, 0, product(region, TEXEL), to, count, list, made)
+    buffer::<READS>(queue, memory, 0, 0, product(region, TEXEL), host, count, list, made)
 }
 
 /// Bytes of a texel of every image.
@@ -355,12 +303,12 @@ extern "C" fn wait(count: u32, list: List) -> i32 {
 /// A find for [`Library::find`].
 fn find(name: &CStr) -> Option<NonNull<c_void>> {
     let function = match name.to_bytes() {
-        b"clEnqueueWriteBuffer" => write_buffer as *mut c_void,
-        b"clEnqueueReadBuffer" => read_buffer as *mut c_void,
-        b"clEnqueueWriteBufferRect" => write_box as *mut c_void,
-        b"clEnqueueReadBufferRect" => read_box as *mut c_void,
-        b"clEnqueueWriteImage" => write_image as *mut c_void,
-        b"clEnqueueReadImage" => read_image as *mut c_void,
+        b"clEnqueueWriteBuffer" => buffer::<false> as *mut c_void,
+        b"clEnqueueReadBuffer" => buffer::<true> as *mut c_void,
+        b"clEnqueueWriteBufferRect" => rect::<false> as *mut c_void,
+        b"clEnqueueReadBufferRect" => rect::<true> as *mut c_void,
+        b"clEnqueueWriteImage" => image::<false> as *mut c_void,
+        b"clEnqueueReadImage" => image::<true> as *mut c_void,
         b"clGetImageInfo" => image_info as *mut c_void,
         b"clGetProgramInfo"
         | b"clGetCommandQueueInfo"
