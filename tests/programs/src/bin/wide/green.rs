@@ -44,8 +44,13 @@ pub fn run(bench: &Bench) {
     tell!(cuda, "of zeros", cuDevResourceGenerateDesc(&mut other, [0u64; 18].as_ptr(), 1u32));
     tell!(cuda, "no description", cuGreenCtxCreate(&mut other, 0u64, 0, 1));
     tell!(cuda, "none", cuGreenCtxDestroy(0u64));
-    // The vendor's library ends its process with this.
-    tell!(cuda, "of none", cuDevResourceGenerateDesc(&mut other, groups.as_ptr(), 0u32));
+}
+
+/// A description of no resource: the vendor's library ends its process with this.
+pub fn of_none(bench: &Bench) {
+    let (cuda, mut all, mut description) = (&bench.cuda, [0u64; 18], 0u64);
+    tell!(cuda, "", cuDeviceGetDevResource(0, all.as_mut_ptr(), 1));
+    tell!(cuda, "of none", cuDevResourceGenerateDesc(&mut description, all.as_ptr(), 0u32));
 }
 
 /// Splits, in each of its ways.
@@ -108,6 +113,7 @@ fn work(bench: &Bench, green: u64) {
     tell!(cuda, "", cuStreamGetCtx_v2(stream, &mut owner, &mut owner_green));
     cuda.say("context, green", format!("{} {}", owner == 0 || owner == context, owner_green == green));
     cuda.say("no context", owner == 0);
+    cuda.say("untouched, the primary", format!("{} {}", owner == 9, owner == bench.context));
     let mut event = 0u64;
     cu!(cuda, cuEventCreate(&mut event, 2));
     let words = bench.words(64, 0);

@@ -1,6 +1,7 @@
 //! Calls what `battery` does not: each area of the driver API, one line a call: `wide [GROUP]`.
 //!
-//! As there, lines hold answers and values, no addresses and no times. What a real GPU answered is in `expected/wide.txt`.
+//! As there, lines hold answers and values, no addresses and no times. What a real GPU answered is in `expected/wide.txt`. Each group runs in
+//! a process of its own: calls at which the vendor's library ends its process have groups of their own, and end with a line that says so.
 
 mod areas;
 mod asides;
@@ -14,7 +15,8 @@ mod order;
 mod recordings;
 mod sharing;
 
-use std::process::ExitCode;
+use std::os::unix::process::ExitStatusExt;
+use std::process::{Command, ExitCode};
 
 use programs::any::Any;
 use programs::{cu, fail, tell};
@@ -82,7 +84,10 @@ impl Bench {
 
 type Group = (&'static str, fn(&Bench));
 
-const GROUPS: [Group; 12] = [
+/// Option of the child that runs a group.
+const CHILD: &str = "--group";
+
+const GROUPS: [Group; 15] = [
     ("graphs", graphs::run),
     ("graph copies", graph_copies::run),
     ("recordings", recordings::run),
@@ -91,34 +96,58 @@ const GROUPS: [Group; 12] = [
     ("order", order::run),
     ("order of queues", order::queues),
     ("nests", nests::run),
+    ("nests in themselves", nests::themselves),
     ("older", older::run),
+    ("older, a place before the first", older::before_the_first),
     ("green", green::run),
+    ("green, of no resource", green::of_none),
     ("sharing", sharing::run),
     ("asides", asides::run),
 ];
 
+/// What runs in a child.
+fn child(arguments: &[String]) -> Result<(), String> {
+    let bench = Bench::open()?;
+    let (option, rest) = arguments.split_first().ok_or("no option")?;
+    match option.as_str() {
+        ipc::OPTION => ipc::other(&bench, rest),
+        sharing::OPTION => sharing::other(&bench, rest),
+        _ => {
+            let (name, group) = GROUPS.iter().find(|(name, _)| rest == [*name]).ok_or("no such group")?;
+            bench.cuda.group(name);
+            group(&bench);
+        }
+    }
+    Ok(())
+}
+
+/// Runs a group in a child; false where that did not begin.
+fn run(name: &str) -> Result<bool, String> {
+    let program = std::env::current_exe().map_err(|error| error.to_string())?;
+    let status = Command::new(program).args([CHILD, name]).status().map_err(|error| error.to_string())?;
+    if let Some(signal) = status.signal() {
+        println!("{name}: ends by signal {signal}");
+    }
+    Ok(status.success() || status.signal().is_some())
+}
+
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
+    if arguments.first().is_some_and(|first| first.starts_with("--")) {
+        return child(&arguments).map_or_else(|message| fail("wide", 3, &message), |()| ExitCode::SUCCESS);
+    }
     let wanted = arguments.first().map(String::as_str);
-    let bench = match Bench::open() {
-        Ok(bench) => bench,
-        Err(message) => fail("wide", 3, &message),
-    };
-    if wanted == Some(ipc::OPTION) {
-        ipc::other(&bench, &arguments[1..]);
-        return ExitCode::SUCCESS;
-    }
-    if wanted == Some(sharing::OPTION) {
-        sharing::other(&bench, &arguments[1..]);
-        return ExitCode::SUCCESS;
-    }
-    let chosen: Vec<&Group> = GROUPS.iter().filter(|(name, _)| wanted.is_none_or(|wanted| wanted == *name)).collect();
+    let chosen: Vec<&str> =
+        GROUPS.map(|(name, _)| name).into_iter().filter(|name| wanted.is_none_or(|wanted| wanted == *name)).collect();
     if chosen.is_empty() {
         fail("wide", 2, &format!("usage: wide [GROUP]; groups are {}", GROUPS.map(|(name, _)| name).join(", ")));
     }
-    for (name, group) in chosen {
-        bench.cuda.group(name);
-        group(&bench);
+    for name in chosen {
+        match run(name) {
+            Ok(true) => {}
+            Ok(false) => return ExitCode::from(3),
+            Err(message) => fail("wide", 3, &message),
+        }
     }
     ExitCode::SUCCESS
 }

@@ -79,11 +79,14 @@ pub fn run(bench: &Bench) {
     runs(bench, "after that", alone);
     tell!(cuda, "", cuGraphDestroy(alone));
     tell!(cuda, "", cuGraphDestroy(outer));
-    // A copy of itself, a few times: each would double it. The vendor's library ends its process with this.
+}
+
+/// A copy of itself, a few times: each would double it. The vendor's library ends its process with this.
+pub fn themselves(bench: &Bench) {
     let itself = graph(bench);
     for _ in 0..3 {
         add(bench, "a copy of itself", itself, itself, COPY);
     }
     runs(bench, "with copies of itself", itself);
-    cu!(cuda, cuGraphDestroy(itself));
+    cu!(bench.cuda, cuGraphDestroy(itself));
 }

@@ -76,7 +76,11 @@ fn wrong_steps(bench: &Bench) {
     tell!(cuda, "no function", cuFuncSetBlockShape(0u64, 1, 1, 1));
     tell!(cuda, "no function", cuLaunch(0u64));
     tell!(cuda, "far behind the last", cuParamSeti(fill, 1 << 20, 1u32));
-    // The vendor's library ends its process with this.
+}
+
+/// A parameter before the first: the vendor's library ends its process with this.
+pub fn before_the_first(bench: &Bench) {
+    let (cuda, fill) = (&bench.cuda, bench.function("fill"));
     tell!(cuda, "before the first", cuParamSeti(fill, -4, 1u32));
 }
 
