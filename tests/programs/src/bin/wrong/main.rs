@@ -1,11 +1,13 @@
 //! Calls every function of the library with what is wrong, one line a call: `wrong [SITUATION [PART PARTS]]`.
 //!
-//! A call may end its process, in the vendor's library too: each situation runs in a child, which is started again behind a call that
-//! ended it. So the lines can be compared between libraries: a status, or the signal.
+//! A call may end its process, in the vendor's library too: each situation runs in children, and another is started behind a call that
+//! ended one. A call may also change the state of its thread: each has a thread of its own, which is in the situation. So the lines say the
+//! same in any order, and can be compared between libraries: a status, or the signal. What an H200 answered is in `expected/wrong.txt`.
 
 use std::io::Write;
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Command, ExitCode, Stdio};
+use std::sync::mpsc;
 
 use programs::any::{Any, MOST};
 use programs::{cu, fail};
@@ -28,15 +30,16 @@ const WILD: u64 = 0x7f00_dead_0000;
 const CHILD: &str = "--from";
 /// Longest that the calls of a child may take before it is ended, in seconds.
 const SECONDS: u32 = 20;
+/// Most calls that a child makes: each has a thread from the beginning.
+const CALLS: usize = 64;
+
+/// The stream of the thread (CUDA Driver API, CU_STREAM_PER_THREAD).
+const PER_THREAD: u64 = 2;
+const DESTROYED: &str = "after its context was destroyed";
 
 /// What is wrong, and the word that all arguments are.
-const SITUATIONS: [(&str, u64); 5] = [
-    ("before cuInit", 0),
-    ("nothing but zeros", 0),
-    ("with no context", 0),
-    ("after its context was destroyed", 0),
-    ("wild", WILD),
-];
+const SITUATIONS: [(&str, u64); 5] =
+    [("before cuInit", 0), ("nothing but zeros", 0), ("with no context", 0), (DESTROYED, 0), ("wild", WILD)];
 
 fn names() -> Vec<&'static str> {
     let wanted = |name: &&str| {
@@ -50,41 +53,66 @@ unsafe extern "C" {
     fn alarm(seconds: u32) -> u32;
 }
 
-/// Makes what the situation needs.
-fn prepare(cuda: &Any, situation: &str) -> Result<(), String> {
+/// Makes what the situation needs in the process: its context, where there is one.
+fn prepare(cuda: &Any, situation: &str) -> Result<u64, String> {
     let mut context = 0u64;
     let begun = match situation {
-        "before cuInit" => vec![],
-        "with no context" => vec![cu!(cuda, cuInit(0))],
-        "after its context was destroyed" => vec![
-            cu!(cuda, cuInit(0)),
-            cu!(cuda, cuCtxCreate_v2(&mut context, 0, 0)),
-            // Twice on the stack: once ended, it stays current.
-            cu!(cuda, cuCtxPushCurrent_v2(context)),
-            cu!(cuda, cuCtxDestroy_v2(context)),
-        ],
-        _ => vec![
-            cu!(cuda, cuInit(0)),
-            cu!(cuda, cuDevicePrimaryCtxRetain(&mut context, 0)),
-            cu!(cuda, cuCtxSetCurrent(context)),
-        ],
+        "before cuInit" => [0, 0],
+        "with no context" => [cu!(cuda, cuInit(0)), 0],
+        DESTROYED => [cu!(cuda, cuInit(0)), cu!(cuda, cuCtxCreate_v2(&mut context, 0, 0))],
+        _ => [cu!(cuda, cuInit(0)), cu!(cuda, cuDevicePrimaryCtxRetain(&mut context, 0))],
     };
-    if begun.iter().all(|status| *status == 0) { Ok(()) } else { Err(format!("it does not begin: {begun:?}")) }
+    if begun == [0; 2] { Ok(context) } else { Err(format!("it does not begin: {begun:?}")) }
+}
+
+/// Makes a call in this thread once it is its turn, and undoes what a recording that it began would be for others.
+fn turn(cuda: &Any, name: &str, word: u64, context: u64, turn: &mpsc::Receiver<()>) {
+    if turn.recv().is_err() {
+        return;
+    }
+    println!("{}", cuda.call(name, &[word; MOST]));
+    if context != 0 {
+        let mut graph = 0u64;
+        cu!(cuda, cuStreamEndCapture(PER_THREAD, &mut graph));
+    }
 }
 
 /// Makes the calls from one on, in this process.
 fn child(situation: &str, word: u64, first: usize, end: usize) -> Result<(), String> {
-    let cuda = Any::load()?;
-    prepare(&cuda, situation)?;
-    for name in names().iter().take(end).skip(first) {
-        // The line's beginning is out before the call is made, so that it is known which one ended the process.
-        print!("{situation}: {name} = ");
-        std::io::stdout().flush().map_err(|error| error.to_string())?;
-        // SAFETY: a number of seconds.
-        unsafe { alarm(SECONDS) };
-        println!("{}", cuda.call(name, &[word; MOST]));
-    }
-    Ok(())
+    let cuda = &Any::load()?;
+    let (context, names) = (prepare(cuda, situation)?, names());
+    std::thread::scope(|scope| {
+        let (stand, stands) = mpsc::channel();
+        let mut threads = Vec::new();
+        for name in names.iter().take(end).skip(first) {
+            let ((begin, begins), stand) = (mpsc::channel(), stand.clone());
+            let run = move || {
+                if context != 0 {
+                    cu!(cuda, cuCtxSetCurrent(context));
+                }
+                let _ = stand.send(());
+                turn(cuda, name, word, context, &begins);
+            };
+            threads.push((name, begin, scope.spawn(run)));
+        }
+        for _ in &threads {
+            stands.recv().map_err(|error| error.to_string())?;
+        }
+        // For the threads it stays current.
+        if situation == DESTROYED && cu!(cuda, cuCtxDestroy_v2(context)) != 0 {
+            return Err("the context cannot be destroyed".into());
+        }
+        for (name, begin, thread) in threads {
+            // The line's beginning is out before the call is made, so that it is known which one ended the process.
+            print!("{situation}: {name} = ");
+            std::io::stdout().flush().map_err(|error| error.to_string())?;
+            // SAFETY: a number of seconds.
+            unsafe { alarm(SECONDS) };
+            begin.send(()).map_err(|error| error.to_string())?;
+            thread.join().map_err(|_| "a thread panicked".to_owned())?;
+        }
+        Ok(())
+    })
 }
 
 /// Starts children until all calls of a part are made.
@@ -94,7 +122,7 @@ fn run(situation: &str, part: usize, parts: usize) -> Result<(), String> {
     let (mut first, end) = (count * part / parts, count * (part + 1) / parts);
     while first < end {
         let child = Command::new(&program)
-            .args([CHILD, situation, &first.to_string(), &end.to_string()])
+            .args([CHILD, situation, &first.to_string(), &end.min(first + CALLS).to_string()])
             .stdout(Stdio::piped())
             .output()
             .map_err(|error| error.to_string())?;
