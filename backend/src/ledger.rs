@@ -191,13 +191,6 @@ pub struct Taken {
 }
 
 impl Taken {
-    /// Says which worker serves the process, by its number on the host.
-    pub fn serve_by(&self, worker: u32) {
-        if let Some(row) = self.ledger.rows().get(self.number as usize) {
-            row.worker.store(worker, Ordering::Relaxed);
-        }
-    }
-
     /// The row's number, for the worker.
     #[must_use]
     pub fn number(&self) -> u32 {
@@ -377,7 +370,13 @@ impl Account {
         self.ledger.processes()
     }
 
-    /// The guest's process that is served by the worker of this number on the host; `None` where that is none of this guest's.
+    /// Says which worker serves the process: the caller, by its number in its own process namespace. The kernel's driver tells numbers as
+    /// they are in the namespace of who asks it, and the workers of a guest share one.
+    pub fn serve_by(&self, worker: u32) {
+        self.row().worker.store(worker, Ordering::Relaxed);
+    }
+
+    /// The guest's process that is served by the worker of this number; `None` where that is none of this guest's.
     #[must_use]
     pub fn served_by(&self, worker: u32) -> Option<u32> {
         self.ledger.served_by(worker)
@@ -403,7 +402,7 @@ mod tests {
         assert!(!two.charge(31) && two.charge(30) && !two.charge(1));
         assert_eq!((one.limit(), two.left(), ledger.used()), (Some(70), 0, 100));
         assert_eq!(two.processes().collect::<Vec<_>>(), [(11, 70), (12, 30)]);
-        first.serve_by(900);
+        one.serve_by(900);
         assert_eq!([900, 901, 0].map(|worker| two.served_by(worker)), [Some(11), None, None]);
         one.refund(10);
         assert!(two.charge(10));

@@ -86,7 +86,6 @@ fn connection(
     log::info!("local session {number}: {who} gets worker {}", worker.id());
     // As many as workers, so there is one.
     let row = ledger.take(who.process).ok_or_else(|| io::Error::other("no row in the ledger"))?;
-    row.serve_by(worker.id());
     let mut session = Session::new(program, worker, row, (number, who, cookie), roster)?;
     let mut death = session.run();
     // One that ended before the program had anything of it: another may do better.
@@ -96,7 +95,6 @@ fn connection(
         if let Ok(worker) = nursery.take() {
             log::info!("local session {number}: {} gets worker {}", session.who, worker.id());
             session.listed.worker(worker.id());
-            session.row.serve_by(worker.id());
             (session.worker, session.phase) = (worker, Phase::Starting);
             death = session.run();
         }

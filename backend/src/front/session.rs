@@ -207,7 +207,6 @@ impl Session {
         self.open = self.take_answers().pop();
         self.sent.clear();
         (self.phase, self.is_second, self.writing) = (Phase::Starting, true, false);
-        self.row.serve_by(worker.id());
         self.worker = Some(worker);
         Ok(())
     }

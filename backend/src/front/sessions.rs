@@ -127,7 +127,6 @@ impl Sessions {
             self.complaints.add(format_args!("session {number}: no row in the ledger for {who}"));
             return self.answer(answer, RESPONSE_NO_WORKER);
         };
-        row.serve_by(worker.id());
         log::info!("session {number}: {who} gets worker {}", worker.id());
         self.generation = self.generation.wrapping_add(1);
         let token = Token { session: number, generation: self.generation, source: Source::Channel };

@@ -205,7 +205,9 @@ impl Control {
             Arc::clone(&self.answers),
         );
         let session = Session::new(number, memory, Arc::clone(&window));
-        let session = Arc::new(session.counted(Account::new(ledger, row)?).related(Arc::clone(&self.relay)));
+        let account = Account::new(ledger, row)?;
+        account.serve_by(std::process::id());
+        let session = Arc::new(session.counted(account).related(Arc::clone(&self.relay)));
         let api = library.begin(Arc::clone(&session));
         let waker = if futex { Waker::Futex } else { Waker::Event(wake) };
         let watchdog = Arc::new(Watchdog::new(self.times));

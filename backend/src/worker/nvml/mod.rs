@@ -146,7 +146,7 @@ impl Nvml {
         Ok(())
     }
 
-    /// The library lists all processes of the card, by their numbers on the host; the guest's are those whose workers they are.
+    /// The library lists all processes of the card, by their numbers in this namespace; the guest's are those whose workers they are.
     fn gpuferryProcessUtilization(
         &self,
         _from: &FrameHeader,
@@ -162,7 +162,9 @@ impl Nvml {
         let mut count = MAX_SAMPLES as u32;
         // SAFETY: the prototype is the spec's; the array has room for `count` samples.
         ok(unsafe { call(device, samples.as_mut_ptr().cast(), &raw mut count, last) })?;
-        log::debug!("session {}: utilization of {count} processes of the card", self.session.number());
+        let numbers = samples.iter().take(count as usize).filter_map(|sample| sample.first_chunk());
+        let numbers: Vec<u32> = numbers.map(|number| u32::from_ne_bytes(*number)).collect();
+        log::debug!("session {}: utilization of the processes {numbers:?} of the card", self.session.number());
         let most = (room as usize).min(MAX_OWN_SAMPLES) * SAMPLE_BYTES;
         for sample in samples.iter_mut().take(count as usize) {
             let Some((number, rest)) = sample.split_first_chunk::<4>() else { continue };
@@ -224,8 +226,8 @@ mod tests {
     fn utilization_when_another_guest_computes_too_then_names_this_guests_processes_alone() {
         let ledger = Arc::new(Ledger::new(Limits::default()).expect("a ledger"));
         let row = ledger.take(11).expect("a row");
-        row.serve_by(901);
         let account = Account::new(row.file().expect("a file"), row.number()).expect("an account");
+        account.serve_by(901);
         let session = Arc::try_unwrap(played::session()).expect("nobody else has it").counted(account);
         let mut library = load::nothing();
         library.nvmlDeviceGetProcessUtilization = Some(samples);
