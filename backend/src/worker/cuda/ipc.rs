@@ -93,10 +93,15 @@ impl Cuda {
         flags: u32,
     ) -> Result<(), Failure> {
         let call = self.library.cuIpcOpenMemHandle_v2.ok_or_else(|| self.missing("cuIpcOpenMemHandle_v2"))?;
+        let close = self.library.cuIpcCloseMemHandle.ok_or_else(|| self.missing("cuIpcCloseMemHandle"))?;
         let handle = self.given(low, high)?;
         // SAFETY: the pointer is to a live variable; the handle came from the driver, in a worker of this guest.
         ok(unsafe { call(address, handle, flags) })?;
-        *bytes = self.extent(*address)?.1;
+        let extent = self.extent(*address).inspect_err(|_| {
+            // SAFETY: opened just now, and known to nobody.
+            unsafe { close(*address) };
+        });
+        *bytes = extent?.1;
         *lock(&self.imported).entry(*address).or_insert(0) += 1;
         let owner = super::thread::context_of(from);
         self.range_made(*address, Range { bytes: *bytes, sort: Sort::Imported, owner });

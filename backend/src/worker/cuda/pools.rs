@@ -5,12 +5,12 @@ use std::ffi::c_void;
 use wire::frame::FrameHeader;
 use wire::handle::Handle;
 
+use super::Cuda;
 use super::generated::{
     CUDA_ERROR_INVALID_VALUE, CUDA_ERROR_NOT_SUPPORTED, CUmemAllocationProp, CUmemLocation, CUmemPoolProps,
 };
 use super::memory::allocated;
 use super::ranges::{Range, Sort};
-use super::{Cuda, lock};
 use crate::worker::answer::{Failure, ok};
 
 /// `CUmemLocationType` device: the only place where a guest's pools and physical memory may lie. Memory of the host's own, and of
@@ -182,7 +182,6 @@ impl Cuda {
         let prop = CUmemAllocationProp { win32HandleMetaData: 0, ..*prop };
         // SAFETY: the pointers are to live variables, a handle is as wide as a pointer; the properties hold no pointer.
         ok(unsafe { call(made, size, &raw const prop, flags) })?;
-        lock(&self.shareable).made(*made, size as u64);
         Ok(())
     }
 

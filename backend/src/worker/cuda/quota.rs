@@ -345,6 +345,14 @@ pub(super) fn import(bytes: u64, made: &mut *mut c_void, call: impl FnOnce(*mut 
     status
 }
 
+/// Bytes of the physical memory that a handle of the driver's stands for; 0 where nothing is counted.
+pub(super) fn physical_bytes(handle: *mut c_void) -> u64 {
+    let Some(counted) = COUNTED.get() else { return 0 };
+    let table = counted.lock();
+    let number = table.handles.get(&(handle.addr() as u64));
+    number.and_then(|number| table.physical.get(number)).map_or(0, |memory| memory.bytes)
+}
+
 /// Counts an allocation of another process's pool; false where there is no room.
 pub(super) fn hold(address: u64, bytes: u64) -> bool {
     let Some(counted) = COUNTED.get() else { return true };

@@ -20,21 +20,13 @@ use crate::worker::answer::{Failure, ok};
 /// `CU_MEM_HANDLE_TYPE_POSIX_FILE_DESCRIPTOR`.
 const DESCRIPTOR: u32 = 1;
 
-/// Physical memory by the driver's handle, and what of it others may have.
+/// What of physical memory others may have, by the driver's handle.
 #[derive(Default)]
 pub(super) struct Shareable {
-    bytes: HashMap<usize, u64>,
     /// What tokens stand for; 0 for a pool.
     exported: HashMap<[u64; 2], usize>,
     /// How often the program has released what is held for others.
     released: HashMap<usize, u32>,
-}
-
-impl Shareable {
-    /// Physical memory was made.
-    pub(super) fn made(&mut self, handle: *mut c_void, bytes: u64) {
-        self.bytes.insert(handle.addr(), bytes);
-    }
 }
 
 /// A descriptor that the driver has made.
@@ -83,8 +75,7 @@ impl Cuda {
         let mut raw = -1i32;
         // SAFETY: the handle lives; a descriptor is an int, which the place is.
         ok(unsafe { call((&raw mut raw).cast(), handle, DESCRIPTOR, 0) })?;
-        let bytes = lock(&self.shareable).bytes.get(&handle.addr()).copied().unwrap_or(0);
-        (*low, *high) = self.export(handle.addr(), bytes, descriptor(raw)?)?;
+        (*low, *high) = self.export(handle.addr(), quota::physical_bytes(handle), descriptor(raw)?)?;
         Ok(())
     }
 
@@ -102,9 +93,7 @@ impl Cuda {
         let (file, bytes) = self.relay()?.fetch([low, high]).ok_or(Failure::Status(CUDA_ERROR_INVALID_VALUE))?;
         let number = std::ptr::without_provenance_mut(file.as_raw_fd() as usize);
         // SAFETY: the place holds a handle; the descriptor is open, and the driver checks what it is of.
-        ok(quota::import(bytes, made, |made| unsafe { call(made, number, DESCRIPTOR) }))?;
-        lock(&self.shareable).made(*made, bytes);
-        Ok(())
+        ok(quota::import(bytes, made, |made| unsafe { call(made, number, DESCRIPTOR) }))
     }
 
     /// `gpuferryExportEnd`.
