@@ -235,6 +235,8 @@ pub struct Call {
     pub host_by_hand: bool,
     /// Needs no current context on the host.
     pub no_context: bool,
+    /// May disturb a recording: the guest refuses it while one forbids that.
+    pub disturbs: bool,
     /// The reply's values are there also where the status is an error.
     pub always: bool,
     /// Driver version that brought the call, as `cuDriverGetVersion` counts; 0 for always.

@@ -62,6 +62,9 @@ fn export(spec: &Spec, name: &str, call: &Call, stream: Stream, text: &mut Text)
     let enter = if call.no_context { "enter" } else { "enter_context" };
     text.line(format!("let c = crate::caller::{enter}()?;"));
     checks(spec, call, text);
+    if call.disturbs {
+        text.line("crate::capture::check_unsafe()?;");
+    }
     let mut handed = Vec::new();
     for (place, argument) in call.arguments.iter().enumerate() {
         handed.extend(bind(spec, call, place, &argument.name, stream, is_own(place), text));

@@ -48,6 +48,7 @@ fn call(
         guest_by_hand: false,
         host_by_hand: false,
         no_context: spec.no_context,
+        disturbs: false,
         always: false,
         since: 0,
         ptsz: false,
@@ -105,11 +106,12 @@ fn call_attribute(call: &mut Call, word: &str, attribute: &syn::Attribute, spec:
         "since" => call.since = attributes::number(&attributes::arguments::<syn::LitInt>(attribute)?)?,
         "alias" => call.aliases.push(attributes::ident(attribute)?),
         "ptds" => call.ptds = Some(attributes::ident(attribute)?),
-        "block" | "no_context" | "always" | "ptsz" => {
+        "block" | "no_context" | "disturbs" | "always" | "ptsz" => {
             attributes::bare(attribute)?;
             match word {
                 "block" => call.blocks = true,
                 "no_context" => call.no_context = true,
+                "disturbs" => call.disturbs = true,
                 "always" => call.always = true,
                 _ => call.ptsz = true,
             }
