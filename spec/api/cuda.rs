@@ -425,7 +425,7 @@ trait Handles {
     type CUtexref;
     #[handle(18, error = CUDA_ERROR_INVALID_HANDLE, in_context)]
     type CUsurfref;
-    #[handle(19, error = CUDA_ERROR_INVALID_VALUE)]
+    #[handle(19, error = CUDA_ERROR_INVALID_VALUE, plain(0))]
     type CUdevResourceDesc;
     #[handle(20, error = CUDA_ERROR_INVALID_CONTEXT)]
     type CUgreenCtx;
@@ -607,7 +607,7 @@ trait Modules {
         #[out] errorLog: Vec<u8>,
     );
     /// Unloads a module with its functions. Sleeps until the device is done with them.
-    #[call(41, wait)] #[block]
+    #[call(41, wait)] #[block] #[disturbs]
     fn cuModuleUnload(#[free] hmod: CUmodule);
     /// A kernel of a module.
     #[call(42, wait)] #[by_hand(guest)]
@@ -976,7 +976,7 @@ trait Pools {
     #[call(174, wait)] #[no_context] #[since(11020)]
     fn cuMemPoolDestroy(#[free] pool: CUmemoryPool);
     /// Gives unused memory back.
-    #[call(175, wait)] #[no_context] #[since(11020)]
+    #[call(175, wait)] #[no_context] #[disturbs] #[since(11020)]
     fn cuMemPoolTrimTo(pool: CUmemoryPool, minBytesToKeep: usize);
     /// Sets an attribute; a narrow one lies in the low bits.
     #[call(176, wait)] #[no_context] #[by_hand(both)]
@@ -1380,7 +1380,7 @@ trait Graphs {
     #[call(300, wait)] #[no_context]
     fn cuGraphCreate(#[new] phGraph: CUgraph, flags: u32);
     /// Ends a graph.
-    #[call(301, post)] #[no_context]
+    #[call(301, post)] #[no_context] #[by_hand(guest)]
     fn cuGraphDestroy(#[free] hGraph: CUgraph);
     /// Copies a graph.
     #[call(302, wait)] #[no_context] #[by_hand(guest)]
@@ -1395,7 +1395,7 @@ trait Graphs {
     #[call(306, post)] #[ptsz]
     fn cuGraphUpload(hGraphExec: CUgraphExec, hStream: CUstream);
     /// Ends a graph that is ready to launch.
-    #[call(307, post)] #[no_context]
+    #[call(307, post)] #[no_context] #[disturbs]
     fn cuGraphExecDestroy(#[free] hGraphExec: CUgraphExec);
     /// Flags that a graph was made ready with.
     #[call(308, wait)] #[no_context]

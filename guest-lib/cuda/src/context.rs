@@ -282,7 +282,7 @@ crate::export! {
     /// CUDA Driver API, cuCtxDestroy: takes the context off the calling thread's stack where it is on top.
     extern "C" fn cuCtxDestroy_v2 | extern "C" fn cuCtxDestroy(ctx: u64) {
         caller::session()?;
-        destroy(named(ctx)?)
+        destroy(named(ctx).map_err(|status| if handles::was_there(kind::CUcontext, ctx) { CUDA_ERROR_CONTEXT_IS_DESTROYED } else { status })?)
     }
 
     /// CUDA Driver API, cuCtxAttach: one use more of the current context. Deprecated since CUDA 4.0.
@@ -434,6 +434,7 @@ crate::export! {
     /// CUDA Driver API, cuCtxSetLimit. What the device made of it is asked for when it is wanted.
     extern "C" fn cuCtxSetLimit(limit: u32, value: usize) {
         let caller = caller::enter_context()?;
+        crate::capture::check_unsafe()?;
         let status = send::cuCtxSetLimit(&caller, limit, value);
         for kept in &current_context()?.limits {
             kept.store(UNKNOWN, Ordering::Relaxed);

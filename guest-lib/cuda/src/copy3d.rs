@@ -429,19 +429,26 @@ fn element_of(operands: [&Operand; 2]) -> Result<usize, CUresult> {
     let array = handles::of_kind(kind::CUarray, array.words[0])?;
     let mut found = CUDA_ARRAY3D_DESCRIPTOR::default();
     caller::answer(send::cuArray3DGetDescriptor_v2(&caller::enter_context()?, &mut found, array))?;
-    let channel = match found.Format {
-        0x01 | 0x08 => 1,
-        0x02 | 0x09 | 0x10 => 2,
-        0x03 | 0x0a | 0x20 => 4,
-        _ => return Err(crate::counts::unsupported("cuMemcpy3DBatchAsync of an array of such elements")),
-    };
-    Ok(channel * found.NumChannels as usize)
+    let unsupported = || crate::counts::unsupported("cuMemcpy3DBatchAsync of an array of blocks or planes");
+    channel(found.Format).map(|bytes| bytes * found.NumChannels as usize).ok_or_else(unsupported)
+}
+
+/// Bytes of a channel of an array's elements (`CUarray_format`); `None` for formats of blocks and planes, which have no such elements.
+fn channel(format: u32) -> Option<usize> {
+    match format {
+        // Integers of 8 bits, also normalized ones, YUV of 8 bits (AYUV), and 10, 10, 10 and 2 bits as four channels.
+        0x01 | 0x08 | 0x50 | 0xa8 | 0xc0..=0xc2 | 0xc6..=0xc8 => Some(1),
+        // Of 16 bits, also normalized ones, half floats, YUV of 12 bits in 16 (Y416).
+        0x02 | 0x09 | 0x10 | 0xb1 | 0xc3..=0xc5 | 0xc9..=0xcb => Some(2),
+        0x03 | 0x0a | 0x20 => Some(4),
+        _ => None,
+    }
 }
 
 /// A copy of a batch, in a stream.
 ///
 /// # Errors
-/// As for a 3-D copy; `CUDA_ERROR_NOT_SUPPORTED` for arrays of packed or compressed elements.
+/// As for a 3-D copy; `CUDA_ERROR_NOT_SUPPORTED` for arrays of compressed blocks or of planes.
 pub fn in_stream(operation: &Operation, stream: Handle) -> Result<(), CUresult> {
     let [width, height, depth] = operation.extent;
     let element = element_of([&operation.source, &operation.target])?;
@@ -608,6 +615,16 @@ crate::export! {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn channel_when_elements_are_packed_then_is_known_and_not_of_blocks_or_planes() {
+        let packed = [(0x20, 4), (0x50, 1), (0xa8, 1), (0xb1, 2), (0xc2, 1), (0xc5, 2), (0xc8, 1), (0xcb, 2)];
+        for (format, bytes) in packed {
+            assert_eq!(channel(format), Some(bytes), "{format:#x}");
+        }
+        // BC1, NV12, P010, YUY2.
+        assert_eq!([0x91, 0xb0, 0x9f, 0xa5].map(channel), [None; 4]);
+    }
 
     #[test]
     fn side_when_the_pitch_is_shorter_than_a_row_then_is_refused() {

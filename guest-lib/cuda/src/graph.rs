@@ -3,12 +3,13 @@
 
 use crate::CUresult;
 use crate::caller::{self, Caller};
+use crate::capture;
 use crate::generated::{
-    LIST_DEPENDENCIES as DEPENDENCIES, LIST_DEPENDENTS as DEPENDENTS, LIST_EDGES as EDGES, LIST_NODES as NODES,
+    Kind, LIST_DEPENDENCIES as DEPENDENCIES, LIST_DEPENDENTS as DEPENDENTS, LIST_EDGES as EDGES, LIST_NODES as NODES,
     LIST_ROOTS as ROOTS, kind, send,
 };
 use crate::graph_memory;
-use crate::handles::{self, Handle};
+use crate::handles::{self, Facts, Handle};
 use crate::managed;
 use crate::program::{In, Out, Text};
 use crate::status::{CUDA_ERROR_INVALID_VALUE, CUDA_ERROR_LOSSY_QUERY, CUDA_ERROR_OPERATING_SYSTEM};
@@ -31,6 +32,19 @@ type Entry = [u64; 3];
 
 /// The numbers of graphs that lie in nodes, by node and place.
 static INSIDE: Mutex<Option<HashMap<(u64, u32), Handle>>> = Mutex::new(None);
+
+/// A graph that was moved into a node.
+struct Moved;
+
+// SAFETY: facts of graphs, and nothing else has this kind.
+unsafe impl Facts for Moved {
+    const KIND: Kind = kind::CUgraph;
+}
+
+/// A graph belongs to a node of another from now on.
+pub fn moved(graph: Handle) {
+    handles::set_facts(graph, Moved);
+}
 
 /// The handle that the program's number of a graph is.
 ///
@@ -178,6 +192,7 @@ fn instantiate(out: Out<u64>, raw: u64, flags: u64) -> Result<(), CUresult> {
     let caller = caller::enter_context()?;
     out.check()?;
     let graph = graph(raw)?;
+    capture::check_unsafe()?;
     let made = handles::made(kind::CUgraphExec, |made| send::cuGraphInstantiateWithFlags(&caller, made, graph, flags))?;
     graph_memory::also_of(graph, made);
     out.set(made.0)
@@ -208,6 +223,7 @@ fn instantiate_with_params(
     out.check()?;
     let mut given = In(params.0.cast_const()).get()?;
     let (graph, upload) = (graph(raw)?, resolve(given.stream)?);
+    capture::check_unsafe()?;
     let made = handles::new(kind::CUgraphExec)?;
     let (mut result, mut error_node) = (0, 0);
     let status =
@@ -364,6 +380,17 @@ crate::export! {
         hGraph: u64, from: In<u64>, to: In<u64>, edgeData: In<u64>, numDependencies: usize,
     ) {
         edges(hGraph, false, from, to, edgeData, numDependencies)
+    }
+
+    /// CUDA Driver API, cuGraphDestroy: one that was moved into a node belongs to it.
+    extern "C" fn cuGraphDestroy(hGraph: u64) {
+        let (caller, graph) = (caller::enter()?, graph(hGraph)?);
+        if handles::facts::<Moved>(graph).is_some() {
+            return Err(CUDA_ERROR_INVALID_VALUE);
+        }
+        caller::answer(send::cuGraphDestroy(&caller, graph))?;
+        handles::free(graph);
+        Ok(())
     }
 
     /// CUDA Driver API, cuGraphDestroyNode.

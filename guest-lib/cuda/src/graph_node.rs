@@ -28,6 +28,8 @@ use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 use wire::payload::{Full, Reader, Writer};
 
+/// `CU_GRAPH_CHILD_GRAPH_OWNERSHIP_MOVE`: the node gets the graph itself.
+const MOVED: u32 = 1;
 /// Nodes that signal an external semaphore, or wait for one (`CUgraphNodeType`).
 const SIGNAL_SEMAPHORE: u32 = 8;
 const WAIT_SEMAPHORE: u32 = 9;
@@ -332,6 +334,7 @@ fn add_any(place: Place, given: Out<NodeParams>) -> Result<(), CUresult> {
             // The array is the node's (CUDA Driver API, CUDA_CONDITIONAL_NODE_PARAMS): it stays.
             params.words[2] = Box::leak(bodies?.into_boxed_slice()).as_ptr() as u64;
         }
+        CHILD if params.words[1] as u32 == MOVED => graph::moved(graph::graph(params.words[0])?),
         _ => {}
     }
     given.set(params)

@@ -8,7 +8,7 @@
 
 use crate::CUresult;
 use crate::generated::{Kind, kind};
-use crate::status::CUDA_ERROR_OUT_OF_MEMORY;
+use crate::status::{CUDA_ERROR_CONTEXT_IS_DESTROYED, CUDA_ERROR_INVALID_CONTEXT, CUDA_ERROR_OUT_OF_MEMORY};
 use core::ffi::c_void;
 use core::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering};
 use std::collections::VecDeque;
@@ -215,8 +215,30 @@ pub fn of_kind(kind: Kind, raw: u64) -> Result<Handle, CUresult> {
     }
     match kind.plain_up_to {
         Some(most) if raw <= most => Ok(handle),
-        _ => Err(kind.error),
+        _ => Err(refused(kind, handle)),
     }
+}
+
+/// What a number answers that is no object. Of streams and events that have ended a GPU's driver knows that they were there (an H200's
+/// answers: tests/errors).
+#[cold]
+fn refused(kind: Kind, handle: Handle) -> CUresult {
+    match kind.number {
+        number if number == kind::CUstream.number && was_there(kind, handle.0) => CUDA_ERROR_INVALID_CONTEXT,
+        number if number == kind::CUevent.number && was_there(kind, handle.0) => CUDA_ERROR_CONTEXT_IS_DESTROYED,
+        _ => kind.error,
+    }
+}
+
+/// Whether a number that is no live handle of the kind was one.
+#[must_use]
+pub fn was_there(kind: Kind, raw: u64) -> bool {
+    let handle = Handle(raw);
+    // The generation of an entry that nobody has is that of its last handle, or 0.
+    let last = |entry: &Entry| entry.state.load(Ordering::Acquire) & !LIVE;
+    let entry =
+        table(kind.number).filter(|_| handle.kind() == Some(kind.number)).and_then(|table| table.entry(handle.index()));
+    entry.is_some_and(|entry| (1..=last(entry)).contains(&u32::from(handle.generation())))
 }
 
 /// [`of_kind`] for printed exports. A stream is never the number of the per-thread stream: that one is a real stream of the

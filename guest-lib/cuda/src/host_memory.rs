@@ -143,6 +143,7 @@ fn register(address: *mut u8, bytes: usize, flags: u32) -> Result<(), CUresult> 
     if flags & IO_MEMORY != 0 {
         return Err(crate::counts::unsupported("cuMemHostRegister of I/O memory"));
     }
+    capture::check_unsafe()?;
     if ranges::overlaps(address as u64, bytes as u64) {
         return Err(CUDA_ERROR_HOST_MEMORY_ALREADY_REGISTERED);
     }

@@ -4,7 +4,7 @@ use crate::CUresult;
 use crate::caller;
 use crate::capture;
 use crate::generated::{kind, send};
-use crate::handles;
+use crate::handles::{self, Handle};
 use crate::program::Out;
 use crate::ranges::{self, Kind, Range};
 use crate::status::{CUDA_ERROR_INVALID_VALUE, CUDA_ERROR_NOT_FOUND};
@@ -52,19 +52,25 @@ fn take(address: u64) -> Result<(), CUresult> {
 fn alloc_async(
     dptr: Out<u64>,
     bytes: usize,
-    send: impl FnOnce(&caller::Caller, &mut u64) -> Result<CUresult, CUresult>,
+    stream: Result<Handle, CUresult>,
+    send: impl FnOnce(&caller::Caller, &mut u64, Handle) -> Result<CUresult, CUresult>,
 ) -> Result<(), CUresult> {
     let caller = caller::enter_context()?;
     dptr.check()?;
+    let stream = stream?;
+    // In a stream that records it becomes a node; in any other it may disturb what records.
+    if capture::is_any() && !capture::is_recording(&caller, stream)? {
+        capture::check_unsafe()?;
+    }
     let mut address = 0;
-    caller::answer(send(&caller, &mut address)?)?;
+    caller::answer(send(&caller, &mut address, stream)?)?;
     if bytes != 0 {
         ranges::insert(Range::new(address, bytes as u64, Kind::Pool, 0));
     }
     dptr.set(address)
 }
 
-fn free_async(address: u64, stream: Result<handles::Handle, CUresult>) -> Result<(), CUresult> {
+fn free_async(address: u64, stream: Result<Handle, CUresult>) -> Result<(), CUresult> {
     let caller = caller::enter_context()?;
     let stream = stream?;
     if address == 0 {
@@ -127,31 +133,31 @@ crate::export! {
 
     /// CUDA Driver API, cuMemAllocAsync.
     extern "C" fn cuMemAllocAsync(dptr: Out<u64>, bytesize: usize, hStream: u64) {
-        alloc_async(dptr, bytesize, |caller, address| {
-            Ok(send::cuMemAllocAsync(caller, address, bytesize, stream::resolve(hStream)?))
+        alloc_async(dptr, bytesize, stream::resolve(hStream), |caller, address, stream| {
+            Ok(send::cuMemAllocAsync(caller, address, bytesize, stream))
         })
     }
 
     /// CUDA Driver API, cuMemAllocAsync with the per-thread default stream.
     extern "C" fn cuMemAllocAsync_ptsz(dptr: Out<u64>, bytesize: usize, hStream: u64) {
-        alloc_async(dptr, bytesize, |caller, address| {
-            Ok(send::cuMemAllocAsync(caller, address, bytesize, stream::resolve_per_thread(hStream)?))
+        alloc_async(dptr, bytesize, stream::resolve_per_thread(hStream), |caller, address, stream| {
+            Ok(send::cuMemAllocAsync(caller, address, bytesize, stream))
         })
     }
 
     /// CUDA Driver API, cuMemAllocFromPoolAsync.
     extern "C" fn cuMemAllocFromPoolAsync(dptr: Out<u64>, bytesize: usize, pool: u64, hStream: u64) {
         let pool = handles::of_kind(kind::CUmemoryPool, pool);
-        alloc_async(dptr, bytesize, |caller, address| {
-            Ok(send::cuMemAllocFromPoolAsync(caller, address, bytesize, pool?, stream::resolve(hStream)?))
+        alloc_async(dptr, bytesize, stream::resolve(hStream), |caller, address, stream| {
+            Ok(send::cuMemAllocFromPoolAsync(caller, address, bytesize, pool?, stream))
         })
     }
 
     /// CUDA Driver API, cuMemAllocFromPoolAsync with the per-thread default stream.
     extern "C" fn cuMemAllocFromPoolAsync_ptsz(dptr: Out<u64>, bytesize: usize, pool: u64, hStream: u64) {
         let pool = handles::of_kind(kind::CUmemoryPool, pool);
-        alloc_async(dptr, bytesize, |caller, address| {
-            Ok(send::cuMemAllocFromPoolAsync(caller, address, bytesize, pool?, stream::resolve_per_thread(hStream)?))
+        alloc_async(dptr, bytesize, stream::resolve_per_thread(hStream), |caller, address, stream| {
+            Ok(send::cuMemAllocFromPoolAsync(caller, address, bytesize, pool?, stream))
         })
     }
 

@@ -37,7 +37,7 @@ fn give(out: Out<RawFd>, mark: u64, ask: impl FnOnce(&Caller, &mut Token) -> CUr
 
 /// The descriptor in an argument that is a pointer by its type.
 fn descriptor_in(argument: *mut c_void, mark: u64) -> Result<Token, CUresult> {
-    descriptor::read(RawFd::try_from(argument as usize).map_err(|_| CUDA_ERROR_INVALID_VALUE)?, mark)
+    descriptor::read(argument as usize as RawFd, mark)
 }
 
 crate::export! {

@@ -187,7 +187,20 @@ fn threads_when_each_has_a_queue_of_its_own_then_the_test_of_their_order_sees_it
 fn wide_when_run_over_the_local_carrier_then_differs_from_a_direct_run_only_where_it_is_known() {
     let (folder, front) = (Folder::new(), Front::start());
     let mut found = Vec::new();
-    for group in ["graphs", "graph copies", "areas", "sharing", "nests", "asides", "green", "older"] {
+    let groups = [
+        "graphs",
+        "graph copies",
+        "areas",
+        "sharing",
+        "nests",
+        "nests in themselves",
+        "asides",
+        "green",
+        "green, of no resource",
+        "older",
+        "older, a place before the first",
+    ];
+    for group in groups {
         let (direct, local) = (wide(Way::Direct, &folder, group), wide(Way::Local(&front), &folder, group));
         assert_eq!(direct.len(), local.len(), "{group}: {}", differences(&direct, &local));
         let differs = direct.iter().zip(&local).filter(|(direct, local)| direct != local);
