@@ -389,9 +389,9 @@ trait Kernels {
     /// The guest holds a kernel no more.
     #[call(0x4082, post)]
     fn clReleaseKernel(#[free] kernel: cl_kernel);
-    /// The shape of each argument (`SHAPE_…`, u32), in order.
-    #[call(0x4083, wait)] #[by_hand(both)]
-    fn gpuferryKernelShapes(kernel: cl_kernel, #[out] shapes: Vec<u8>);
+    /// The shapes of a kernel's arguments (`SHAPE_…`, u32), in order, from `start` on: as many as a reply holds.
+    #[call(0x4087, wait)] #[by_hand(both)]
+    fn gpuferryKernelShapes(kernel: cl_kernel, start: u32, #[out] count: u32, #[out] shapes: Vec<u8>);
     /// Sets an argument; the host refuses bytes for what is a handle or may be one.
     #[call(0x4084, wait)] #[by_hand(both)]
     fn gpuferrySetArg(kernel: cl_kernel, index: u32, sort: u32, size: usize, #[run] value: &[u8]);

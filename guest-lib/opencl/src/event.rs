@@ -132,7 +132,9 @@ impl Event {
 pub fn ask(caller: &Caller, events: &[Ref<Event>]) -> Result<(), cl_int> {
     /// As many as fit a reply.
     const AT_ONCE: usize = 900;
-    events.iter().for_each(|event| event.look());
+    for event in events {
+        let _ = event.look();
+    }
     let unknown: Vec<&Ref<Event>> = events.iter().filter(|event| !event.has_ended()).collect();
     for events in unknown.chunks(AT_ONCE) {
         let handles: Vec<Handle> = events.iter().map(|event| event.handle).collect();
@@ -150,7 +152,9 @@ pub fn ask(caller: &Caller, events: &[Ref<Event>]) -> Result<(), cl_int> {
 /// # Errors
 /// The host's answer.
 pub fn wait(caller: &Caller, events: &[Ref<Event>]) -> Result<(), cl_int> {
-    events.iter().for_each(|event| event.look());
+    for event in events {
+        let _ = event.look();
+    }
     if events.iter().all(|event| event.known() == COMPLETE) {
         pending::settle(caller);
         return caller::answer(caller.session.take_deferred());
@@ -165,22 +169,24 @@ pub fn wait(caller: &Caller, events: &[Ref<Event>]) -> Result<(), cl_int> {
 }
 
 impl Live<Event> {
-    /// Learns what the host has written of it.
-    fn look(&self) {
-        if self.is_watched.load(Ordering::Acquire)
-            && let Some(state) = words::read(self.handle)
-        {
+    /// Learns from what the host has written of it that it has ended; what else is written there.
+    fn look(&self) -> Option<i32> {
+        let state = words::read(self.handle).filter(|_| self.is_watched.load(Ordering::Acquire))?;
+        if state <= COMPLETE {
             self.learn(state);
         }
+        Some(state)
     }
 
     fn status(&self, caller: &Caller) -> Result<i32, cl_int> {
         // The program's own is as the program has set it.
         if self.known() > COMPLETE && self.queue.is_some() {
-            self.look();
+            let written = self.look();
+            // Some libraries say that a command runs before they would answer so.
+            let is_behind = written.is_some_and(|written| written < self.known());
             let is_fresh =
                 self.is_watched.load(Ordering::Acquire) && self.asked_at.load(Ordering::Acquire) == words::learnt();
-            if self.known() > COMPLETE && !is_fresh {
+            if self.known() > COMPLETE && (is_behind || !is_fresh) {
                 self.watch(caller)?;
             }
             if self.known() <= COMPLETE {

@@ -113,6 +113,20 @@ impl Live<Kernel> {
     }
 }
 
+/// The shapes of all arguments of a kernel.
+fn shapes(caller: &Caller, kernel: Handle) -> Result<Vec<u32>, cl_int> {
+    let mut all = Vec::new();
+    loop {
+        let (mut count, mut next) = (0, Vec::new());
+        caller::answer(send::gpuferryKernelShapes(caller, kernel, all.len() as u32, &mut count, &mut next))?;
+        all.extend(next.chunks_exact(4).map(|four| answer::number(four) as u32));
+        // A host that says no more than that there are some says nothing.
+        if all.len() >= count as usize || next.is_empty() {
+            return Ok(all);
+        }
+    }
+}
+
 /// A kernel that the host has made.
 fn made(
     caller: &Caller,
@@ -122,16 +136,13 @@ fn made(
 ) -> Result<Raw, cl_int> {
     let arguments = match like {
         Some(arguments) => arguments,
-        None => {
-            let mut shapes = Vec::new();
-            let asked = send::gpuferryKernelShapes(caller, vacant.handle, &mut shapes);
-            if let Err(status) = caller::answer(asked) {
+        None => match shapes(caller, vacant.handle) {
+            Ok(shapes) => shapes.into_iter().map(Argument::new).collect(),
+            Err(status) => {
                 let _ = send::clReleaseKernel(caller, vacant.handle);
                 return Err(status);
             }
-            let shape = |four: &[u8]| answer::number(four) as u32;
-            shapes.chunks_exact(4).map(|four| Argument::new(shape(four))).collect()
-        }
+        },
     };
     let context = program.context.clone();
     let (facts, launched_on) = (Facts::default(), Mutex::default());

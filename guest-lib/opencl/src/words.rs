@@ -3,8 +3,9 @@
 //!
 //! A word holds the status and, above it, the generation of the handle for which it was written: what a command says whose event was
 //! released and its cell used again speaks of no event that is. The host may be late: the library's threads write the words, perhaps
-//! after a wait for the same command has returned. So a word is believed where it says that an event has ended; that it has not,
-//! only as long as nothing else was learnt since the host said so itself ([`learnt`]).
+//! after a wait for the same command has returned, or early: NVIDIA's says that a command runs that waits for another. So a word is
+//! believed where it says that an event has ended. Else it tells when to ask; and what the host answers is good for as long as
+//! nothing else was learnt since ([`learnt`]).
 
 use crate::caller::Caller;
 use crate::generated::send;

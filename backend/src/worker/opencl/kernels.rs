@@ -36,6 +36,8 @@ const TYPE_QUALIFIER: u32 = 0x1199;
 const PIPE: u64 = 8;
 /// Most arguments of a kernel.
 const MOST_ARGUMENTS: u32 = 4096;
+/// Most of their shapes in a reply.
+const SHAPES_AT_ONCE: usize = 400;
 /// Longest value: beyond any device's CL_DEVICE_MAX_PARAMETER_SIZE.
 const MOST_BYTES: usize = 65536;
 /// Most local memory that a launch may be asked to have.
@@ -220,10 +222,14 @@ impl OpenCl {
         &self,
         _from: &FrameHeader,
         kernel: *mut c_void,
+        start: u32,
+        count: &mut u32,
         shapes: &mut Vec<u8>,
     ) -> Result<(), Failure> {
         self.with_arguments(kernel, |arguments| {
-            *shapes = arguments.shapes.iter().flat_map(|shape| shape.shape.to_le_bytes()).collect();
+            let rest = arguments.shapes.get(start as usize..).unwrap_or_default();
+            *count = arguments.shapes.len() as u32;
+            *shapes = rest.iter().take(SHAPES_AT_ONCE).flat_map(|shape| shape.shape.to_le_bytes()).collect();
             Ok(())
         })
     }

@@ -79,10 +79,18 @@ fn texts(run: &[u8]) -> Result<Vec<CString>, Malformed> {
     Ok(found)
 }
 
-fn with_arguments(options: &CStr) -> Result<CString, Malformed> {
+/// The options with which a program is built, in turn, until it is: with what the host must know, and as the program has them. NVIDIA's
+/// compiler (580.159) cannot assemble a kernel without arguments where it is to tell what they are.
+fn attempts(options: &CStr) -> Result<[CString; 2], Malformed> {
     let mut all = options.to_bytes().to_vec();
     all.extend(WITH_ARGUMENTS.bytes());
-    CString::new(all).map_err(|_| Malformed::new("a text with a zero byte in it"))
+    let all = CString::new(all).map_err(|_| Malformed::new("a text with a zero byte in it"))?;
+    Ok([all, options.to_owned()])
+}
+
+/// Builds with one after the other of the options until that does not fail; the last answer.
+fn attempt(options: &[CString], failure: i32, mut build: impl FnMut(&CStr) -> i32) -> i32 {
+    options.iter().fold(failure, |status, options| if status == failure { build(options) } else { status })
 }
 
 impl OpenCl {
@@ -222,20 +230,14 @@ impl OpenCl {
         options: &CStr,
     ) -> Result<(), Failure> {
         let call = function!(self, clBuildProgram)?;
-        let sent = Sent((program, devices.to_vec(), with_arguments(options)?));
+        let sent = Sent((program, devices.to_vec(), attempts(options)?));
         let status = self.bounded(move || {
-            let (program, devices, options) = sent.take();
-            // SAFETY: program and devices are held until the call returns.
-            unsafe {
-                call(
-                    program,
-                    devices.len() as u32,
-                    first(&devices),
-                    options.as_ptr(),
-                    std::ptr::null(),
-                    std::ptr::null_mut(),
-                )
-            }
+            let (program, devices, attempts) = sent.take();
+            let (count, list) = (devices.len() as u32, first(&devices));
+            attempt(&attempts, CL_BUILD_PROGRAM_FAILURE, |options| {
+                // SAFETY: program and devices are held until the call returns.
+                unsafe { call(program, count, list, options.as_ptr(), std::ptr::null(), std::ptr::null_mut()) }
+            })
         })?;
         ok(status.ok_or_else(|| self.give_up(program, CL_BUILD_PROGRAM_FAILURE))?)
     }
@@ -255,25 +257,18 @@ impl OpenCl {
         if names.len() != headers.len() {
             return Err(Malformed::new("headers without a name").into());
         }
-        let sent = Sent((program, devices.to_vec(), with_arguments(options)?, headers.to_vec(), names));
+        let sent = Sent((program, devices.to_vec(), attempts(options)?, headers.to_vec(), names));
         let status = self.bounded(move || {
-            let (program, devices, options, headers, names) = sent.take();
+            let (program, devices, attempts, headers, names) = sent.take();
             let mut names: Vec<*const c_char> = names.iter().map(|name| name.as_ptr()).collect();
             let names = if names.is_empty() { std::ptr::null_mut() } else { names.as_mut_ptr() };
-            // SAFETY: all objects are held until the call returns; there are as many names as headers.
-            unsafe {
-                call(
-                    program,
-                    devices.len() as u32,
-                    first(&devices),
-                    options.as_ptr(),
-                    headers.len() as u32,
-                    first(&headers),
-                    names,
-                    std::ptr::null(),
-                    std::ptr::null_mut(),
-                )
-            }
+            let (count, list) = (devices.len() as u32, first(&devices));
+            let (header_count, header_list) = (headers.len() as u32, first(&headers));
+            let (none, nothing) = (std::ptr::null(), std::ptr::null_mut());
+            attempt(&attempts, COMPILE_FAILURE, |options| {
+                // SAFETY: all objects are held until the call returns; there are as many names as headers.
+                unsafe { call(program, count, list, options.as_ptr(), header_count, header_list, names, none, nothing) }
+            })
         })?;
         ok(status.ok_or_else(|| self.give_up(program, COMPILE_FAILURE))?)
     }
@@ -369,6 +364,23 @@ impl OpenCl {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn attempt_when_the_first_options_fail_then_the_program_s_own_are_tried_and_no_other_answer_is_asked_twice() {
+        let options = attempts(c"-w").expect("options");
+        let tried = |answers: [i32; 2]| {
+            let mut said = Vec::new();
+            let status = attempt(&options, -11, |options| {
+                said.push(options.to_owned());
+                answers[said.len() - 1]
+            });
+            (status, said)
+        };
+        assert_eq!(tried([0, 9]), (0, vec![c"-w -cl-kernel-arg-info".to_owned()]));
+        assert_eq!(tried([-43, 9]).0, -43);
+        assert_eq!(tried([-11, 0]), (0, options.to_vec()));
+        assert_eq!(tried([-11, -11]).0, -11);
+    }
 
     #[test]
     fn texts_when_one_has_no_end_then_is_malformed() {

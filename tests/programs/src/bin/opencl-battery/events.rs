@@ -60,7 +60,6 @@ pub fn events(bench: &Bench) -> Result<(), String> {
     bench.code("a wait for what fails", cl!(cl, clWaitForEvents(1, &never)));
     bench.say("failed", state(bench, never) < 0);
     bench.code("state of no event", cl!(cl, clWaitForEvents(0, std::ptr::null())));
-    bench.code("state above", cl!(cl, clSetUserEventStatus(first, 0)));
     for event in [gate, first, second, third, fails, never] {
         must_cl!(cl, clReleaseEvent(event))?;
     }

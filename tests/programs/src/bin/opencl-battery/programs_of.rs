@@ -149,6 +149,7 @@ pub fn kernels(bench: &Bench) -> Result<(), String> {
     bench.code("no items", bench.launch(scale, 0, None));
     facts(bench, scale, program)?;
     sizes(bench, program)?;
+    few_and_many(bench)?;
     must_cl!(cl, clReleaseKernel(scale))?;
     must_cl!(cl, clReleaseProgram(program))?;
     bench.free(numbers)
@@ -172,6 +173,29 @@ fn facts(bench: &Bench, scale: Object, program: Object) -> Result<(), String> {
         }
     }
     must_cl!(cl, clReleaseKernel(image))
+}
+
+/// A kernel without arguments, and one with more of them than a message tells of.
+fn few_and_many(bench: &Bench) -> Result<(), String> {
+    const MANY: u32 = 600;
+    let names: String = (0..MANY).map(|index| format!(", int a{index}")).collect();
+    let sum: String = (0..MANY).map(|index| format!(" + a{index}")).collect();
+    let source = format!("kernel void none() {{}}\nkernel void many(global int *sum{names}) {{ *sum = 0{sum}; }}");
+    let program = bench.start.build(&source)?;
+    let (none, many) = (bench.kernel(program, "none")?, bench.kernel(program, "many")?);
+    bench.code("no arguments", bench.launch(none, 4, None));
+    let out = bench.buffer(&[0])?;
+    bench.start.argument(many, 0, &out)?;
+    for index in 1..=MANY {
+        bench.start.argument(many, index, &index)?;
+    }
+    bench.code("many arguments", bench.launch(many, 1, None));
+    bench.say("their sum", bench.read::<u32>(out, 1)?[0]);
+    for kernel in [none, many] {
+        must_cl!(bench.opencl(), clReleaseKernel(kernel))?;
+    }
+    must_cl!(bench.opencl(), clReleaseProgram(program))?;
+    bench.free(out)
 }
 
 /// Arguments of every size.
