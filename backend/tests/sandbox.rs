@@ -130,6 +130,37 @@ fn workers_when_of_one_guest_then_see_each_others_numbers_and_of_another_do_not(
     assert_ne!(namespace(&workers[0]), namespace(&workers[1]));
 }
 
+/// The most of something that a process may have, as the kernel says; `None` for any number.
+fn limit(process: i32, what: &str) -> Option<u64> {
+    let limits = std::fs::read_to_string(format!("/proc/{process}/limits")).expect("a process");
+    let line = limits.lines().find_map(|line| line.strip_prefix(what)).expect("a limit of that name");
+    let hard = line.split_whitespace().nth(1).expect("soft and hard");
+    (hard != "unlimited").then(|| hard.parse().expect("a number"))
+}
+
+#[test]
+fn limits_when_a_worker_serves_then_are_those_that_the_documents_name() {
+    let front = start(&[]);
+    let program = Program::open(&front);
+    let worker = front.workers().first().copied().expect("a worker");
+    // With a user namespace of its own a worker's threads count alone; else with those of all workers of its user. Both as far as who
+    // started the front may have so many.
+    let user = |process: &str| std::fs::read_link(format!("/proc/{process}/ns/user")).expect("a namespace");
+    let threads = if user(&worker.to_string()) == user("self") { 4096 * 256 } else { 4096 };
+    let inherited = limit(std::process::id().cast_signed(), "Max processes").unwrap_or(u64::MAX);
+    assert_eq!(limit(worker, "Max processes"), Some(threads.min(inherited)));
+    let memory = limit(worker, "Max data size").expect("a bound on private memory");
+    let whole = std::fs::read_to_string("/proc/meminfo").expect("the machine's memory");
+    let whole: u64 = whole.split_whitespace().nth(1).and_then(|kib| kib.parse().ok()).expect("a number");
+    assert!(memory <= whole * 1024 / 4 * 3 + 4096, "{memory} of {whole} KiB");
+    for process in [worker, front.child.id().cast_signed()] {
+        let none = ["Max core file size", "Max msgqueue size", "Max realtime priority", "Max nice priority"];
+        assert_eq!(none.map(|what| limit(process, what)), [Some(0); 4]);
+        assert_eq!(limit(process, "Max pending signals"), Some(4096));
+    }
+    drop(program);
+}
+
 #[test]
 fn act_when_there_is_no_sandbox_then_works_so_that_the_tests_can_fail() {
     let front = start(&["--no-sandbox"]);

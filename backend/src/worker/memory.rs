@@ -199,3 +199,30 @@ impl Memory {
         true
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::played;
+    use super::super::regions::PAGE;
+    use super::*;
+
+    #[test]
+    fn map_when_there_are_too_many_ranges_then_is_refused_until_one_ends() {
+        let session = played::session();
+        let memory = session.memory();
+        // One page of the guest's, mapped again and again where this process has nothing.
+        let place = 0x5c00_0000_0000;
+        played::lend(&session, 0, place, PAGE, &[0]);
+        let address = |number: usize| place + 2 * PAGE * number as u64;
+        for number in 0..MAX_MAPPED {
+            memory.map_at(0, address(number), PAGE).expect("below the limit");
+        }
+        assert!(matches!(memory.map_at(0, address(MAX_MAPPED), PAGE), Err(MapError::Limit)));
+        assert!(memory.unmap(address(7)) && !memory.unmap(address(7)));
+        memory.map_at(0, address(MAX_MAPPED), PAGE).expect("one was given back");
+        assert!(matches!(memory.map_at(0, address(7), PAGE), Err(MapError::Limit)));
+        for number in (0..=MAX_MAPPED).filter(|number| *number != 7) {
+            assert!(memory.unmap(address(number)));
+        }
+    }
+}

@@ -309,12 +309,17 @@ mod tests {
         sequence: u32,
     }
 
+    /// A ring whose threads do not run yet.
+    fn ring() -> Arc<Ring> {
+        let session = played::session();
+        let watchdog = Watchdog::new(Times { call: None, compile: None });
+        let server = Arc::new(Server::new(session, Arc::new(Echo), Waker::Futex, Arc::new(watchdog)));
+        Ring::new(server, os::eventfd().expect("eventfd"))
+    }
+
     impl Guest {
         fn new() -> Guest {
-            let session = played::session();
-            let watchdog = Watchdog::new(Times { call: None, compile: None });
-            let server = Arc::new(Server::new(session, Arc::new(Echo), Waker::Futex, Arc::new(watchdog)));
-            let ring = Ring::new(server, os::eventfd().expect("eventfd"));
+            let ring = ring();
             let theirs = Arc::clone(&ring);
             std::thread::spawn(move || theirs.run());
             Guest { ring, producers: Producers::new(wire::window::RING_BYTES as u64), sequence: 0 }
@@ -397,6 +402,22 @@ mod tests {
         guest.await_reply();
         let more = Arc::strong_count(&guest.ring) - before;
         assert!(more <= 4, "{more} more threads");
+    }
+
+    #[test]
+    fn calls_when_more_sleep_than_there_are_slots_then_end_the_session_and_start_no_thread() {
+        let ring = ring();
+        for _ in 0..MAX_BLOCKING {
+            let lead = ring.post.take().expect("the lead");
+            let begun = ring.post.begin_call(lead, MAX_BLOCKING, |_| Ok::<_, Malformed>(true)).expect("parked");
+            assert!(begun.is_some());
+        }
+        let before = Arc::strong_count(&ring);
+        let lead = ring.post.take().expect("the lead");
+        let mut memory = Own { reply: reply_memory(), payload: Vec::new() };
+        let header = FrameHeader { call: BLOCKS, slot: wire::frame::NO_SLOT, ..FrameHeader::default() };
+        assert!(ring.block(lead, &header, &mut memory).is_err(), "one call more than there are slots");
+        assert_eq!(Arc::strong_count(&ring), before, "a thread has been started");
     }
 
     #[test]
