@@ -211,7 +211,7 @@ impl Control {
         let api = library.begin(Arc::clone(&session));
         let waker = if futex { Waker::Futex } else { Waker::Event(wake) };
         let watchdog = Arc::new(Watchdog::new(self.times));
-        watchdog.start(number)?;
+        watchdog.start(number, Arc::clone(&window))?;
         let server = Server::new(Arc::clone(&session), Arc::clone(&api), waker, watchdog);
         let ring = Ring::new(Arc::new(server), doorbell);
         std::thread::Builder::new().name("ring".into()).spawn(move || ring.run())?;

@@ -12,12 +12,14 @@ use std::sync::{Arc, OnceLock};
 use std::thread::Thread;
 use std::time::{Duration, Instant};
 
+use wire::control::Death;
 use wire::frame::{FrameHeader, NO_SLOT};
 use wire::window::SLOT_COUNT;
 
 use super::api::Patience;
 use crate::death::EXIT_TIMEOUT;
 use crate::os;
+use crate::window::Window;
 
 /// How long calls may take; `None` for ever.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -141,7 +143,7 @@ impl Watchdog {
     }
 
     /// Starts the thread that looks, where there is anything to look for.
-    pub(super) fn start(self: &Arc<Watchdog>, session: u32) -> std::io::Result<()> {
+    pub(super) fn start(self: &Arc<Watchdog>, session: u32, window: Arc<Window>) -> std::io::Result<()> {
         let Some(shortest) = self.times.call.into_iter().chain(self.times.compile).min() else { return Ok(()) };
         let pause = (shortest / 20).clamp(SHORTEST_PAUSE, LONGEST_PAUSE);
         let watchdog = Arc::clone(self);
@@ -156,6 +158,8 @@ impl Watchdog {
                 watchdog.sleep(pause);
                 if let Some(call) = watchdog.overdue() {
                     log::error!("session {session}: call {call} takes longer than it may: the worker ends");
+                    // The guest learns it now: this process may not end before a GPU's driver has stopped the kernel.
+                    window.set_dead(Death::TimedOut);
                     os::exit_now(EXIT_TIMEOUT);
                 }
             }
