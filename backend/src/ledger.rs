@@ -332,6 +332,17 @@ impl Account {
         fits
     }
 
+    /// Takes `bytes` more whatever the limits say: they are there already.
+    pub fn take(&self, bytes: u64) {
+        self.row().bytes.fetch_add(bytes, Ordering::SeqCst);
+    }
+
+    /// Bytes that this process holds.
+    #[must_use]
+    pub fn own(&self) -> u64 {
+        self.row().bytes.load(Ordering::SeqCst)
+    }
+
     /// Gives `bytes` back.
     pub fn refund(&self, bytes: u64) {
         self.row().bytes.fetch_sub(bytes, Ordering::SeqCst);

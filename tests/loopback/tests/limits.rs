@@ -19,6 +19,14 @@ fn memory_when_taken_in_any_way_then_ends_at_the_limit_exactly() {
 }
 
 #[test]
+fn modules_when_loaded_without_end_then_end_at_the_limit_and_are_given_back() {
+    let (folder, front) = (Folder::new(), Front::with(&["--memory-limit", "200M"]));
+    let output = finish(program("limit", Way::Local(&front), &folder).args(["--modules", &LIMIT.to_string()]));
+    assert!(output.status.success(), "{}", errors(&output));
+    assert!(lines(&output)[0].starts_with("cuModuleLoadData: [6, 6] pieces"), "{:?}", lines(&output));
+}
+
+#[test]
 fn memory_when_others_hold_some_then_only_the_rest_is_left_until_they_end() {
     let (folder, front) = (Folder::new(), Front::with(&["--memory-limit", "200M"]));
     let mut holder = program("limit", Way::Local(&front), &folder)

@@ -5,8 +5,8 @@
 //! (`ways_to_allocate_when_in_the_spec_then_are_counted_or_have_a_reason` fails until it is).
 //!
 //! Memory of pools is counted as long as the pool keeps it: freed memory that a pool still holds is given back when it is needed. A
-//! context is counted as [`CONTEXT_BYTES`], as its size can be seen on the device as a whole only. Memory that a recorded graph
-//! allocates is counted when it is recorded.
+//! context is counted as [`CONTEXT_BYTES`], as its size can be seen on the device as a whole only; code by what the device has less
+//! (`code`). Memory that a recorded graph allocates is counted when it is recorded.
 
 use std::cell::Cell;
 use std::collections::{BTreeMap, HashMap};
@@ -41,6 +41,8 @@ enum Sort {
     Address,
     Array,
     Context,
+    /// All code of a context.
+    Code,
 }
 
 /// Physical memory: it is there as long as it has a handle or is mapped.
@@ -91,6 +93,8 @@ macro_rules! host {
         }
     };
 }
+
+mod code;
 
 /// The primary context was made ahead of the session, and is kept until the guest asks for a context or decides about its flags.
 static PREPARED: AtomicBool = AtomicBool::new(false);
@@ -615,7 +619,7 @@ unsafe extern "C" fn size(bytes: *mut usize, device: i32) -> i32 {
 
 /// The functions that allocate, free and tell sizes, and what takes their place.
 macro_rules! replaced {
-    ($($name:ident: $by:ident,)*) => {
+    ($($name:ident: $by:path,)*) => {
         #[cfg(test)]
         const REPLACED: &[&str] = &[$(stringify!($name)),*];
 
@@ -652,6 +656,15 @@ replaced! {
     cuDevicePrimaryCtxReset_v2: reset,
     cuMemGetInfo_v2: left,
     cuDeviceTotalMem_v2: size,
+    cuModuleLoadDataEx: code::load_module,
+    cuLibraryLoadData: code::load_library,
+    cuModuleUnload: code::unload_module,
+    cuLibraryUnload: code::unload_library,
+    cuModuleGetFunction: code::find_function,
+    cuModuleGetGlobal_v2: code::find_variable,
+    cuLibraryGetGlobal: code::find_in_library,
+    cuKernelGetFunction: code::function_of_kernel,
+    cuFuncLoad: code::load_function,
 }
 
 /// Replaces the functions that allocate, free and tell sizes. For the one session of the process.

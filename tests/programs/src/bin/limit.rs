@@ -3,7 +3,8 @@
 //! BYTES is what `gpuferryd` limits it to (`--memory-limit`), `--others` what other processes of the guest hold meanwhile. Each way takes
 //! pieces until the answer is CUDA_ERROR_OUT_OF_MEMORY, which must come when the next piece would pass the limit and not before;
 //! cuMemGetInfo must agree at each step. What is taken is given back before the next way begins. `--hold BYTES` takes as much, prints
-//! `holding` and waits for its input to end.
+//! `holding` and waits for its input to end. `--modules BYTES` loads modules with a variable of a piece's size each instead, of which
+//! nobody tells how much they take; BYTES is the limit again.
 
 use std::io::Read;
 use std::process::ExitCode;
@@ -12,7 +13,7 @@ use programs::driver::{AllocationProperties, ArrayDescriptor, ArrayDescriptor3D,
 use programs::{fail, must};
 
 const NAME: &str = "limit";
-const USAGE: &str = "usage: limit BYTES [--others BYTES] | limit --hold BYTES";
+const USAGE: &str = "usage: limit BYTES [--others BYTES] | limit --hold BYTES | limit --modules BYTES";
 const OUT_OF_MEMORY: i32 = 2;
 const PIECE: usize = 32 << 20;
 /// CU_AD_FORMAT_UNSIGNED_INT32.
@@ -32,6 +33,7 @@ fn main() -> ExitCode {
     let number = |text: &str| text.parse().unwrap_or_else(|_| fail(NAME, 2, USAGE));
     let result = match words[..] {
         ["--hold", bytes] => hold(number(bytes)),
+        ["--modules", limit] => modules(number(limit)),
         [limit] => run(number(limit), 0),
         [limit, "--others", others] => run(number(limit), number(others)),
         _ => fail(NAME, 2, USAGE),
@@ -60,6 +62,46 @@ fn hold(bytes: usize) -> Result<(), String> {
     // Whoever started it lets go.
     let _ = std::io::stdin().read(&mut [0]);
     must!(cuda, cuMemFree_v2(address))
+}
+
+/// Loads modules until there is no room, twice; what cuMemGetInfo says meanwhile must add up, and all be there again in the end.
+fn modules(limit: usize) -> Result<(), String> {
+    let cuda = start()?;
+    let text = format!(
+        ".version 7.0\n.target sm_50\n.address_size 64\n.visible .global .align 16 .b8 g[{PIECE}];\n.visible .entry k() {{ ret; }}\0"
+    );
+    let (begin, _) = left(&cuda)?;
+    let mut counts = [0; 2];
+    for count in &mut counts {
+        let mut loaded = Vec::new();
+        let status = loop {
+            let (mut module, mut address, mut bytes) = (0, 0, 0);
+            let status = ask!(cuda, cuModuleLoadData(&mut module, text.as_ptr().cast()));
+            if status != 0 {
+                break status;
+            }
+            loaded.push(module);
+            must!(cuda, cuModuleGetGlobal_v2(&mut address, &mut bytes, module, c"g".as_ptr()))?;
+            let (now, _) = left(&cuda)?;
+            if now + loaded.len() * PIECE > begin {
+                return Err(format!("{now} bytes are left beside {} modules, {begin} before", loaded.len()));
+            }
+        };
+        if status != OUT_OF_MEMORY || loaded.len() * PIECE > limit {
+            return Err(format!("answer {status} after {} modules", loaded.len()));
+        }
+        *count = loaded.len();
+        loaded.into_iter().try_for_each(|module| must!(cuda, cuModuleUnload(module)))?;
+    }
+    let (end, _) = left(&cuda)?;
+    println!(
+        "cuModuleLoadData: {counts:?} pieces of {PIECE} bytes, then out of memory; {} bytes are not given back",
+        begin - end
+    );
+    if counts[0] != counts[1] || counts[0] == 0 || end != begin {
+        return Err("not the same again".to_owned());
+    }
+    Ok(())
 }
 
 /// Takes one piece, and gives back a number to free it by.

@@ -1,0 +1,110 @@
+//! What modules and libraries take: code, constants and variables, of which no call tells the size.
+//!
+//! The device's free memory is looked at before and after each call that loads, unloads, or finds something in what is loaded (a driver
+//! may load a kernel when it is first asked for). What is missing after it, and was not taken by another way meanwhile, is code of the
+//! context that is current. Only where there is a limit: the question costs some microseconds. The device's other users change the
+//! figure too, so on a GPU that is shared it is an estimate; the CPU device's memory is the worker's own.
+
+use std::ffi::{c_char, c_void};
+
+use super::super::generated::CUDA_ERROR_OUT_OF_MEMORY;
+use super::{CURRENT, Counted, Held, Sort, counted};
+
+impl Counted {
+    /// Bytes that the device has left; `None` where no context is current.
+    fn device_has(&self) -> Option<u64> {
+        let (mut free, mut total) = (0, 0);
+        let ask = self.host.cuMemGetInfo_v2?;
+        // SAFETY: the pointers are to live variables.
+        let status = unsafe { ask(&raw mut free, &raw mut total) };
+        (status == 0).then_some(free as u64)
+    }
+
+    /// Makes a call that may change what code takes, and counts what it has changed. False with its status where that passes a limit.
+    fn with_code(&self, call: impl FnOnce() -> i32) -> (i32, bool) {
+        let Some(before) = self.account.limit().and_then(|_| self.device_has()) else { return (call(), true) };
+        let own_before = self.account.own();
+        let status = call();
+        let Some(after) = self.device_has() else { return (status, true) };
+        // Taken and given back by the other ways, on other threads.
+        let by_others = i128::from(self.account.own()) - i128::from(own_before);
+        let more = i128::from(before) - i128::from(after) - by_others;
+        (status, self.code_grows(more))
+    }
+
+    /// Counts so many bytes more, or fewer; false where a limit is passed: they are counted all the same, as they are there.
+    fn code_grows(&self, more: i128) -> bool {
+        let context = CURRENT.get();
+        let mut table = self.lock();
+        let none = Held { context, bytes: 0, of_pool: false };
+        let code = table.held.entry((Sort::Code, context as u64)).or_insert(none);
+        let was = code.bytes;
+        code.bytes = u64::try_from((i128::from(was) + more).max(0)).unwrap_or(u64::MAX);
+        let now = code.bytes;
+        drop(table);
+        if now <= was {
+            self.account.refund(was - now);
+            return true;
+        }
+        // Where pools must give back first, they do.
+        self.charge(now - was) || {
+            self.account.take(now - was);
+            false
+        }
+    }
+
+    /// Loads, and unloads again what passes a limit.
+    fn load(&self, load: impl FnOnce() -> i32, unload: impl FnOnce() -> i32) -> i32 {
+        let (status, fits) = self.with_code(load);
+        if status == 0 && !fits {
+            self.with_code(unload);
+            return CUDA_ERROR_OUT_OF_MEMORY;
+        }
+        status
+    }
+}
+
+pub(super) unsafe extern "C" fn load_module(
+    made: *mut *mut c_void,
+    image: *const c_void,
+    count: u32,
+    options: *mut u32,
+    values: *mut *mut c_void,
+) -> i32 {
+    let load = || host!(cuModuleLoadDataEx(made, image, count, options, values));
+    counted().load(load, || host!(cuModuleUnload(super::written(made))))
+}
+
+pub(super) unsafe extern "C" fn load_library(
+    made: *mut *mut c_void,
+    image: *const c_void,
+    options: *mut u32,
+    values: *mut *mut c_void,
+    count: u32,
+    own_options: *mut u32,
+    own_values: *mut *mut c_void,
+    own_count: u32,
+) -> i32 {
+    let load = || host!(cuLibraryLoadData(made, image, options, values, count, own_options, own_values, own_count));
+    counted().load(load, || host!(cuLibraryUnload(super::written(made))))
+}
+
+/// Functions that give something back, or find what may be loaded only now: it is there, so it is counted also beyond a limit.
+macro_rules! changes {
+    ($($by:ident: $name:ident($($argument:ident: $of:ty),*);)*) => {
+        $(
+            pub(super) unsafe extern "C" fn $by($($argument: $of),*) -> i32 {
+                counted().with_code(|| host!($name($($argument),*))).0
+            }
+        )*
+    };
+}
+changes! {
+    unload_module: cuModuleUnload(module: *mut c_void);
+    unload_library: cuLibraryUnload(library: *mut c_void);
+    find_function: cuModuleGetFunction(made: *mut *mut c_void, module: *mut c_void, name: *const c_char);
+    find_variable: cuModuleGetGlobal_v2(address: *mut u64, bytes: *mut usize, module: *mut c_void, name: *const c_char);
+    find_in_library: cuLibraryGetGlobal(address: *mut u64, bytes: *mut usize, library: *mut c_void, name: *const c_char);
+    function_of_kernel: cuKernelGetFunction(made: *mut *mut c_void, kernel: *mut c_void);
+    load_function: cuFuncLoad(function: *mut c_void);
+}
