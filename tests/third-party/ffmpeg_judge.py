@@ -2,11 +2,24 @@
 
 overlay, upload, scaling to the nearest pixel and thumbnails choose or move pixels: not one bit may differ.
 The others compute otherwise than the CPU's filter does; they are held to the least signal-to-noise ratio, in dB, given
-here, and how near they come is printed.
+here, and how near they come is printed. expected/ffmpeg-h200.txt has the hashes of the frames that an H200 gave, and of the clips
+that go in: they must be the same, but for Lanczos scaling, whose weights are approximations. The judge needs only ffmpeg,
+NumPy and libcuda.so.1, so it runs on a GPU as it is.
+
+  --hashes       also prints a line `hash SHA-256-OF-THE-FRAMES TEST`
+  --save DIR     writes each test's frames there
+  --against DIR  also compares with frames that another device saved there, and says how far they are apart
 """
+import argparse
+import hashlib
+import lzma
+import pathlib
+
 import numpy
 
 from verdict import CACHE, Wrong, check, run
+
+HERE = pathlib.Path(__file__).resolve().parent
 
 CLIP = "testsrc2=s=640x360:r=25:d=0.2"
 LOGO = "testsrc=s=160x90:r=25:d=0.2"
@@ -34,13 +47,25 @@ TESTS = [
 ]  # fmt: skip
 
 
+def options():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--hashes", action="store_true")
+    parser.add_argument("--save", type=pathlib.Path)
+    parser.add_argument("--against", type=pathlib.Path)
+    return parser.parse_args()
+
+
+def sample(pixels):
+    return numpy.dtype("<u2") if pixels == "p010" else numpy.dtype(numpy.uint8)
+
+
 def frames(filters, pixels, *inputs):
-    words = ["-hide_banner", "-nostdin", "-v", "error", "-init_hw_device", "cuda=gpu", "-filter_hw_device", "gpu"]
+    """Without the processor's vector instructions, so that what goes into the CUDA filters is the same on every machine."""
+    words = ["-cpuflags", "0", "-hide_banner", "-nostdin", "-v", "error", "-init_hw_device", "cuda=gpu", "-filter_hw_device", "gpu"]
     for source in inputs:
         words += ["-f", "lavfi", "-i", source]
     words += ["-filter_complex", filters, "-pix_fmt", pixels, "-f", "rawvideo", "-"]
-    kind = numpy.dtype("<u2") if pixels == "p010" else numpy.uint8
-    return numpy.frombuffer(run(f"{CACHE}/ffmpeg/ffmpeg", *words), kind)
+    return numpy.frombuffer(run(f"{CACHE}/ffmpeg/ffmpeg", *words), sample(pixels))
 
 
 def compare(mine, theirs, least):
@@ -57,20 +82,43 @@ def compare(mine, theirs, least):
     return found
 
 
-def both(cuda, cpu, pixels, least, *inputs):
-    return compare(frames(cuda, pixels, *inputs), frames(cpu, pixels, *inputs), least)
+def made(name, filters, pixels, *inputs):
+    """The frames of a test, which are kept for what is compared later."""
+    mine = MADE[name] = frames(filters, pixels, *inputs)
+    if OPTIONS.hashes:
+        print("hash", digest(name), name, flush=True)
+    if OPTIONS.save:
+        saved(OPTIONS.save, name).write_bytes(lzma.compress(mine.tobytes(), preset=1))
+    return mine
 
 
-def overlay(x, y, opacity):
+def digest(name):
+    return hashlib.sha256(MADE[name].tobytes()).hexdigest()
+
+
+def saved(folder, name):
+    return folder / f"{name.replace(' ', '_')}.xz"
+
+
+def source(name, text):
+    pixels = "yuva420p" if text == LOGO else "yuv420p"
+    return f"{made(name, f'format={pixels}', pixels, text).size} samples"
+
+
+def both(name, cuda, cpu, pixels, least, *inputs):
+    return compare(made(name, cuda, pixels, *inputs), frames(cpu, pixels, *inputs), least)
+
+
+def overlay(name, x, y, opacity):
     logo = f"[1]format=yuva420p,colorchannelmixer=aa={opacity},format=yuva420p"
     cuda = f"[0]format=yuv420p,{UP}[a];{logo},{UP}[b];[a][b]overlay_cuda=x={x}:y={y},{DOWN}yuv420p"
     cpu = f"[0]format=yuv420p[a];{logo}[b];[a][b]overlay=x={x}:y={y}"
-    return both(cuda, cpu, "yuv420p", EXACT if opacity == 1 else 45, CLIP, LOGO)
+    return both(name, cuda, cpu, "yuv420p", EXACT if opacity == 1 else 45, CLIP, LOGO)
 
 
-def thumbnail(cuda, cpu, pixels):
+def thumbnail(name, cuda, pixels):
     """Both choose a frame of five by their histograms, which they make of other planes: any whole frame will do."""
-    chosen, all_frames = frames(cuda, pixels, CLIP), frames("format=yuv420p", pixels, CLIP)
+    chosen, all_frames = made(name, cuda, pixels, CLIP), frames("format=yuv420p", pixels, CLIP)
     size = 640 * 360 * 3 // 2
     whole = {frame.tobytes() for frame in all_frames.reshape(-1, size)}
     for frame in chosen.reshape(-1, size):
@@ -79,11 +127,39 @@ def thumbnail(cuda, cpu, pixels):
     return f"{chosen.size // size} frames"
 
 
+def recorded():
+    """Test -> SHA-256 of the frames that an H200 gave; of those that must have its bits."""
+    lines = (HERE / "expected" / "ffmpeg-h200.txt").read_text().splitlines()
+    pairs = [line.split(None, 1) for line in lines if not line.startswith("#") and not line.endswith(" bound")]
+    return {name: found for found, name in pairs}
+
+
+def alike(name):
+    if digest(name) != H200[name]:
+        raise Wrong("not the bits that an H200 gave")
+
+
+def near(name):
+    theirs = lzma.decompress(saved(OPTIONS.against, name).read_bytes())
+    return compare(MADE[name], numpy.frombuffer(theirs, MADE[name].dtype), 0)
+
+
+def judge(name, work, *arguments):
+    check(name, work, name, *arguments)
+    if name in H200:
+        check(f"{name}: the bits of an H200", alike, name)
+    if OPTIONS.against:
+        check(f"{name}: beside {OPTIONS.against.name}", near, name)
+
+
+OPTIONS, MADE, H200 = options(), {}, recorded()
+judge("clip", source, CLIP)
+judge("logo", source, LOGO)
 for name, cuda, cpu, pixels, least in TESTS:
     if least is None:
-        check(name, thumbnail, cuda, cpu, pixels)
+        judge(name, thumbnail, cuda, pixels)
     else:
-        check(name, both, cuda, cpu, pixels, least, CLIP)
+        judge(name, both, cuda, cpu, pixels, least, CLIP)
 for place in ((40, 20), (0, 0), (480, 270)):
-    check(f"overlay_cuda at {place[0]},{place[1]}", overlay, *place, 1)
-check("overlay_cuda, half transparent", overlay, 40, 20, 0.5)
+    judge(f"overlay_cuda at {place[0]},{place[1]}", overlay, *place, 1)
+judge("overlay_cuda, half transparent", overlay, 40, 20, 0.5)

@@ -194,8 +194,8 @@ fn units(kind: u32, value: Value) -> [f64; 4] {
     }
 }
 
-/// The filter's sum, rounded as an H200 was seen to: halves of normalised numbers upwards, of integers towards zero, of
-/// `.f16` away from it; integers of 32 bits are cut.
+/// The filter's sum, rounded as an H200 was seen to: halves of normalised numbers and unsigned bytes upwards, of other integers
+/// towards zero, of `.f16` away from it; integers of 32 bits are cut.
 fn of_units(kind: u32, floats: bool, sum: [f64; 4]) -> Value {
     let whole = |v: f64| (v.abs() - 0.5).ceil().copysign(v);
     match kind {
@@ -205,6 +205,7 @@ fn of_units(kind: u32, floats: bool, sum: [f64; 4]) -> Value {
             if v.is_finite() { ((v / unit).round() * unit) as f32 } else { v as f32 }
         })),
         _ if floats => Value::Float(sum.map(|v| ((v + 0.5).floor() / one(kind)) as f32)),
+        1 => Value::Bits(sum.map(|v| (v + 0.5) as u32)),
         3 | 10 => Value::Bits(sum.map(|v| v as i64 as u32)),
         _ => Value::Bits(sum.map(|v| whole(v) as i64 as u32)),
     }
@@ -345,12 +346,13 @@ mod tests {
     }
 
     #[test]
-    fn halves_when_rounded_then_towards_zero() {
-        let rounded = |v: f64| match of_units(9, false, [v; 4]) {
+    fn halves_when_rounded_then_towards_zero_but_of_unsigned_bytes_upwards() {
+        let rounded = |kind: u32, v: f64| match of_units(kind, false, [v; 4]) {
             Value::Bits(bits) => bits[0] as i32,
             Value::Float(_) => 0,
         };
-        assert_eq!([497.5, -12900.5, 100.78, 0.5, 0.6].map(rounded), [497, -12900, 101, 0, 1]);
+        assert_eq!([497.5, -12900.5, 100.78, 0.5, 0.6].map(|v| rounded(9, v)), [497, -12900, 101, 0, 1]);
+        assert_eq!([0.5, 1.5, 100.25, 254.5].map(|v| rounded(1, v)), [1, 2, 100, 255]);
     }
 
     #[test]
