@@ -7,6 +7,7 @@
 #![allow(clippy::too_many_arguments)]
 
 pub mod arrays;
+pub mod batches;
 pub mod contexts;
 pub mod copies;
 pub mod devices;

@@ -222,7 +222,7 @@ fn payload(op: &Op) -> Answer<Payload> {
         Op::Host(function, data) => Payload::Host(*function, *data),
         Op::Free(address) => Payload::Free(*address),
         Op::Upload(..) | Op::Write(..) | Op::WaitValue(_) | Op::Values(_) => Payload::Other(op.clone()),
-        Op::Graph(_) | Op::Callback(..) | Op::Record(_) | Op::Wait(_) => {
+        Op::Conditional(_) | Op::Graph(_) | Op::Callback(..) | Op::Record(_) | Op::Wait(_) => {
             return Err(Status::STREAM_CAPTURE_UNSUPPORTED);
         }
     })

@@ -103,27 +103,33 @@ pub fn widen(two: &Memcpy2D) -> Memcpy3D {
 }
 
 /// One end as described.
-struct End {
-    kind: u32,
-    host: u64,
-    device: u64,
-    array: u64,
-    at: [u64; 3],
-    pitch: u64,
-    height: u64,
+#[derive(Default)]
+pub struct End {
+    /// CUmemorytype.
+    pub kind: u32,
+    /// Where it is, of the host's memory.
+    pub host: u64,
+    /// Where it is, of any other.
+    pub device: u64,
+    /// The array it is in.
+    pub array: u64,
+    /// Bytes, rows and slices before it.
+    pub at: [u64; 3],
+    /// Bytes from row to row; 0: no more than are copied.
+    pub pitch: u64,
+    /// Rows from slice to slice; 0: no more than are copied.
+    pub height: u64,
 }
 
 const HOST: u32 = 1;
 const DEVICE: u32 = 2;
-const ARRAY: u32 = 3;
-const UNIFIED: u32 = 4;
+/// CU_MEMORYTYPE_ARRAY.
+pub const ARRAY: u32 = 3;
+/// CU_MEMORYTYPE_UNIFIED.
+pub const UNIFIED: u32 = 4;
 
 /// A described box copy, checked.
 pub fn boxed(described: &Memcpy3D) -> Answer<Checked> {
-    let size = [described.width, described.height, described.depth];
-    if size.contains(&0) {
-        return Ok(Checked { copy: None, sides: (Side::Device, Side::Device) });
-    }
     let from = End {
         kind: described.src_kind,
         host: described.src_host,
@@ -142,6 +148,14 @@ pub fn boxed(described: &Memcpy3D) -> Answer<Checked> {
         pitch: described.dst_pitch,
         height: described.dst_height,
     };
+    between(&from, &to, [described.width, described.height, described.depth])
+}
+
+/// A copy of so many bytes, rows and slices from one end to the other, checked.
+pub fn between(from: &End, to: &End, size: [u64; 3]) -> Answer<Checked> {
+    if size.contains(&0) {
+        return Ok(Checked { copy: None, sides: (Side::Device, Side::Device) });
+    }
     let (from, from_side) = from.place(size)?;
     let (to, to_side) = to.place(size)?;
     let copy = Copy { from, to, width: size[0], height: size[1], depth: size[2] };

@@ -1,29 +1,22 @@
-//! Graphs: operations with an order, built by calls or by capturing streams, instantiated and launched as a whole.
-//!
-//! A [`Graph`] is what can be edited. [`Executable`] is a flat copy, ready to become work: launching puts a marker at the
-//! end of the stream, the operations behind it by their order, and a marker behind those. Launches of one executable
-//! follow each other.
+//! Graphs: operations with an order, built by calls or by capturing streams. What can be launched is made of them in
+//! [`executable`](crate::executable).
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, RwLock, Weak};
+use std::sync::{Arc, Mutex, Weak};
 
 use crate::arena::Kind;
-use crate::context::guarded;
+use crate::conditional::{Condition, Conditional};
 use crate::driver;
 use crate::event::Event;
 use crate::handle::{Handle, Object, object};
 use crate::launch::KernelCall;
 use crate::op::{Copy, Fill, HostFunction, Op};
 use crate::status::{Answer, Status};
-use crate::stream::Stream;
 use crate::types::{AllocNode, MemOp, Memcpy3D, MemsetNode};
-use crate::work::{self, Work, lock};
+use crate::work::lock;
 
-/// Most nodes of an executable, children included.
-const MOST_NODES: usize = 1 << 20;
-/// Most graphs inside one another.
-const MOST_DEPTH: u32 = 32;
+/// Most nodes of a graph; of an executable, children included.
+pub const MOST_NODES: usize = 1 << 20;
 
 /// What a node does, with what the program gave for it.
 #[derive(Clone)]
@@ -50,6 +43,8 @@ pub enum Payload {
     Free(u64),
     /// Writes of and waits for values: as the program gave them, and to be done.
     Values(Arc<[MemOp]>, Arc<[Op]>),
+    /// Graphs of which a number on the device chooses.
+    Conditional(Arc<Conditional>),
     /// Something that only capturing makes.
     Other(Op),
 }
@@ -69,11 +64,13 @@ impl Payload {
             Payload::Alloc(..) => 10,
             Payload::Free(_) => 11,
             Payload::Values(..) | Payload::Other(Op::Write(..) | Op::WaitValue(_)) => 12,
+            Payload::Conditional(_) => 13,
             Payload::Other(_) => 1,
         }
     }
 
-    fn op(&self) -> Op {
+    /// What a launch does for it; graphs inside have operations of their own.
+    pub fn op(&self) -> Op {
         match self {
             Payload::Kernel(call) => Op::Kernel(call.clone()),
             Payload::Memcpy(_, copy) => Op::Copy(copy.clone()),
@@ -84,7 +81,22 @@ impl Payload {
             Payload::Values(_, ops) => Op::Values(ops.clone()),
             Payload::Other(op) => op.clone(),
             // A free inside a graph keeps the memory for the next launch.
-            Payload::Empty | Payload::Child(_) | Payload::Alloc(..) | Payload::Free(_) => Op::Empty,
+            Payload::Empty | Payload::Child(_) | Payload::Conditional(_) | Payload::Alloc(..) | Payload::Free(_) => {
+                Op::Empty
+            }
+        }
+    }
+
+    /// Ends the graphs that are only in this node.
+    fn end(&self) {
+        let inner: &[Arc<Graph>] = match self {
+            Payload::Child(child) => std::slice::from_ref(child),
+            Payload::Conditional(node) => &node.bodies,
+            _ => &[],
+        };
+        for graph in inner {
+            // The program may have destroyed it itself.
+            let _ = Graph::destroy(graph.handle);
         }
     }
 }
@@ -140,6 +152,8 @@ pub struct Graph {
     pub nodes: Mutex<Nodes>,
     /// Objects that live as long as it: handle and count.
     pub objects: Mutex<HashMap<u64, u32>>,
+    /// The numbers that its conditional nodes look at, by handle.
+    pub conditions: Mutex<HashMap<u64, Arc<Condition>>>,
 }
 
 object!(Graph, 13, INVALID_VALUE);
@@ -166,7 +180,8 @@ impl GraphNode {
 impl Graph {
     /// An empty graph.
     pub fn create() -> Answer<Arc<Graph>> {
-        let make = |handle| Graph { handle, nodes: Mutex::default(), objects: Mutex::default() };
+        let make =
+            |handle| Graph { handle, nodes: Mutex::default(), objects: Mutex::default(), conditions: Mutex::default() };
         Ok(Graph::table().insert(make)?.1)
     }
 
@@ -209,7 +224,9 @@ impl Graph {
     /// Changes a node's payload.
     pub fn set(&self, id: u64, payload: Payload) -> Answer {
         let mut nodes = lock(&self.nodes);
-        nodes.all.get_mut(&id).map(|node| node.payload = payload).ok_or(Status::INVALID_VALUE)
+        let node = nodes.all.get_mut(&id).ok_or(Status::INVALID_VALUE)?;
+        std::mem::replace(&mut node.payload, payload).end();
+        Ok(())
     }
 
     /// Removes a node and the order it stood in.
@@ -219,6 +236,7 @@ impl Graph {
         for node in nodes.all.values_mut() {
             node.after.retain(|other| *other != id);
         }
+        gone.payload.end();
         let _ = gone.handle.take();
         Ok(())
     }
@@ -231,6 +249,8 @@ impl Graph {
         for (id, node) in &nodes {
             let payload = match &node.payload {
                 Payload::Child(child) => Payload::Child(child.copy()?),
+                // CUDA Driver API, cuGraphClone and cuGraphAddChildGraphNode: not of graphs with these.
+                Payload::Conditional(_) => return Err(Status::NOT_SUPPORTED),
                 other => other.clone(),
             };
             let (new, _) = copy.add_copy_of(node.handle, payload, Vec::new())?;
@@ -264,7 +284,7 @@ impl Graph {
     }
 
     /// The node numbers in an order that respects theirs; refused if there is a cycle.
-    fn sorted(&self) -> Answer<Vec<(u64, Node)>> {
+    pub fn sorted(&self) -> Answer<Vec<(u64, Node)>> {
         let nodes = lock(&self.nodes);
         let mut waiting: HashMap<u64, usize> = nodes.all.iter().map(|(id, node)| (*id, node.after.len())).collect();
         let mut followers: HashMap<u64, Vec<u64>> = HashMap::new();
@@ -294,170 +314,14 @@ impl Graph {
     /// cuGraphDestroy.
     pub fn destroy(handle: Handle<Graph>) -> Answer {
         let graph = handle.take()?;
-        let handles: Vec<_> = lock(&graph.nodes).all.values().map(|node| node.handle).collect();
-        for node in handles {
-            let _ = node.take();
+        let nodes: Vec<_> = lock(&graph.nodes).all.values().cloned().collect();
+        for node in nodes {
+            node.payload.end();
+            let _ = node.handle.take();
         }
         for (object, count) in lock(&graph.objects).drain() {
             let _ = crate::user_object::release(Handle::from_raw(object), count);
         }
-        Ok(())
-    }
-}
-
-/// One operation of an executable.
-#[derive(Clone)]
-pub struct Item {
-    /// The node it was made from.
-    pub node: Handle<GraphNode>,
-    /// That node's kind.
-    pub kind: u32,
-    /// What it does.
-    pub op: Op,
-    /// Items it follows, all earlier in the list.
-    pub after: Vec<usize>,
-    /// Whether it does anything.
-    pub enabled: bool,
-    /// Keeps memory of the graph.
-    memory: Option<Arc<GraphMemory>>,
-}
-
-/// A graph ready to be launched.
-pub struct Executable {
-    /// Its own handle.
-    pub handle: Handle<Executable>,
-    /// CUgraphInstantiate_flags.
-    pub flags: u64,
-    /// Its operations.
-    pub items: RwLock<Vec<Item>>,
-    last: Mutex<Option<Arc<Work>>>,
-    destroyed: AtomicBool,
-}
-
-object!(Executable, 15);
-
-/// The operations of a graph in order; children are laid out between two markers of their own.
-fn flatten(graph: &Graph, items: &mut Vec<Item>, entry: &[usize], depth: u32) -> Answer<Vec<usize>> {
-    if depth > MOST_DEPTH {
-        return Err(Status::INVALID_VALUE);
-    }
-    let mut places: HashMap<u64, usize> = HashMap::new();
-    let mut followed: Vec<u64> = Vec::new();
-    for (id, node) in graph.sorted()? {
-        if items.len() >= MOST_NODES {
-            return Err(Status::OUT_OF_MEMORY);
-        }
-        followed.extend(&node.after);
-        let mut after: Vec<usize> = node.after.iter().filter_map(|id| places.get(id).copied()).collect();
-        if after.is_empty() {
-            after.extend(entry);
-        }
-        if let Payload::Child(child) = &node.payload {
-            after = flatten(child, items, &after, depth + 1)?;
-        }
-        let memory = if let Payload::Alloc(_, memory) = &node.payload { Some(memory.clone()) } else { None };
-        let (kind, op) = (node.payload.kind(), node.payload.op());
-        items.push(Item { node: node.handle, kind, op, after, enabled: true, memory });
-        places.insert(id, items.len() - 1);
-    }
-    let ends: Vec<usize> = places.iter().filter(|(id, _)| !followed.contains(id)).map(|(_, place)| *place).collect();
-    Ok(if ends.is_empty() { entry.to_vec() } else { ends })
-}
-
-impl Executable {
-    /// cuGraphInstantiate.
-    pub fn create(graph: &Graph, flags: u64) -> Answer<Handle<Executable>> {
-        let mut items = Vec::new();
-        flatten(graph, &mut items, &[], 0)?;
-        let make = |handle| Executable {
-            handle,
-            flags,
-            items: RwLock::new(items),
-            last: Mutex::new(None),
-            destroyed: AtomicBool::new(false),
-        };
-        Ok(Executable::table().insert(make)?.0)
-    }
-
-    /// Changes the operation of the item that was made from `node`; `kind` must stay.
-    pub fn set(&self, node: Handle<GraphNode>, payload: &Payload) -> Answer {
-        let mut items = self.items.write().unwrap_or_else(PoisonError::into_inner);
-        let item = items.iter_mut().find(|item| item.node == node).ok_or(Status::INVALID_VALUE)?;
-        if item.kind != payload.kind() {
-            return Err(Status::INVALID_VALUE);
-        }
-        item.op = payload.op();
-        Ok(())
-    }
-
-    /// Switches the item of a node off or on.
-    pub fn enable(&self, node: Handle<GraphNode>, on: Option<bool>) -> Answer<bool> {
-        let mut items = self.items.write().unwrap_or_else(PoisonError::into_inner);
-        let item = items.iter_mut().find(|item| item.node == node && item.kind <= 2).ok_or(Status::INVALID_VALUE)?;
-        if let Some(on) = on {
-            item.enabled = on;
-        }
-        Ok(item.enabled)
-    }
-
-    /// cuGraphExecUpdate: takes the operations of a graph of the same form; where it differs, its node.
-    pub fn update(&self, graph: &Graph) -> Result<(), Handle<GraphNode>> {
-        let mut fresh = Vec::new();
-        flatten(graph, &mut fresh, &[], 0).map_err(|_| Handle::NULL)?;
-        let mut items = self.items.write().unwrap_or_else(PoisonError::into_inner);
-        if fresh.len() != items.len() {
-            return Err(fresh.get(items.len()).map_or(Handle::NULL, |item| item.node));
-        }
-        if let Some((_, new)) =
-            items.iter().zip(&fresh).find(|(old, new)| old.kind != new.kind || old.after != new.after)
-        {
-            return Err(new.node);
-        }
-        for (old, new) in items.iter_mut().zip(fresh) {
-            (old.op, old.memory) = (new.op, new.memory);
-        }
-        Ok(())
-    }
-
-    /// Puts the graph at the end of a stream; the work returned is its end and has to be let go.
-    pub fn launch(self: &Arc<Self>, stream: &Stream) -> Answer<Arc<Work>> {
-        if self.destroyed.load(Ordering::Acquire) {
-            return Err(Status::INVALID_VALUE);
-        }
-        let items = self.items.read().unwrap_or_else(PoisonError::into_inner);
-        let mut last = lock(&self.last);
-        let before: Vec<_> = last.take().into_iter().collect();
-        let start = stream.context.append(stream, None, &before);
-        let mut made: Vec<Arc<Work>> = Vec::with_capacity(items.len());
-        for item in items.iter() {
-            let op = if item.enabled { item.op.clone() } else { Op::Empty };
-            let external = if let Op::Wait(event) = &op { event.work() } else { None };
-            let after = item.after.iter().filter_map(|place| made.get(*place)).chain(&external);
-            let after = after.chain(item.after.is_empty().then_some(&start));
-            made.push(match op {
-                Op::Empty | Op::Wait(_) | Op::Graph(_) => Work::prepare(None, after),
-                Op::Record(event) => {
-                    let work = Work::prepare(None, after);
-                    event.recorded(work.clone());
-                    work
-                }
-                op => {
-                    let context = stream.context.clone();
-                    let run = guarded(stream.context.clone(), move || op.run(&context));
-                    Work::prepare(Some(run), after)
-                }
-            });
-        }
-        let end = stream.context.append(stream, None, &made);
-        *last = Some(end.clone());
-        work::release(&start);
-        made.iter().for_each(work::release);
-        Ok(end)
-    }
-
-    /// cuGraphExecDestroy: launches that are under way go on.
-    pub fn destroy(handle: Handle<Executable>) -> Answer {
-        handle.take()?.destroyed.store(true, Ordering::Release);
         Ok(())
     }
 }

@@ -22,7 +22,7 @@ const INPUT_LAST: u32 = 5;
 const OLDEST_TARGET: u32 = 20;
 
 /// What stands in for the device runtime library, which comes as code for GPUs: the functions of grid-wide
-/// synchronisation.
+/// synchronisation and of conditional graph nodes.
 pub const DEVICE_RUNTIME: &str = include_str!("../data/device_runtime.ptx");
 
 /// A link under way.

@@ -8,10 +8,11 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
 use crate::array::Array;
+use crate::conditional::Branches;
 use crate::context::Context;
 use crate::driver;
 use crate::event::Event;
-use crate::graph::Executable;
+use crate::executable::Executable;
 use crate::launch::KernelCall;
 use crate::status::{Answer, Status};
 
@@ -49,6 +50,8 @@ pub enum Op {
     Values(Arc<[Op]>),
     /// Copies host bytes, kept here, to device memory.
     Upload(Arc<[u8]>, u64),
+    /// A conditional node.
+    Conditional(Arc<Branches>),
     /// An executable graph.
     Graph(Arc<Executable>),
 }
@@ -152,6 +155,7 @@ impl Op {
                 // SAFETY: the range was checked to be device memory, which stays mapped.
                 unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), *address as *mut u8, bytes.len()) };
             }
+            Op::Conditional(branches) => return branches.run(context),
             Op::Callback(..) | Op::Free(_) => self.run_always(context),
             Op::Empty | Op::Record(_) | Op::Wait(_) | Op::Graph(_) => {}
         }

@@ -95,6 +95,10 @@ plain! {
     AllocNode { pool: PoolProperties, access: u64, access_count: u64, bytes: u64, address: u64 }
     /// CUmemcpyAttributes.
     CopyAttributes { order: u32, from: Location, to: Location, flags: u32 }
+    /// CUmemcpy3DOperand: a kind, and a union that is read by it: an address or an array, then three lengths or places.
+    CopyEnd { kind: u32, words: [u64; 4] }
+    /// CUDA_MEMCPY3D_BATCH_OP.
+    BoxCopy { from: CopyEnd, to: CopyEnd, extent: [u64; 3], order: u32, flags: u32 }
     /// CUdevprop.
     DeviceProperties {
         max_threads: i32, block: [i32; 3], grid: [i32; 3], shared: i32, constant: i32, warp: i32, pitch: i32,
@@ -104,6 +108,8 @@ plain! {
     MemOp { operation: u32, address: u64, value: u64, flags: u32, alias: u64, pad: u64 }
     /// CUDA_BATCH_MEM_OP_NODE_PARAMS: a context, how many operations, where they are, flags.
     MemOpsNode { context: u64, count: u32, list: u64, flags: u32 }
+    /// CUDA_CONDITIONAL_NODE_PARAMS: a handle, what it decides, how many graphs, where their handles are, a context.
+    ConditionalNode { handle: u64, kind: u32, size: u32, graphs: u64, context: u64 }
     /// CUexecAffinityParam.
     Affinity { kind: u32, count: u32 }
 }
@@ -212,7 +218,9 @@ mod tests {
             (size_of::<NodeParams>(), 256),
             (size_of::<MemOp>(), 48),
             (size_of::<MemOpsNode>(), 32),
+            (size_of::<ConditionalNode>(), 32),
             (size_of::<CopyAttributes>(), 24),
+            (size_of::<BoxCopy>(), 112),
         ];
         assert!(sizes.iter().all(|(ours, theirs)| ours == theirs), "{sizes:?}");
     }

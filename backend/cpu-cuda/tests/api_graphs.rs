@@ -15,8 +15,9 @@ use cpu_cuda::api::memory::*;
 use cpu_cuda::api::node_values::*;
 use cpu_cuda::api::pools::*;
 use cpu_cuda::api::streams::*;
+use cpu_cuda::executable::Executable;
 use cpu_cuda::foreign::{In, Out};
-use cpu_cuda::graph::{Executable, Graph};
+use cpu_cuda::graph::Graph;
 use cpu_cuda::handle::Handle;
 use cpu_cuda::status::Status;
 use cpu_cuda::stream::Stream;
@@ -73,7 +74,7 @@ fn capture_when_second_stream_joins_by_event_then_one_graph_with_both() {
     let (a, b, device) = (stream(1), stream(1), alloc(64));
     let mark = |flags| made(|out| unsafe { cuEventCreate(out, flags) });
     let (fork, join) = (mark(2), mark(2));
-    ok(unsafe { cuStreamBeginCapture_v2(a, 0) });
+    ok(unsafe { cuStreamBeginCapture_v2(a, 1) });
     ok(unsafe { cuMemsetD8Async(device, 1, 64, a) });
     ok(unsafe { cuEventRecord(fork, a) });
     ok(unsafe { cuStreamWaitEvent(b, fork, 0) });
@@ -92,7 +93,7 @@ fn capture_when_branch_is_not_joined_then_unjoined() {
     let _context = context();
     let (a, b, device) = (stream(1), stream(1), alloc(64));
     let fork = made(|out| unsafe { cuEventCreate(out, 2) });
-    ok(unsafe { cuStreamBeginCapture_v2(a, 0) });
+    ok(unsafe { cuStreamBeginCapture_v2(a, 1) });
     ok(unsafe { cuEventRecord(fork, a) });
     ok(unsafe { cuStreamWaitEvent(b, fork, 0) });
     ok(unsafe { cuMemsetD8Async(device, 2, 32, b) });
@@ -119,7 +120,7 @@ fn capture_when_synchronised_inside_then_invalidated() {
 fn capture_when_memory_is_allocated_in_it_then_graph_owns_it() {
     let _context = context();
     let (stream, host) = (stream(1), host());
-    ok(unsafe { cuStreamBeginCapture_v2(stream, 0) });
+    ok(unsafe { cuStreamBeginCapture_v2(stream, 1) });
     let at = made(|out| unsafe { cuMemAllocAsync(out, 64, stream) });
     ok(unsafe { cuMemsetD8Async(at, 3, 64, stream) });
     ok(unsafe { cuMemcpyDtoHAsync_v2(host, at, 64, stream) });

@@ -216,7 +216,7 @@ fn capture_when_kernels_launched_then_graph_repeats_them() {
     let bump = function(module, "bump");
     let stream = stream(1);
     let k = 1u32;
-    ok(unsafe { cuStreamBeginCapture_v2(stream, 0) });
+    ok(unsafe { cuStreamBeginCapture_v2(stream, 1) });
     (0..10).for_each(|_| ok(launch(bump.0, 1, 1, stream, &[&raw const k as u64])));
     let graph = made(|out| unsafe { cuStreamEndCapture(stream, out) });
     let executable = made(|out| unsafe { cuGraphInstantiateWithFlags(out, graph, 0) });

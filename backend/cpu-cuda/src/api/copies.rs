@@ -7,7 +7,7 @@ use crate::foreign::In;
 use crate::handle::Handle;
 use crate::status::{Answer, Status};
 use crate::stream::{self, Stream};
-use crate::types::{CopyAttributes, Memcpy2D, Memcpy3D};
+use crate::types::{Memcpy2D, Memcpy3D};
 
 /// Kinds of memory in a described copy.
 const HOST: u32 = 1;
@@ -34,28 +34,6 @@ fn described(to: (u32, u64, u64), from: (u32, u64, u64), bytes: u64) -> Answer<C
 
 fn two(described: In<Memcpy2D>) -> Answer<Checked> {
     boxed(&widen(&described.read()?))
-}
-
-/// The lists of cuMemcpyBatchAsync; where it fails, the index goes to `failed` if the program asks.
-fn batch(
-    lists: [In<u64>; 3],
-    count: u64,
-    attributes: (In<CopyAttributes>, In<u64>, u64),
-    stream: Handle<Stream>,
-) -> Answer {
-    let count = usize::try_from(count).ok().filter(|n| *n > 0 && *n < 1 << 24).ok_or(Status::INVALID_VALUE)?;
-    let stream = stream::resolve(stream)?;
-    if stream.is_legacy() {
-        return Err(Status::INVALID_VALUE);
-    }
-    let [to, from, sizes] = lists;
-    let all = to.read_all(count)?.into_iter().zip(from.read_all(count)?).zip(sizes.read_all(count)?);
-    let (attributes, starts, kinds) = attributes;
-    let kinds = usize::try_from(kinds).ok().filter(|n| (1..=count).contains(n)).ok_or(Status::INVALID_VALUE)?;
-    attributes.read_all(kinds)?;
-    starts.read_all(kinds)?;
-    let checked = all.map(|((to, from), size)| linear(from, to, size, (false, false))).collect::<Answer<Vec<_>>>()?;
-    checked.into_iter().try_for_each(|one| asynchronous(&stream, one))
 }
 
 cuda! {
@@ -159,25 +137,6 @@ cuda! {
 
     fn cuMemcpy3DPeerAsync | cuMemcpy3DPeerAsync_ptsz (all: In<Memcpy3D>, stream: Handle<Stream>) {
         asynchronous(&stream::resolve(stream)?, boxed(&all.read()?)?)
-    }
-
-    fn cuMemcpyBatchAsync | cuMemcpyBatchAsync_ptsz (
-        to: In<u64>, from: In<u64>, sizes: In<u64>, count: u64, attributes: In<CopyAttributes>, starts: In<u64>,
-        kinds: u64, failed: crate::foreign::Out<u64>, stream: Handle<Stream>,
-    ) {
-        let answer = batch([to, from, sizes], count, (attributes, starts, kinds), stream);
-        if answer.is_err() {
-            // Nothing was done: the whole batch is refused.
-            failed.set_if_wanted(u64::MAX);
-        }
-        answer
-    }
-
-    fn cuMemcpyBatchAsync_v2 | cuMemcpyBatchAsync_v2_ptsz (
-        to: In<u64>, from: In<u64>, sizes: In<u64>, count: u64, attributes: In<CopyAttributes>, starts: In<u64>,
-        kinds: u64, stream: Handle<Stream>,
-    ) {
-        batch([to, from, sizes], count, (attributes, starts, kinds), stream)
     }
 }
 

@@ -6,19 +6,27 @@ use super::copies;
 use super::fills;
 use super::graphs::list;
 use super::node_values::values;
+use crate::conditional::{Condition, Conditional};
 use crate::context::{self, Context};
 use crate::event::Event;
+use crate::executable::Executable;
 use crate::export::cuda;
 use crate::foreign::{In, Out};
-use crate::graph::{Executable, Graph, GraphMemory, GraphNode, Payload};
+use crate::graph::{Graph, GraphMemory, GraphNode, Payload};
 use crate::handle::Handle;
 use crate::launch::{self, KernelCall, Shape};
 use crate::module::callable;
 use crate::op::HostFunction;
 use crate::status::{Answer, Status};
-use crate::types::{AllocNode, EdgeData, HostNode, KernelNode, KernelNodeOld, Memcpy3D, MemsetNode, NodeParams};
+use crate::types::{
+    AllocNode, ConditionalNode, EdgeData, HostNode, KernelNode, KernelNodeOld, Memcpy3D, MemsetNode, NodeParams,
+};
 
 type NodeHandle = Handle<GraphNode>;
+/// CU_GRAPH_NODE_TYPE_CONDITIONAL.
+const CONDITIONAL: u32 = 13;
+/// CU_GRAPH_COND_ASSIGN_DEFAULT.
+const ASSIGN_DEFAULT: u32 = 1;
 type Behind = (In<NodeHandle>, u64);
 
 /// Adds a node behind others.
@@ -140,6 +148,22 @@ fn record(event: Handle<Event>) -> Answer<Payload> {
     Ok(Payload::Record(event.get()?))
 }
 
+/// A conditional node for this graph; where its graphs' handles are is written into the parameters.
+fn conditional(graph: Handle<Graph>, params: Out<NodeParams>, mut all: NodeParams) -> Answer<Payload> {
+    let mut described: ConditionalNode = all.read();
+    let node = Conditional::create(&*graph.get()?, described.handle, described.kind, described.size)?;
+    described.graphs = node.handles.as_ptr() as u64;
+    all.write(described);
+    params.set(all)?;
+    Ok(Payload::Conditional(Arc::new(node)))
+}
+
+/// The payload of a new node.
+fn new(graph: Handle<Graph>, params: Out<NodeParams>) -> Answer<Payload> {
+    let all = params.read()?;
+    if all.kind == CONDITIONAL { conditional(graph, params, all) } else { any(params) }
+}
+
 /// The payload that a CUgraphNodeParams describes.
 fn any(params: Out<NodeParams>) -> Answer<Payload> {
     let mut all = params.read()?;
@@ -168,7 +192,9 @@ fn any(params: Out<NodeParams>) -> Answer<Payload> {
         }
         11 => Ok(Payload::Free(all.words[0])),
         12 => values(&all.read()),
-        _ => Err(Status::NOT_SUPPORTED),
+        // External semaphores, and conditional nodes, which stay as they were made.
+        8 | 9 | CONDITIONAL => Err(Status::NOT_SUPPORTED),
+        _ => Err(Status::INVALID_VALUE),
     }
 }
 
@@ -329,14 +355,24 @@ cuda! {
     }
 
     fn cuGraphAddNode(out: Out<NodeHandle>, graph: Handle<Graph>, after: In<NodeHandle>, count: u64, params: Out<NodeParams>) {
-        add(out, graph, (after, count), any(params))
+        add(out, graph, (after, count), new(graph, params))
     }
 
     fn cuGraphAddNode_v2(
         out: Out<NodeHandle>, graph: Handle<Graph>, after: In<NodeHandle>, _edges: In<EdgeData>, count: u64,
         params: Out<NodeParams>,
     ) {
-        add(out, graph, (after, count), any(params))
+        add(out, graph, (after, count), new(graph, params))
+    }
+
+    fn cuGraphConditionalHandleCreate(out: Out<u64>, graph: Handle<Graph>, context: u64, value: u32, flags: u32) {
+        out.check()?;
+        let graph = graph.get()?;
+        if flags & !ASSIGN_DEFAULT != 0 {
+            return Err(Status::INVALID_VALUE);
+        }
+        let context = if context == 0 { context::usable()? } else { Handle::<Context>::from_raw(context).get()? };
+        out.set(Condition::create(&graph, context.handle.0, (flags != 0).then_some(value))?)
     }
 
     fn cuGraphNodeSetParams(node: NodeHandle, params: Out<NodeParams>) {

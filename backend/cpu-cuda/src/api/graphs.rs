@@ -3,9 +3,10 @@
 use std::io::Write as _;
 
 use crate::capture;
+use crate::executable::Executable;
 use crate::export::cuda;
 use crate::foreign::{In, Out, Text};
-use crate::graph::{Executable, Graph, GraphNode, Node};
+use crate::graph::{Graph, GraphNode, Node};
 use crate::handle::Handle;
 use crate::op::{HostFunction, Op};
 use crate::status::{Answer, Status};

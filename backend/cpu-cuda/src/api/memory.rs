@@ -121,8 +121,8 @@ fn pitched(out: Out<u64>, pitch: Out<u64>, width: u64, height: u64, element: u32
     out.set(address)
 }
 
-/// Managed or page-locked memory that advice may be given on.
-fn advised(address: u64, bytes: u64) -> Answer {
+/// Refuses what is not managed memory, which alone takes advice.
+pub(super) fn advised(address: u64, bytes: u64) -> Answer {
     context::usable()?;
     let found = driver::arena()?.find(address).ok_or(Status::INVALID_VALUE)?;
     let inside = bytes > 0 && bytes <= found.size - (address - found.base);

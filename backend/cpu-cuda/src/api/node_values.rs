@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use super::graph_nodes::{add, payload_of, set, set_exec};
 use super::streams::{MOST_MEM_OPS, mem_op};
+use crate::executable::Executable;
 use crate::export::cuda;
 use crate::foreign::{In, Out};
-use crate::graph::{Executable, Graph, GraphNode, Payload};
+use crate::graph::{Graph, GraphNode, Payload};
 use crate::handle::Handle;
 use crate::launch::{ATTRIBUTE_CLUSTER, ATTRIBUTE_COOPERATIVE, ATTRIBUTE_WORDS, KernelCall};
 use crate::status::{Answer, Status};
