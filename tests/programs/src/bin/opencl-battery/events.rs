@@ -126,6 +126,25 @@ fn until(mut is_so: impl FnMut() -> bool) -> bool {
     true
 }
 
+/// A function for the event of a command is called although the program has given up event and queue.
+fn given_up(bench: &Bench, buffer: Object) -> Result<(), String> {
+    let (cl, context) = (bench.opencl(), bench.start.context);
+    let queue = make_cl!(cl, clCreateCommandQueue(context, bench.start.device, 0))?;
+    let gate = make_cl!(cl, clCreateUserEvent(context))?;
+    let mut event = 0;
+    let zero = [0u32; 1];
+    must_cl!(cl, clEnqueueFillBuffer(queue, buffer, zero.as_ptr().cast(), 4, 0, 4, 1, &gate, &mut event))?;
+    must_cl!(cl, clSetEventCallback(event, 0, reached, std::ptr::without_provenance_mut(4)))?;
+    must_cl!(cl, clFlush(queue))?;
+    must_cl!(cl, clReleaseEvent(event))?;
+    must_cl!(cl, clReleaseCommandQueue(queue))?;
+    must_cl!(cl, clSetUserEventStatus(gate, 0))?;
+    must_cl!(cl, clReleaseEvent(gate))?;
+    let is_called = || CALLED.lock().expect("the list").contains(&(4, 0));
+    bench.say("called though event and queue were given up", until(is_called));
+    Ok(())
+}
+
 /// Functions of the program that the library calls.
 pub fn callbacks(bench: &Bench) -> Result<(), String> {
     let (cl, queue) = (bench.opencl(), bench.start.queue);
@@ -152,6 +171,7 @@ pub fn callbacks(bench: &Bench) -> Result<(), String> {
     bench.say("data is there", listed(&back));
     must_cl!(cl, clReleaseEvent(event))?;
     must_cl!(cl, clReleaseEvent(gate))?;
+    given_up(bench, buffer)?;
     let mut again = [0i32; 4];
     let to = again.as_mut_ptr().cast();
     let none = std::ptr::null();
