@@ -1,4 +1,5 @@
-"""Tests of PyTorch's own suite, from the tables that its wheel has (torch.testing._internal): one line a test, `ID: passed|failed|skipped`.
+"""Tests of PyTorch's own suite, from the tables that its wheel has (torch.testing._internal): one line a test, `ID: passed|failed|skipped`;
+why one failed goes to standard error.
 
   torch_suite.py ops [--part 1/2]     each operator, in each of DTYPES that it has on the device, against the processor; and its error inputs
   torch_suite.py modules              each module of torch.nn, in float32: against its reference, the processor, and its gradients there
@@ -147,6 +148,8 @@ class Count:
             outcome, why = "skipped", f" {skip}"
         except Exception as error:  # whatever a test ends with is its failure
             outcome, why = "failed", f" {type(error).__name__}"
+            # Addresses and the like may stand in it, so it is no part of what is compared.
+            print(f"{name}: {' '.join(str(error).split())[:400]}", file=sys.stderr, flush=True)
         finally:
             signal.alarm(0)
         self.kinds[outcome] += 1
