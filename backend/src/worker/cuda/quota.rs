@@ -665,6 +665,11 @@ replaced! {
     cuLibraryGetGlobal: code::find_in_library,
     cuKernelGetFunction: code::function_of_kernel,
     cuFuncLoad: code::load_function,
+    cuCtxSetLimit: code::set_limit,
+    cuStreamCreate: code::make_stream,
+    cuStreamCreateWithPriority: code::make_stream_with,
+    cuGraphInstantiateWithParams: code::make_instance,
+    cuGraphInstantiateWithFlags: code::make_instance_with,
 }
 
 /// Replaces the functions that allocate, free and tell sizes. For the one session of the process.

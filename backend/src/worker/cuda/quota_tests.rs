@@ -77,16 +77,46 @@ extern "C" fn primary_context(made: *mut usize) -> i32 {
     0
 }
 
+/// A pool that was trimmed keeps nothing.
+extern "C" fn kept_by_pool(_: *mut c_void, _: u32, bytes: *mut u64) -> i32 {
+    // SAFETY: the caller's variable.
+    unsafe { bytes.write(0) };
+    0
+}
+
 extern "C" fn pitch(made: *mut usize, pitch: *mut usize) -> i32 {
     // SAFETY: the caller's variables.
     unsafe { pitch.write(512) };
     make(made)
 }
 
+/// What the device has less than at the begin.
+static TAKEN: AtomicUsize = AtomicUsize::new(0);
+
+/// Makes a stream, for which the device takes memory once more in 4 times, and keeps it.
+extern "C" fn stream(made: *mut usize) -> i32 {
+    make(made);
+    let number = NEXT.load(Ordering::Relaxed);
+    TAKEN.fetch_add(if number.is_multiple_of(4) { 40 << 10 } else { 0 }, Ordering::Relaxed);
+    0
+}
+
+extern "C" fn limit_now(value: *mut usize, _: u32) -> i32 {
+    // SAFETY: the caller's variable.
+    unsafe { value.write(1024) };
+    0
+}
+
+/// Stacks: as many bytes as the limit says, a thousand times.
+extern "C" fn set_limit_to(_: u32, value: usize) -> i32 {
+    TAKEN.store(value * 1000, Ordering::Relaxed);
+    0
+}
+
 extern "C" fn whole(free: *mut usize, total: *mut usize) -> i32 {
     // SAFETY: the caller's variables.
     unsafe {
-        free.write(1 << 40);
+        free.write((1 << 40) - TAKEN.load(Ordering::Relaxed));
         total.write(1 << 40);
     }
     0
@@ -103,9 +133,11 @@ fn find(name: &CStr) -> Option<NonNull<c_void>> {
         b"cuMemGetInfo_v2" => whole as *mut c_void,
         b"cuDeviceTotalMem_v2" => device_size as *mut c_void,
         b"cuMemAllocPitch_v2" => pitch as *mut c_void,
-        b"cuDevicePrimaryCtxRetain" | b"cuMemPoolGetAttribute" | b"cuDeviceGetDefaultMemPool" => {
-            primary_context as *mut c_void
-        }
+        b"cuStreamCreate" => stream as *mut c_void,
+        b"cuCtxGetLimit" => limit_now as *mut c_void,
+        b"cuCtxSetLimit" => set_limit_to as *mut c_void,
+        b"cuDevicePrimaryCtxRetain" | b"cuDeviceGetDefaultMemPool" => primary_context as *mut c_void,
+        b"cuMemPoolGetAttribute" => kept_by_pool as *mut c_void,
         b"cuMemAlloc_v2"
         | b"cuMemAllocAsync"
         | b"cuMemAllocFromPoolAsync"
@@ -238,4 +270,19 @@ fn memory_when_taken_in_any_way_then_ends_at_the_limit_exactly_and_is_given_back
     assert_eq!(account.used(), rounded, "the pool keeps it");
     assert_eq!(ask!(library, cuMemAllocAsync(&raw mut address, PIECE, none())), 0);
     assert_eq!(account.used(), rounded, "and gives it out again");
+    assert_eq!(ask!(library, cuMemFreeAsync(address, none())), 0);
+
+    // What nobody tells the size of: streams are refused once they have passed the limit, and stacks are set back.
+    let before = account.used();
+    TAKEN.store(1_024_000, Ordering::Relaxed);
+    assert_eq!(ask!(library, cuCtxSetLimit(0, 1100)), 0);
+    assert_eq!(account.used(), before + 76_000);
+    assert_eq!(ask!(library, cuCtxSetLimit(0, 4096)), CUDA_ERROR_OUT_OF_MEMORY);
+    assert_eq!(TAKEN.load(Ordering::Relaxed), 1_024_000, "set back");
+    assert_eq!(account.used(), 0, "the pool has given back what it kept");
+    let before = 0;
+    let streams = (0..1000).take_while(|_| ask!(library, cuStreamCreate(&raw mut object, 0)) == 0).count();
+    let taken = (TAKEN.load(Ordering::Relaxed) - 1_024_000) as u64;
+    assert!((8..1000).contains(&streams) && taken <= LIMIT + (40 << 10), "{streams} streams of {taken} bytes");
+    assert_eq!(account.used(), before + taken);
 }

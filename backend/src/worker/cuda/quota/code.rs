@@ -1,8 +1,9 @@
-//! What modules and libraries take: code, constants and variables, of which no call tells the size.
+//! What modules, libraries, streams, instances of graphs and limits of a context take: code, variables, queues, stacks, of which no call
+//! tells the size.
 //!
-//! The device's free memory is looked at before and after each call that loads, unloads, or finds something in what is loaded (a driver
-//! may load a kernel when it is first asked for). What is missing after it, and was not taken by another way meanwhile, is code of the
-//! context that is current. Only where there is a limit: the question costs some microseconds. The device's other users change the
+//! The device's free memory is looked at before and after each call that loads, unloads, makes or finds such a thing (a driver
+//! may load a kernel when it is first asked for). What is missing after it, and was not taken by another way meanwhile, is counted for the
+//! context that is current. Only where there is a limit: the question takes a GPU 5 to 8 microseconds. The device's other users change the
 //! figure too, so on a GPU that is shared it is an estimate; the CPU device's memory is the worker's own.
 
 use std::ffi::{c_char, c_void};
@@ -53,11 +54,11 @@ impl Counted {
         }
     }
 
-    /// Loads, and unloads again what passes a limit.
-    fn load(&self, load: impl FnOnce() -> i32, unload: impl FnOnce() -> i32) -> i32 {
+    /// Makes a call that may take memory, and undoes it where that passes a limit.
+    fn load(&self, load: impl FnOnce() -> i32, undo: impl FnOnce() -> i32) -> i32 {
         let (status, fits) = self.with_code(load);
         if status == 0 && !fits {
-            self.with_code(unload);
+            self.with_code(undo);
             return CUDA_ERROR_OUT_OF_MEMORY;
         }
         status
@@ -87,6 +88,37 @@ pub(super) unsafe extern "C" fn load_library(
 ) -> i32 {
     let load = || host!(cuLibraryLoadData(made, image, options, values, count, own_options, own_values, own_count));
     counted().load(load, || host!(cuLibraryUnload(super::written(made))))
+}
+
+/// A limit of a context decides how much is kept for stacks, what kernels print and their heaps; what passes the limit of memory is
+/// set back.
+pub(super) unsafe extern "C" fn set_limit(limit: u32, value: usize) -> i32 {
+    let (mut before, set) = (0, |value| host!(cuCtxSetLimit(limit, value)));
+    if counted().account.limit().is_none() || host!(cuCtxGetLimit(&raw mut before, limit)) != 0 {
+        return set(value);
+    }
+    counted().load(|| set(value), || set(before))
+}
+
+/// Functions whose memory a driver takes in pieces for many objects, and keeps when they end: refused once a limit is passed, and
+/// counted also where they pass it.
+macro_rules! makes {
+    ($($by:ident: $name:ident($($argument:ident: $of:ty),*);)*) => {
+        $(
+            pub(super) unsafe extern "C" fn $by($($argument: $of),*) -> i32 {
+                if counted().account.limit().is_some() && !counted().charge(0) {
+                    return CUDA_ERROR_OUT_OF_MEMORY;
+                }
+                counted().with_code(|| host!($name($($argument),*))).0
+            }
+        )*
+    };
+}
+makes! {
+    make_stream: cuStreamCreate(made: *mut *mut c_void, flags: u32);
+    make_stream_with: cuStreamCreateWithPriority(made: *mut *mut c_void, flags: u32, priority: i32);
+    make_instance: cuGraphInstantiateWithParams(made: *mut *mut c_void, graph: *mut c_void, params: *mut c_void);
+    make_instance_with: cuGraphInstantiateWithFlags(made: *mut *mut c_void, graph: *mut c_void, flags: u64);
 }
 
 /// Functions that give something back, or find what may be loaded only now: it is there, so it is counted also beyond a limit.
