@@ -52,8 +52,11 @@ pub const MAX_PARAM_BYTES: u32 = 32 << 10;
 pub struct Limits {
     /// Bytes of source text of one image, all linked parts together.
     pub max_source_bytes: usize,
-    /// Registers that one function, with everything inlined into it, may use.
+    /// Registers that one function, with everything inlined into it, may use. The code generator numbers what a block takes
+    /// over from those before it with 16 bits.
     pub max_registers: usize,
+    /// Those registers times the places that may be jumped to: what compiling takes its time for.
+    pub max_register_places: usize,
     /// Depth of nested `{ }` scopes and of nested constant expressions.
     pub max_nesting: usize,
     /// Functions of a module.
@@ -72,7 +75,8 @@ impl Default for Limits {
     fn default() -> Limits {
         Limits {
             max_source_bytes: 256 << 20,
-            max_registers: 200_000,
+            max_registers: 65_000,
+            max_register_places: 50_000_000,
             max_nesting: 64,
             max_functions: 65_536,
             max_globals: 65_536,

@@ -235,6 +235,20 @@ fn limits_are_named() {
 }
 
 #[test]
+fn a_function_that_would_compile_for_long_is_refused_by_the_name_of_the_limit() {
+    // Two registers, and two places besides its beginning.
+    let text = format!("{HEAD}.visible .entry k() {{ .reg .b32 %r<2>; A: mov.u32 %r0, 1; B: mov.u32 %r1, %r0; ret; }}");
+    let compiled = |max_register_places| {
+        let limits = Limits { max_register_places, ..Limits::default() };
+        let module = load(text.as_bytes(), &Options { limits, ..Options::default() }).unwrap();
+        module.compile(0).map(|_| ()).map_err(|error| (error.kind, error.message))
+    };
+    assert_eq!(compiled(6), Ok(()));
+    let (kind, message) = compiled(5).unwrap_err();
+    assert_eq!((kind, message.contains("max_register_places")), (CompileErrorKind::OutOfResources, true));
+}
+
+#[test]
 fn errors_say_what_and_where() {
     let fails = |text: &str, line: u32, word: &str| {
         let error = load(text.as_bytes(), &Options::default()).err().expect("an error");

@@ -112,6 +112,9 @@ impl Inliner<'_> {
         if self.body.regs.len() > self.limits.max_registers || self.body.slots.len() > self.limits.max_registers {
             return Err(over("max_registers"));
         }
+        if self.body.regs.len().saturating_mul(self.body.labels.len() + 1) > self.limits.max_register_places {
+            return Err(over("max_register_places"));
+        }
         if self.stack.len() > self.limits.max_nesting {
             return Err(over("max_nesting"));
         }
