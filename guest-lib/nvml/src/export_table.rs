@@ -3,7 +3,8 @@
 //! The table is undocumented. What stands here follows a public description of what `nvidia-smi` 580 calls in it (mock NVML of
 //! NVIDIA's k8s-test-infra): word 0 is the table's size in bytes; place 81 finds a device by its number, places 213 to 215 list
 //! processes that compute, that draw, and those of MPS, each entry with its name; every other place that is called with a device and a
-//! place for a number wants a count there. Nothing of it leaves the process but the questions that the documented functions ask too.
+//! place for a number wants a count there. What `dmon` and `pmon` ask besides was seen on an H200: place 72 whether a device can be
+//! watched, 145 what each process of it did since a time, of which the answer's layout is not known. Nothing of it leaves the process but the questions that the documented functions ask too.
 
 use crate::caller::guard;
 use crate::handles::{index_of, of_index};
@@ -23,6 +24,8 @@ const IDENTITY: [u8; 16] =
 const IDENTITY_AS_READ: [u8; 16] =
     [0x6c, 0x3e, 0xfe, 0xc4, 0x8f, 0xc9, 0x4e, 0x6c, 0xa3, 0x27, 0xee, 0x69, 0x6e, 0x12, 0xf7, 0xc4];
 const HANDLE_BY_INDEX: usize = 81;
+const IS_WATCHED: usize = 72;
+const PROCESS_SAMPLES: usize = 145;
 const COMPUTING_PROCESSES: usize = 213;
 /// Room for the name in an entry of a process list.
 const NAME_BYTES: usize = 4096;
@@ -65,6 +68,8 @@ static TABLE: Table = Table { bytes: size_of::<Table>(), functions: functions() 
 const fn functions() -> [Function; PLACES - 1] {
     let mut all: [Function; PLACES - 1] = [other; PLACES - 1];
     all[HANDLE_BY_INDEX - 1] = handle_by_index;
+    all[IS_WATCHED - 1] = is_watched;
+    all[PROCESS_SAMPLES - 1] = process_samples;
     all[COMPUTING_PROCESSES - 1] = process_list;
     all
 }
@@ -83,6 +88,24 @@ unsafe extern "C" fn handle_by_index(
         }
         Out(device.cast::<*mut c_void>()).set(of_index(index))
     })
+}
+
+/// Place 72: (device, place for yes or no).
+unsafe extern "C" fn is_watched(
+    device: *mut c_void,
+    watched: *mut c_void,
+    _: *mut c_void,
+    _: *mut c_void,
+) -> nvmlReturn_t {
+    guard(|| {
+        index_of(device).ok_or(NVML_ERROR_INVALID_ARGUMENT)?;
+        Out(watched.cast::<u32>()).set(1)
+    })
+}
+
+/// Place 145: (device, a time, two places for numbers, …): no samples, which `pmon` shows as dashes.
+unsafe extern "C" fn process_samples(_: *mut c_void, _: *mut c_void, _: *mut c_void, _: *mut c_void) -> nvmlReturn_t {
+    NVML_ERROR_NOT_FOUND
 }
 
 /// Place 213: (device, count of entries, entries).
