@@ -5,6 +5,7 @@
 #![status(CUresult, invalid = CUDA_ERROR_INVALID_VALUE, gone = CUDA_ERROR_DEVICE_UNAVAILABLE)]
 #![numbers(1, 0x3fff)]
 #![kinds(1, 63)]
+#![order]
 
 const CUDA_ERROR_INVALID_VALUE: CUresult = 1;
 const CUDA_ERROR_OUT_OF_MEMORY: CUresult = 2;

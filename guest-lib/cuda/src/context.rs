@@ -21,8 +21,6 @@ use std::sync::OnceLock;
 
 /// Version that cuCtxGetApiVersion answers: that of the newest functions of contexts.
 const API_VERSION: u32 = 3020;
-/// That of a context that the function of before 3.2 made.
-const NARROW_API_VERSION: u32 = 3010;
 /// Flags of a context that the API defines (`CU_CTX_FLAGS_MASK`).
 const FLAGS: u32 = 0xff;
 /// Its scheduling flags, of which at most one is set.
@@ -48,8 +46,6 @@ pub struct Context {
     pub(crate) active: AtomicBool,
     /// The green context that it is, if it is one.
     green: OnceLock<Handle>,
-    /// Made by the cuCtxCreate of before 3.2: only functions of then take it for memory.
-    is_narrow: AtomicBool,
     /// Uses that cuCtxAttach and cuCtxDetach count.
     uses: AtomicU32,
     limits: [AtomicU64; LIMITS],
@@ -99,7 +95,6 @@ pub(crate) fn make(device: i32, flags: u32, primary: bool) -> Result<&'static Co
         flags: AtomicU32::new(flags),
         active: AtomicBool::new(!primary),
         green: OnceLock::new(),
-        is_narrow: AtomicBool::new(false),
         uses: AtomicU32::new(1),
         limits: [const { AtomicU64::new(UNKNOWN) }; LIMITS],
         priorities: OnceLock::new(),
@@ -134,13 +129,13 @@ pub fn check_current() -> Result<(), CUresult> {
     if context.active.load(Ordering::Relaxed) { Ok(()) } else { Err(CUDA_ERROR_CONTEXT_IS_DESTROYED) }
 }
 
-/// Whether functions of before 3.2, with addresses of 32 bits, may be called: in a context that was made by one of them.
+/// What functions of before 3.2, with addresses of 32 bits, answer: they are for contexts that one of them made, and there is none.
 ///
 /// # Errors
 /// `CUDA_ERROR_INVALID_CONTEXT`, and as [`check_current`].
-pub fn check_narrow() -> Result<(), CUresult> {
+pub fn refuse_narrow() -> Result<(), CUresult> {
     caller::enter_context()?;
-    if current_context()?.is_narrow.load(Ordering::Relaxed) { Ok(()) } else { Err(CUDA_ERROR_INVALID_CONTEXT) }
+    Err(CUDA_ERROR_INVALID_CONTEXT)
 }
 
 /// The context that the program names; the current one for null.
@@ -256,11 +251,13 @@ crate::export! {
         create(pctx, flags, dev)
     }
 
-    /// CUDA Driver API, cuCtxCreate of before 3.2.
+    /// CUDA Driver API, cuCtxCreate of before 3.2: no device of today has addresses of 32 bits.
     extern "C" fn cuCtxCreate(pctx: Out<u64>, flags: u32, dev: i32) {
-        create(pctx, flags, dev)?;
-        current_context()?.is_narrow.store(true, Ordering::Relaxed);
-        Ok(())
+        caller::enter()?;
+        pctx.check()?;
+        check_flags(flags)?;
+        crate::device::get(dev)?;
+        Err(CUDA_ERROR_OUT_OF_MEMORY)
     }
 
     /// CUDA Driver API, cuCtxCreate as of 11.4: with a number of affinities, which only some devices have.
@@ -383,8 +380,8 @@ crate::export! {
     extern "C" fn cuCtxGetApiVersion(ctx: u64, version: Out<u32>) {
         caller::session()?;
         version.check()?;
-        let is_narrow = resolve(ctx)?.is_narrow.load(Ordering::Relaxed);
-        version.set(if is_narrow { NARROW_API_VERSION } else { API_VERSION })
+        resolve(ctx)?;
+        version.set(API_VERSION)
     }
 
     /// CUDA Driver API, cuCtxSynchronize as of 13.0: of the context named.

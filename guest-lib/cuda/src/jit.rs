@@ -2,7 +2,7 @@
 
 use crate::CUresult;
 use crate::program::{In, Out};
-use crate::status::CUDA_ERROR_INVALID_VALUE;
+use crate::status::{CUDA_ERROR_FILE_NOT_FOUND, CUDA_ERROR_INVALID_VALUE, CUDA_ERROR_OUT_OF_MEMORY};
 use core::ffi::{c_char, c_void};
 
 /// Most options of one call.
@@ -127,11 +127,14 @@ impl Options {
 /// Reads a file for a loading function.
 ///
 /// # Errors
-/// `CUDA_ERROR_FILE_NOT_FOUND` for one that cannot be read.
+/// `CUDA_ERROR_FILE_NOT_FOUND` for one that cannot be read, `CUDA_ERROR_OUT_OF_MEMORY` for a folder, as an H200's driver.
 pub fn read_file(path: &core::ffi::CStr) -> Result<Vec<u8>, CUresult> {
     use std::os::unix::ffi::OsStrExt;
     let path = std::ffi::OsStr::from_bytes(path.to_bytes());
-    let mut bytes = std::fs::read(path).map_err(|_| crate::status::CUDA_ERROR_FILE_NOT_FOUND)?;
+    let mut bytes = std::fs::read(path).map_err(|error| match error.kind() {
+        std::io::ErrorKind::IsADirectory => CUDA_ERROR_OUT_OF_MEMORY,
+        _ => CUDA_ERROR_FILE_NOT_FOUND,
+    })?;
     // PTX is text that ends with a zero byte.
     bytes.push(0);
     Ok(bytes)

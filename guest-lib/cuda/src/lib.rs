@@ -44,6 +44,7 @@ pub mod memset;
 pub mod module;
 pub mod narrow;
 pub mod occupancy;
+pub mod order;
 pub mod pointer;
 pub mod pool;
 pub mod primary;

@@ -162,7 +162,8 @@ macro_rules! export {
         #[allow(non_snake_case)]
         #[unsafe(no_mangle)]
         pub unsafe extern "C" fn $name($($arg: $ty),*) -> $crate::CUresult {
-            $crate::caller::guard_named(stringify!($name), move || -> Result<(), $crate::CUresult> { $body })
+            let status = $crate::caller::guard_named(stringify!($name), move || -> Result<(), $crate::CUresult> { $body });
+            if status == 0 { status } else { $crate::order::settle(stringify!($name), status, &[$(&$arg),*]) }
         }
     };
     (@alias $alias:ident $name:ident ($($arg:ident: $ty:ty),* $(,)?)) => {

@@ -12,22 +12,27 @@ use crate::stream;
 use core::ffi::c_void;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// Most bytes of parameters that can be set so.
-const MOST_BYTES: usize = 4096;
+/// Most bytes of parameters (CUDA Programming Guide, kernel parameters of devices of 7.0 and later).
+const MOST_BYTES: usize = 32_764;
 /// `CU_LAUNCH_PARAM_BUFFER_POINTER`, `CU_LAUNCH_PARAM_BUFFER_SIZE`, `CU_LAUNCH_PARAM_END`.
 const POINTER: usize = 1;
 const SIZE: usize = 2;
 const END: usize = 0;
 
 /// What was set of a function.
-#[derive(Default)]
 pub struct Steps {
-    /// Threads of a block; none before they are set.
+    /// Threads of a block; one before they are set.
     block: [u32; 3],
     shared: u32,
     /// Bytes of parameters that a launch passes.
     bytes: usize,
     parameters: Vec<u8>,
+}
+
+impl Default for Steps {
+    fn default() -> Steps {
+        Steps { block: [1; 3], shared: 0, bytes: 0, parameters: Vec::new() }
+    }
 }
 
 impl Steps {
@@ -51,9 +56,6 @@ impl Steps {
 /// What was set of a function so far.
 fn of(raw: u64) -> Result<MutexGuard<'static, Steps>, CUresult> {
     caller::enter_context()?;
-    if raw == 0 {
-        return Err(CUDA_ERROR_INVALID_VALUE);
-    }
     Ok(lock(function::steps(raw)?))
 }
 
@@ -154,10 +156,10 @@ mod tests {
         let mut steps = Steps::default();
         assert_eq!(steps.place(8, 4).map(|place| place.len()), Ok(4));
         assert_eq!(steps.parameters.len(), 12);
-        for (offset, bytes) in [(-1, 4), (4093, 4), (4096, 1), (0, 4097), (i32::MAX, usize::MAX)] {
+        for (offset, bytes) in [(-1, 4), (32_761, 4), (32_764, 1), (0, 32_765), (i32::MAX, usize::MAX)] {
             assert_eq!(steps.place(offset, bytes), Err(CUDA_ERROR_INVALID_VALUE), "{offset} {bytes}");
         }
-        assert_eq!(steps.set_size(4096), Ok(()));
-        assert_eq!(steps.set_size(4097), Err(CUDA_ERROR_INVALID_VALUE));
+        assert_eq!(steps.set_size(32_764), Ok(()));
+        assert_eq!(steps.set_size(32_765), Err(CUDA_ERROR_INVALID_VALUE));
     }
 }

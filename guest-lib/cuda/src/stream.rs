@@ -3,7 +3,7 @@
 
 use crate::CUresult;
 use crate::caller::{self, Caller};
-use crate::context::{self, Context};
+use crate::context;
 use crate::generated::{kind, send};
 use crate::handles::{self, Handle};
 use crate::program::Out;
@@ -94,8 +94,11 @@ fn context_out(stream: Result<Handle, CUresult>, context: Out<u64>, green: Out<u
     caller::enter_context()?;
     context.check()?;
     let of = context_of(stream?)?;
-    green.set_if_wanted(handles::facts::<Context>(of).map_or(Handle::NULL, Context::green).0);
-    context.set(of.0)
+    let own = context::resolve(of.0)?;
+    green.set_if_wanted(own.green().0);
+    // Who asks for the green context gets the primary one beside it (H200).
+    let shown = if green.0.is_null() || own.green().is_null() { of } else { crate::primary::handle(own.device)? };
+    context.set(shown.0)
 }
 
 fn device_out(stream: Result<Handle, CUresult>, device: Out<i32>) -> Result<(), CUresult> {

@@ -17,6 +17,8 @@ pub struct Spec {
     pub kind_numbers: Option<(u8, u8)>,
     /// The guest's functions are all written by hand: only senders are printed.
     pub guest_by_hand: bool,
+    /// What a refused call answers is settled by the guest's `order` (`#![order]`).
+    pub has_order: bool,
     /// The API knows no current context: no call needs one.
     pub no_context: bool,
     /// Named numbers.

@@ -324,3 +324,18 @@ fn started_by(parent: u32) -> Vec<u32> {
         })
         .collect()
 }
+
+/// What differs, as lines of a diff by place; at most 40 of them.
+#[must_use]
+pub fn differences(wanted: &[String], found: &[String]) -> String {
+    let mut all = Vec::new();
+    for i in 0..wanted.len().max(found.len()) {
+        let (a, b) = (wanted.get(i).map_or("", String::as_str), found.get(i).map_or("", String::as_str));
+        if a != b {
+            all.push(format!("  line {}\n    wanted {a}\n    found  {b}", i + 1));
+        }
+    }
+    let count = all.len();
+    all.truncate(40);
+    format!("{count} lines differ\n{}", all.join("\n"))
+}

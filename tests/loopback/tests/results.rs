@@ -3,21 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use loopback::{Folder, Front, Way, errors, finish, lines, program};
-
-/// What differs, as lines of a diff by place; at most 40 of them.
-fn differences(wanted: &[String], found: &[String]) -> String {
-    let mut all = Vec::new();
-    for i in 0..wanted.len().max(found.len()) {
-        let (a, b) = (wanted.get(i).map_or("", String::as_str), found.get(i).map_or("", String::as_str));
-        if a != b {
-            all.push(format!("  line {}\n    wanted {a}\n    found  {b}", i + 1));
-        }
-    }
-    let count = all.len();
-    all.truncate(40);
-    format!("{count} lines differ\n{}", all.join("\n"))
-}
+use loopback::{Folder, Front, Way, differences, errors, finish, lines, program};
 
 fn battery(way: Way<'_>, folder: &Folder) -> Vec<String> {
     let output = finish(&mut program("battery", way, folder));

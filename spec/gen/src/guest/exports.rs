@@ -58,7 +58,8 @@ fn export(spec: &Spec, name: &str, call: &Call, stream: Stream, text: &mut Text)
         .map(|(_, argument)| format!("{}: {}", argument.name, c_type(spec, &argument.role)))
         .collect();
     text.line(format!("pub unsafe extern \"C\" fn {name}({}) -> {} {{", arguments.join(", "), spec.status));
-    text.line(format!("crate::caller::guard_named(\"{name}\", || {{"));
+    let guarded = format!("crate::caller::guard_named(\"{name}\", || {{");
+    text.line(if spec.has_order { format!("let refused = {guarded}") } else { guarded });
     let enter = if call.no_context { "enter" } else { "enter_context" };
     text.line(format!("let c = crate::caller::{enter}()?;"));
     checks(spec, call, text);
@@ -92,7 +93,17 @@ fn export(spec: &Spec, name: &str, call: &Call, stream: Stream, text: &mut Text)
     }
     text.line(format!("let status = {sent};"));
     results(spec, call, text);
-    text.line("})");
+    if spec.has_order {
+        let given = call.arguments.iter().enumerate().filter(|(place, _)| !is_own(*place));
+        let given: Vec<String> = given.map(|(_, argument)| format!("&{}", argument.name)).collect();
+        text.line("});");
+        text.line(format!(
+            "if refused == 0 {{ 0 }} else {{ crate::order::settle(\"{name}\", refused, &[{}]) }}",
+            given.join(", ")
+        ));
+    } else {
+        text.line("})");
+    }
     text.line("}");
     text.line("");
 }

@@ -168,6 +168,10 @@ pub(super) fn file(attributes: &[Attribute], spec: &mut Spec) -> Read<()> {
                 bare(attribute)?;
                 spec.no_context = true;
             }
+            "order" => {
+                bare(attribute)?;
+                spec.has_order = true;
+            }
             "by_hand" => match ident(attribute)? {
                 side if side.name == "guest" => spec.guest_by_hand = true,
                 side => return Err((side.span, "a whole file is by_hand for `guest` only".to_string())),
