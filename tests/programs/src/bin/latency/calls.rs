@@ -1,15 +1,21 @@
-//! Calls and launches.
+//! Calls, launches, and waits.
 
+use programs::driver::Handle;
 use programs::{call, must};
 use std::ffi::c_void;
+use std::time::Duration;
 
 use crate::clock::Moment;
-use crate::lab::Lab;
+use crate::lab::{FEWEST, Lab};
 
 /// `CUDA_ERROR_NOT_READY`.
 const NOT_READY: i32 = 600;
 /// Steps of the kernel `busy`: some milliseconds on a GPU.
 const BUSY_ROUNDS: u32 = 2_000_000;
+/// Steps of it, for waits of about 0.1, 0.7 and 3 ms on an H200.
+const WAITS: [(&str, u32); 3] = [("short", 50_000), ("middle", 350_000), ("long", 1_500_000)];
+/// A pause after which nobody spins any more.
+const PAUSE: Duration = Duration::from_millis(5);
 
 impl Lab<'_> {
     fn query(&self) -> Result<(), String> {
@@ -62,14 +68,10 @@ impl Lab<'_> {
 
     /// Queries of a stream that is busy all the time.
     fn query_pending(&mut self) -> Result<(), String> {
-        let mut busy = 0;
-        must!(self.cuda, cuModuleGetFunction(&mut busy, self.module, c"busy".as_ptr()))?;
-        let (mut out, mut rounds, mut times) = (self.memory, BUSY_ROUNDS, Vec::new());
+        let (busy, mut times) = (self.busy_kernel()?, Vec::new());
         let end = Moment::now().after(self.each);
         while Moment::now() < end || times.is_empty() {
-            let mut parameters = [(&raw mut out).cast::<c_void>(), (&raw mut rounds).cast::<c_void>()];
-            let none = std::ptr::null_mut();
-            must!(self.cuda, cuLaunchKernel(busy, 1, 1, 1, 1, 1, 1, 0, self.stream, parameters.as_mut_ptr(), none))?;
+            self.launch_busy(busy, BUSY_ROUNDS)?;
             for _ in 0..200 {
                 let begin = Moment::now();
                 let status = call!(self.cuda, cuStreamQuery(self.stream));
@@ -83,6 +85,51 @@ impl Lab<'_> {
         if !times.is_empty() {
             self.quantiles("stream_query_pending", times);
         }
+        Ok(())
+    }
+
+    fn busy_kernel(&self) -> Result<Handle, String> {
+        let mut busy = 0;
+        must!(self.cuda, cuModuleGetFunction(&mut busy, self.module, c"busy".as_ptr()))?;
+        Ok(busy)
+    }
+
+    fn launch_busy(&self, busy: Handle, mut rounds: u32) -> Result<(), String> {
+        let mut out = self.memory;
+        let mut parameters = [(&raw mut out).cast::<c_void>(), (&raw mut rounds).cast::<c_void>()];
+        let none = std::ptr::null_mut();
+        must!(self.cuda, cuLaunchKernel(busy, 1, 1, 1, 1, 1, 1, 0, self.stream, parameters.as_mut_ptr(), none))
+    }
+
+    /// Waits in which somebody may sleep: a call after a pause, and kernels that take their time.
+    pub fn waits(&mut self) -> Result<(), String> {
+        self.after_pauses("waited_call_after_pause", |lab| {
+            let mut flags = 0;
+            must!(lab.cuda, cuStreamGetFlags(lab.stream, &mut flags))
+        })?;
+        self.after_pauses("launch_after_pause", Self::launch)?;
+        let busy = self.busy_kernel()?;
+        for (name, rounds) in WAITS {
+            self.single(&format!("{name}_kernel_and_synchronise"), |lab| {
+                lab.launch_busy(busy, rounds)?;
+                lab.synchronise()
+            })?;
+        }
+        Ok(())
+    }
+
+    /// p50 and p99 of single calls, with a pause before each.
+    fn after_pauses(&mut self, name: &str, call: impl Fn(&Self) -> Result<(), String>) -> Result<(), String> {
+        let mut times = Vec::new();
+        let end = Moment::now().after(self.each);
+        while Moment::now() < end || times.len() < FEWEST {
+            self.synchronise()?;
+            std::thread::sleep(PAUSE);
+            let begin = Moment::now();
+            call(self)?;
+            times.push(begin.micros());
+        }
+        self.quantiles(name, times);
         Ok(())
     }
 

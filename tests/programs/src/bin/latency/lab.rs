@@ -13,7 +13,7 @@ pub const BATCH: u32 = 200;
 /// Calls before the first that counts.
 const WARM_UP: usize = 10;
 /// Fewest calls of a figure.
-const FEWEST: usize = 20;
+pub const FEWEST: usize = 20;
 /// Calls after which a figure has enough, however short they are.
 const MOST: usize = 1 << 20;
 

@@ -1,6 +1,7 @@
 //! What calls cost on a device: `latency [--seconds S] [--bulk MIB] [--figures GROUP,…]`, one JSON object on standard output.
 //!
-//! Groups: `start` (always there: the whole, and what its steps took), `calls`, `launches`, `copies`, `bandwidth`, `memory`, `threads`; without a choice all but the last.
+//! Groups: `start` (always there: the whole, and what its steps took), `calls`, `launches`, `waits`, `copies`, `bandwidth`, `memory`,
+//! `threads`; without a choice all but the last.
 //! Each figure is taken for S seconds (0.3) after a warm-up. Times are in microseconds, `p50` and `p99` of single calls; what is too
 //! short to time one by one is a mean over batches (`_us`). The same program gives the native figures and the forwarded ones;
 //! subtract before comparing two machines.
@@ -21,9 +22,9 @@ use programs::{fail, must};
 
 const NAME: &str = "latency";
 const USAGE: &str = "usage: latency [--seconds S] [--bulk MIB] [--figures GROUP,...]\n\
-    groups: start, calls, launches, copies, bandwidth, memory, threads; all but the last without a choice";
+    groups: start, calls, launches, waits, copies, bandwidth, memory, threads; all but the last without a choice";
 const KERNELS: &str = concat!(include_str!("../../../kernels/battery.ptx"), "\0");
-const GROUPS: [&str; 7] = ["start", "calls", "launches", "copies", "bandwidth", "memory", "threads"];
+const GROUPS: [&str; 8] = ["start", "calls", "launches", "waits", "copies", "bandwidth", "memory", "threads"];
 
 struct Options {
     each: Duration,
@@ -97,6 +98,7 @@ fn measure(begin: Instant, options: &Options) -> Result<Vec<String>, String> {
         match group.as_str() {
             "calls" => lab.calls()?,
             "launches" => lab.launches()?,
+            "waits" => lab.waits()?,
             "copies" => lab.small_copies()?,
             "bandwidth" => lab.bandwidths(options.bulk)?,
             "memory" => lab.allocations()?,
