@@ -25,6 +25,8 @@ const API_VERSION: u32 = 3020;
 const FLAGS: u32 = 0xff;
 /// Its scheduling flags, of which at most one is set.
 const FLAGS_SCHEDULE: u32 = 0x07;
+/// `CU_CTX_SCHED_BLOCKING_SYNC`, of these.
+const FLAG_SLEEP: u32 = 0x04;
 /// Kinds of limits (`CUlimit`) whose values are kept once they were asked for.
 const LIMITS: usize = 16;
 /// A limit that was not asked for yet.
@@ -189,6 +191,13 @@ pub(crate) fn check_flags(flags: u32) -> Result<(), CUresult> {
     }
 }
 
+/// Does what a context's flags ask of waiting threads: without any, the driver spins in a synchronisation as long as it takes.
+pub(crate) fn heed_flags(caller: &Caller, flags: u32) {
+    if flags & FLAG_SLEEP != 0 {
+        caller.session.sleep_early();
+    }
+}
+
 fn create(pctx: Out<u64>, flags: u32, device: i32) -> Result<(), CUresult> {
     let caller = caller::enter()?;
     pctx.check()?;
@@ -199,6 +208,7 @@ fn create(pctx: Out<u64>, flags: u32, device: i32) -> Result<(), CUresult> {
         handles::discard(context.handle);
         return Err(status);
     }
+    heed_flags(&caller, flags);
     push(context);
     pctx.set(context.handle.0)
 }
@@ -363,8 +373,9 @@ crate::export! {
 
     /// CUDA Driver API, cuCtxSetFlags. How the host waits is the worker's business; the flags are kept for cuCtxGetFlags.
     extern "C" fn cuCtxSetFlags(flags: u32) {
-        caller::enter_context()?;
+        let caller = caller::enter_context()?;
         check_flags(flags)?;
+        heed_flags(&caller, flags);
         current_context()?.flags.store(flags, Ordering::Relaxed);
         Ok(())
     }

@@ -110,6 +110,7 @@ crate::export! {
         let primary = primary_of(dev)?;
         check_flags(flags)?;
         caller::answer(send::cuDevicePrimaryCtxSetFlags_v2(&caller, dev, flags))?;
+        context::heed_flags(&caller, flags);
         primary.context.flags.store(flags, Ordering::Relaxed);
         Ok(())
     }

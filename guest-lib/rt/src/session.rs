@@ -9,7 +9,7 @@ use wire::Malformed;
 use wire::frame::{FrameHeader, NO_SLOT};
 use wire::payload::{Full, Reader, Writer};
 use wire::ring::{Doorbell, Producers, Reservation, span_for};
-use wire::slot::{FreeSlots, MAX_REPLY_BYTES, is_ready, park, unpark};
+use wire::slot::{FreeSlots, MAX_REPLY_BYTES, SlotHead, is_ready, park, unpark};
 use wire::window::{
     HEAD_EPOCH_OFFSET, RING_BYTES, SLOT_COUNT, STATE_DEAD, STATE_NEW, STATE_OFFSET, STATE_READY, slot_offset,
 };
@@ -27,8 +27,15 @@ const SPIN_MAX: Duration = Duration::from_micros(100);
 
 /// Calls for which a thread lets others run while it waits, after that has brought a reply.
 const CROWDED: u32 = 64;
-/// Times at most that it does so before it sleeps.
-const YIELDS: u32 = 4;
+
+/// Looks after the spin, each of about [`LOOK`], before a thread sleeps: what is worth it at most, and the first step above nothing.
+/// Waking costs as much as tens of microseconds here, and a driver in the program's own process spins without end.
+const LOOKS_MAX: u32 = 128;
+const LOOKS_MIN: u32 = 16;
+/// Of the local carrier, where waits have been long: the worker may wait for this processor.
+const LOOKS_LOCAL: u32 = 4;
+/// Time between two looks, in which other threads may run.
+const LOOK: Duration = Duration::from_micros(10);
 
 /// The session is dead: its worker, the front or the device is gone. Every later call fails the same way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,6 +82,9 @@ pub struct Session {
     /// Turns of the spin loop in [`SPIN_MIN`] on this machine, and those that are worth it at present.
     spin_min: u32,
     spin: AtomicU32,
+    /// Looks after the spin that are worth it at present, and at most; see [`patience`].
+    looks: AtomicU32,
+    most_looks: AtomicU32,
     /// Not 0 where the worker seems to wait for this processor: calls for which to let it run meanwhile. Over the local carrier
     /// alone; the worker of a guest runs on no processor that the guest's kernel knows.
     crowded: AtomicU32,
@@ -118,6 +128,8 @@ impl Session {
             sequences: [const { AtomicU32::new(0) }; SLOT_COUNT],
             spin_min,
             spin: AtomicU32::new(spin_min),
+            looks: AtomicU32::new(0),
+            most_looks: AtomicU32::new(LOOKS_MAX),
             crowded: AtomicU32::new(0),
             dead: AtomicU32::new(0),
             shown: AtomicU64::new(0),
@@ -354,16 +366,11 @@ impl Session {
                 std::hint::spin_loop();
             }
         }
-        if matches!(self.link, Link::Local(_)) {
-            for _ in 0..YIELDS {
-                std::thread::yield_now();
-                if is_ready(slot, sequence) {
-                    self.crowded.store(CROWDED, Ordering::Relaxed);
-                    return Ok(());
-                }
-            }
-        }
         self.spin.store((spin - spin / 4).max(self.spin_min), Ordering::Relaxed);
+        if self.look(slot, sequence) {
+            return Ok(());
+        }
+        let begin = Instant::now();
         while let Some(value) = park(slot, sequence) {
             if let Err(gone) = self.sleep(&slot.ready, slot_offset(index), value) {
                 unpark(slot);
@@ -371,7 +378,50 @@ impl Session {
             }
         }
         unpark(slot);
+        let most = self.most_looks.load(Ordering::Relaxed);
+        self.looks.store(patience(self.looks.load(Ordering::Relaxed), begin.elapsed()).min(most), Ordering::Relaxed);
         Ok(())
+    }
+
+    /// From now on threads sleep after the spin, however long replies take: the program has asked that its waits cost no processor.
+    pub fn sleep_early(&self) {
+        self.most_looks.store(0, Ordering::Relaxed);
+        self.looks.store(0, Ordering::Relaxed);
+    }
+
+    /// Looks for a reply that did not come within the spin, and lets other threads run in between. Whether it came.
+    #[cold]
+    fn look(&self, slot: &SlotHead, sequence: u32) -> bool {
+        let is_local = matches!(self.link, Link::Local(_));
+        let looks = self.looks.load(Ordering::Relaxed).max(if is_local { LOOKS_LOCAL } else { 0 });
+        let turns = self.spin_min / (SPIN_MIN.as_micros() / LOOK.as_micros()) as u32;
+        for number in 0..looks {
+            std::thread::yield_now();
+            if is_ready(slot, sequence) {
+                if is_local && number < LOOKS_LOCAL {
+                    self.crowded.store(CROWDED, Ordering::Relaxed);
+                }
+                return true;
+            }
+            for _ in 0..turns {
+                if is_ready(slot, sequence) {
+                    return true;
+                }
+                std::hint::spin_loop();
+            }
+        }
+        false
+    }
+}
+
+/// Looks that are worth it after a sleep of `slept` that came after `looks`: twice as many where so many would have spared it, else half.
+fn patience(looks: u32, slept: Duration) -> u32 {
+    if slept <= LOOK * LOOKS_MAX {
+        (looks * 2).clamp(LOOKS_MIN, LOOKS_MAX)
+    } else if looks <= LOOKS_MIN {
+        0
+    } else {
+        looks / 2
     }
 }
 
@@ -454,4 +504,17 @@ impl Drop for Slot<'_> {
 fn thread_hint() -> usize {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     NEXT.fetch_add(1, Ordering::Relaxed) as usize % SLOT_COUNT
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn patience_when_sleeps_are_short_then_grows_and_when_long_then_vanishes() {
+        let after = |looks, slept| (0..10).fold(looks, |looks, _| patience(looks, slept));
+        assert_eq!(patience(0, Duration::from_micros(600)), LOOKS_MIN);
+        assert_eq!(after(0, Duration::from_micros(600)), LOOKS_MAX);
+        assert_eq!(after(LOOKS_MAX, Duration::from_millis(20)), 0);
+    }
 }
