@@ -74,13 +74,18 @@ def prepare(ways):
         os.close(kept)
 
 
+def environment(way, front, folder):
+    """That of a program on this machine."""
+    if way == "native":
+        return host.direct(front.device, folder)
+    return host.environment(folder, host.GUEST_LIBRARY, f"unix:{front.local}")
+
+
 def on_host(way, command, front, folder, limit=LIMIT, variables=None):
     """A program's JSON, or None with the reason told. `variables` are added to its environment."""
-    device = front.device
-    environment = host.direct(device, folder) if way == "native" else host.environment(folder, host.GUEST_LIBRARY, f"unix:{front.local}")
-    out = pathlib.Path(folder) / "out"
+    out, added = pathlib.Path(folder) / "out", variables or {}
     with out.open("w+") as output, out.with_suffix(".err").open("w+") as errors:
-        process = subprocess.Popen(list(map(str, command)), env=environment | (variables or {}), stdout=output, stderr=errors)
+        process = subprocess.Popen(list(map(str, command)), env=environment(way, front, folder) | added, stdout=output, stderr=errors)
         try:
             status = process.wait(limit)
         except subprocess.TimeoutExpired:
@@ -92,6 +97,13 @@ def on_host(way, command, front, folder, limit=LIMIT, variables=None):
         return parsed(way, status, output.read(), errors.read())
 
 
+def boot(script, front, out, limit, memory):
+    """A User-Mode Linux guest that has this machine's files and runs a shell script; `out` is its $OUT."""
+    bundled = CACHE / "kmod" / "uml.ko"
+    module = bundled if (ROOT / "bundle").exists() else gpuferry_module("uml")
+    return host.guest("uml", "uml", front, script, out, ["--memory", memory, "--timeout", f"{limit:.0f}", "--root", "host", "--module", module])
+
+
 def in_guest(command, front, folder, limit=LIMIT, variables=None, memory="2G"):
     """The same in a User-Mode Linux guest that has this machine's files."""
     out = pathlib.Path(folder) / "uml"
@@ -101,11 +113,7 @@ def in_guest(command, front, folder, limit=LIMIT, variables=None, memory="2G"):
     words = " ".join(map(str, command))
     exports = {"LD_LIBRARY_PATH": host.libraries(folder, host.GUEST_LIBRARY)} | (variables or {})
     words = "; ".join([f"export {name}={value}" for name, value in exports.items()] + [f"{words} >$OUT/out 2>$OUT/err; echo $? >$OUT/status"])
-    bundled = CACHE / "kmod" / "uml.ko"
-    module = bundled if (ROOT / "bundle").exists() else gpuferry_module("uml")
-    more = ["--memory", memory, "--timeout", f"{limit:.0f}", "--root", "host", "--module", module]
-    vm = host.guest("uml", "uml", front, words, out, more)
-    console, _ = vm.communicate()
+    console, _ = boot(words, front, out, limit, memory).communicate()
     read = lambda name: (out / name).read_text() if (out / name).exists() else ""  # noqa: E731
     status = read("status").strip()
     status = int(status) if status.isdigit() else f"the guest left no status; its console ends: {console.strip()[-300:]}"

@@ -1,13 +1,12 @@
-"""Figures of PyTorch programs as JSON, an object a program: pytorch.py [--seconds S] NAME...
+"""Figures of PyTorch programs as JSON, an object a program: pytorch.py [--seconds S] NAME..., or --serve FOLDER.
 
 The models are written here in plain PyTorch with random weights, so nothing is fetched. Times are medians of single steps in
 milliseconds, each waited for; rates are of whole runs.
 """
-import argparse
-import json
 import statistics
 import time
 
+import served
 import torch
 import torch.nn as nn
 import torch.nn.functional as F
@@ -77,27 +76,39 @@ class Gpt2(nn.Module):
         return F.linear(self.last(x), self.words.weight), kept
 
 
-def steps(step, seconds):
-    """Median of a step that ends with waiting, in ms."""
-    for _ in range(5):
-        step()
-    torch.cuda.synchronize()
-    times, end = [], time.perf_counter() + seconds
-    while time.perf_counter() < end or len(times) < 5:
-        begin = time.perf_counter()
-        step()
+def timed(label, step):
+    """Measures the median of a step that ends with waiting, in ms."""
+
+    def measure(seconds):
+        for _ in range(5):
+            step()
         torch.cuda.synchronize()
-        times.append(time.perf_counter() - begin)
-    return statistics.median(times) * 1000
+        times, end = [], time.perf_counter() + seconds
+        while time.perf_counter() < end or len(times) < 5:
+            begin = time.perf_counter()
+            step()
+            torch.cuda.synchronize()
+            times.append(time.perf_counter() - begin)
+        return {label: statistics.median(times) * 1000}
+
+    return measure
 
 
-def resnet(seconds):
-    model, x = resnet50().eval(), torch.randn(1, 3, 224, 224, device="cuda")
-    with torch.inference_mode():
-        return {"ResNet50 fp32, 1 picture, ms": steps(lambda: model(x), seconds)}
+def inferring(model, x):
+    """A step of inference."""
+
+    @torch.inference_mode()
+    def step():
+        model(x)
+
+    return step
 
 
-def resnet_training(seconds):
+def resnet():
+    return timed("ResNet50 fp32, 1 picture, ms", inferring(resnet50().eval(), torch.randn(1, 3, 224, 224, device="cuda")))
+
+
+def resnet_training():
     model, x = resnet50(), torch.randn(BATCH_RESNET, 3, 224, 224, device="cuda")
     labels, optimiser = torch.randint(1000, (BATCH_RESNET,), device="cuda"), torch.optim.SGD(model.parameters(), 0.01, 0.9)
 
@@ -106,12 +117,10 @@ def resnet_training(seconds):
         F.cross_entropy(model(x), labels).backward()
         optimiser.step()
 
-    return {f"ResNet50 training, {BATCH_RESNET} pictures, ms": steps(step, seconds)}
+    return timed(f"ResNet50 training, {BATCH_RESNET} pictures, ms", step)
 
 
-def gpt2_decode(seconds):
-    # cuDNN's attention makes a plan for each new length: that would be what is measured.
-    torch.backends.cuda.enable_cudnn_sdp(False)
+def gpt2_decode():
     model = Gpt2().cuda().half().eval()
 
     @torch.inference_mode()
@@ -122,15 +131,18 @@ def gpt2_decode(seconds):
             tokens = logits[:, -1:].argmax(-1)
             tokens[0, 0].item()
 
-    run(8)
-    begin, count = time.perf_counter(), 0
-    while time.perf_counter() - begin < seconds:
-        run(64)
-        count += 64
-    return {"GPT-2 fp16 eager decode, tokens/s": count / (time.perf_counter() - begin)}
+    def measure(seconds):
+        run(8)
+        begin, count = time.perf_counter(), 0
+        while time.perf_counter() - begin < seconds:
+            run(64)
+            count += 64
+        return {"GPT-2 fp16 eager decode, tokens/s": count / (time.perf_counter() - begin)}
+
+    return measure
 
 
-def gpt2_training(seconds):
+def gpt2_training():
     model = Gpt2().cuda()
     tokens = torch.randint(50257, (BATCH_GPT, TOKENS), device="cuda")
     optimiser = torch.optim.AdamW(model.parameters(), 1e-4)
@@ -141,17 +153,15 @@ def gpt2_training(seconds):
         F.cross_entropy(logits[:, :-1].flatten(0, 1), tokens[:, 1:].flatten()).backward()
         optimiser.step()
 
-    return {f"GPT-2 fp32 training, {BATCH_GPT} x {TOKENS} tokens, ms": steps(step, seconds)}
+    return timed(f"GPT-2 fp32 training, {BATCH_GPT} x {TOKENS} tokens, ms", step)
 
 
-def compiled(seconds):
+def compiled():
     model = torch.compile(Gpt2(depth=4).cuda().half().eval())
-    tokens = torch.randint(50257, (1, 128), device="cuda")
-    with torch.inference_mode():
-        return {"compiled model of 4 blocks, ms": steps(lambda: model(tokens), seconds)}
+    return timed("compiled model of 4 blocks, ms", inferring(model, torch.randint(50257, (1, 128), device="cuda")))
 
 
-def graph(seconds):
+def graph():
     model, tokens = Gpt2().cuda().half().eval(), torch.randint(50257, (1, 128), device="cuda")
     with torch.inference_mode():
         side = torch.cuda.Stream()
@@ -162,32 +172,38 @@ def graph(seconds):
         recorded = torch.cuda.CUDAGraph()
         with torch.cuda.graph(recorded):
             model(tokens)
-    return {"graph replay of GPT-2, ms": steps(recorded.replay, seconds)}
+    # The step keeps what the recording refers to.
+    return timed("graph replay of GPT-2, ms", lambda kept=(model, tokens): recorded.replay())
 
 
-def small_copies(seconds):
+def small_copies():
     host, device = torch.zeros(256), torch.zeros(256, device="cuda")
 
     def step():
         for _ in range(100):
             device.copy_(host, non_blocking=True)
 
-    return {"100 copies of 1 KiB to the device, ms": steps(step, seconds)}
+    return timed("100 copies of 1 KiB to the device, ms", step)
 
 
-def load(seconds):
-    del seconds
-    host = torch.empty(LOAD_BYTES, dtype=torch.uint8).fill_(1)
-    torch.cuda.synchronize()
-    begin = time.perf_counter()
-    device = host.to("cuda")
-    torch.cuda.synchronize()
-    up = time.perf_counter() - begin
-    del host
-    begin = time.perf_counter()
-    device.cpu()
-    down = time.perf_counter() - begin
-    return {f"load of {LOAD_BYTES >> 30} GiB of weights, s": up, f"{LOAD_BYTES >> 30} GiB back to fresh memory, s": down}
+def load():
+    def measure(seconds):
+        del seconds
+        host = torch.empty(LOAD_BYTES, dtype=torch.uint8).fill_(1)
+        torch.cuda.synchronize()
+        begin = time.perf_counter()
+        device = host.to("cuda")
+        torch.cuda.synchronize()
+        up = time.perf_counter() - begin
+        del host
+        begin = time.perf_counter()
+        device.cpu()
+        down = time.perf_counter() - begin
+        del device
+        torch.cuda.empty_cache()
+        return {f"load of {LOAD_BYTES >> 30} GiB of weights, s": up, f"{LOAD_BYTES >> 30} GiB back to fresh memory, s": down}
+
+    return measure
 
 
 APPS = {
@@ -196,25 +212,14 @@ APPS = {
 }  # fmt: skip
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--seconds", type=float, default=2.0)
-    parser.add_argument("names", nargs="+", choices=APPS)
-    options = parser.parse_args()
+def first():
     torch.manual_seed(1)
+    # cuDNN's attention makes a plan for each new length: that would be what is measured.
+    torch.backends.cuda.enable_cudnn_sdp(False)
     begin = time.perf_counter()
     torch.zeros(1, device="cuda").add_(1).item()
-    print(json.dumps({"first kernel after import, s": time.perf_counter() - begin}), flush=True)
-    for name in options.names:
-        begin = time.perf_counter()
-        try:
-            figures = APPS[name](options.seconds)
-        except Exception as error:  # One program's failure is not another's.
-            figures = {f"failed: {name}": f"{type(error).__name__}: {error}"[:300]}
-        # At once: a process that is ended later has measured all the same.
-        print(json.dumps(figures | {f"whole program {name}, s": time.perf_counter() - begin}), flush=True)
-        torch.cuda.empty_cache()
+    return {"first kernel after import, s": time.perf_counter() - begin}
 
 
 if __name__ == "__main__":
-    main()
+    served.main(__doc__, APPS, first)
