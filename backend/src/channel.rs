@@ -15,7 +15,9 @@ use wire::control::{HEAD_BYTES, Head, MAX_BODY_BYTES, Message};
 use crate::os::{self, Interest};
 use crate::scm;
 
-/// Bytes that one read asks for.
+/// Bytes asked for at once: few at first, as most messages are short and each session of the front has two channels; then as many as
+/// there are of an unfinished message, at most [`READ_BYTES`].
+const FIRST_READ_BYTES: usize = 4 * 1024;
 const READ_BYTES: usize = 64 * 1024;
 /// Most bytes that wait to be sent: what a worker that never reads can hold up in the front. The largest message, and small ones.
 const MAX_UNSENT_BYTES: usize = MAX_BODY_BYTES + HEAD_BYTES + (1 << 20);
@@ -154,7 +156,7 @@ impl Channel {
                 return Ok(Some(received));
             }
             let start = self.inbox.len();
-            self.inbox.resize(start + READ_BYTES, 0);
+            self.inbox.resize(start + start.clamp(FIRST_READ_BYTES, READ_BYTES), 0);
             let result = scm::receive(&self.socket, &mut self.inbox[start..], &mut self.descriptors);
             self.inbox.truncate(start + result.as_ref().map_or(0, |bytes| *bytes));
             match result {
@@ -200,7 +202,7 @@ impl Channel {
         let end = HEAD_BYTES + head.body as usize;
         self.inbox.drain(..end);
         if self.inbox.is_empty() {
-            self.inbox.shrink_to(READ_BYTES);
+            self.inbox.shrink_to(FIRST_READ_BYTES);
         }
         Ok(Some(Received { message, cookie: head.cookie, descriptors }))
     }
