@@ -5,6 +5,12 @@
 //! laying down are one step under the lock: a sentry that took the doorbell's signal, and finds no lead, knows that whoever has it
 //! will look at the ring again.
 //!
+//! For a call that will be short the lead is laid down without parking, which costs more than all else here: then nobody is told of
+//! frames, until the guest's thread that waits for this very call has waited for long and rings (`wire.md`). Where that doorbell may have
+//! been heard before the call is begun, it is begun parked: a doorbell that is heard while a thread has the lead is remembered here,
+//! and of which frames one may have been heard when the lead was taken, or not rung because parking was tried, the ring knows
+//! ([`wire::ring::Taker::may_have_rung`]).
+//!
 //! Model-checked with the ring's own words (`spec/wire/tests/hand_over.rs` includes this file), so it knows nothing of either: what
 //! the lead is, how it is parked and how the doorbell is waited for, its callers say.
 
@@ -24,6 +30,8 @@ pub(crate) struct State<L> {
     resting: usize,
     /// Calls that sleep in the driver.
     blocking: usize,
+    /// The doorbell rang while a thread had the lead, which has not parked since.
+    rung: bool,
     /// All threads. Those beyond `blocking` and the leader are the sentry, rest, or are on their way to the doorbell.
     threads: usize,
 }
@@ -32,6 +40,17 @@ pub(crate) struct State<L> {
 pub(crate) struct Post<L> {
     state: Mutex<State<L>>,
     wanted: Condvar,
+}
+
+/// How a call that may sleep is begun.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Begun {
+    /// The worker is parked.
+    Parked,
+    /// It is not, for there are frames.
+    Frames,
+    /// It is not: the guest's thread that waits for the call rings when it has waited for long.
+    Unparked,
 }
 
 /// What a thread that has laid the lead down for a call must see to.
@@ -45,7 +64,7 @@ pub(crate) struct Duties {
 impl<L> Post<L> {
     /// With one thread, which will take the lead.
     pub(crate) fn new(lead: L) -> Post<L> {
-        let state = State { lead: Some(lead), sentry: false, resting: 0, blocking: 0, threads: 1 };
+        let state = State { lead: Some(lead), sentry: false, rung: false, resting: 0, blocking: 0, threads: 1 };
         Post { state: Mutex::new(state), wanted: Condvar::new() }
     }
 
@@ -76,6 +95,7 @@ impl<L> Post<L> {
                 state.sentry = false;
                 return Some(lead);
             }
+            state.rung = true;
         }
         None
     }
@@ -90,6 +110,7 @@ impl<L> Post<L> {
         park: impl FnOnce(&mut L) -> Result<bool, E>,
     ) -> Result<Option<L>, E> {
         let mut state = self.lock();
+        state.rung = false;
         if !park(&mut lead)? {
             return Ok(Some(lead));
         }
@@ -97,7 +118,8 @@ impl<L> Post<L> {
         Ok(None)
     }
 
-    /// Lays the lead down for a call that may sleep, of which there are at most `most` at a time: `None` beyond.
+    /// Lays the lead down for a call that may sleep, of which there are at most `most` at a time: `None` beyond. `park` is told whether the
+    /// call may be begun without parking, and says whether the doorbell has to be rung.
     ///
     /// # Errors
     /// Those of `park`.
@@ -105,14 +127,15 @@ impl<L> Post<L> {
         &self,
         mut lead: L,
         most: usize,
-        park: impl FnOnce(&mut L) -> Result<bool, E>,
+        park: impl FnOnce(&mut L, bool) -> Result<Begun, E>,
     ) -> Result<Option<Duties>, E> {
         let mut state = self.lock();
         if state.blocking >= most {
             return Ok(None);
         }
         state.blocking += 1;
-        let parked = park(&mut lead)?;
+        let begun = park(&mut lead, !state.rung)?;
+        state.rung = false;
         state.lead = Some(lead);
         let rouses = !state.sentry && state.resting != 0;
         // This thread was the leader, so whoever does not sleep in a call is the sentry or will be.
@@ -122,7 +145,7 @@ impl<L> Post<L> {
         if rouses {
             self.wanted.notify_one();
         }
-        Ok(Some(Duties { ring: !parked, start }))
+        Ok(Some(Duties { ring: begun == Begun::Frames, start }))
     }
 
     /// The call has ended: the lead, where nobody took it meanwhile.

@@ -38,6 +38,8 @@ impl Waker {
 const UNKNOWN: u8 = 0;
 const SLEEPS: u8 = 1;
 const NEVER_SLEEPS: u8 = 2;
+/// It may, but was short the last time.
+const SHORT: u8 = 3;
 
 /// What a call needs.
 pub(super) struct Server {
@@ -73,7 +75,19 @@ impl Server {
                 known.store(if sleeps { SLEEPS } else { NEVER_SLEEPS }, Ordering::Relaxed);
                 sleeps
             }
-            known => known == SLEEPS,
+            known => known != NEVER_SLEEPS,
+        }
+    }
+
+    /// Whether a call that may sleep was short the last time.
+    pub(super) fn was_short(&self, call: u16) -> bool {
+        self.blocking.get(usize::from(call)).is_some_and(|known| known.load(Ordering::Relaxed) == SHORT)
+    }
+
+    /// A call that may sleep is over.
+    pub(super) fn set_short(&self, call: u16, is_short: bool) {
+        if let Some(known) = self.blocking.get(usize::from(call)) {
+            known.store(if is_short { SHORT } else { SLEEPS }, Ordering::Relaxed);
         }
     }
 

@@ -50,6 +50,9 @@ fn refusal(error: &OpenError) -> CUresult {
     }
 }
 
+/// `CU_DEVICE_ATTRIBUTE_INTEGRATED`.
+const ATTRIBUTE_INTEGRATED: i32 = 18;
+
 /// Opens the session, where that has not been done. Under [`LOCK`].
 fn open() -> Result<&'static Session, CUresult> {
     if FORKED.load(Ordering::Acquire) {
@@ -110,6 +113,10 @@ fn initialize() -> Result<(), CUresult> {
     if count == 0 {
         counts::log(format_args!("no GPU: the host has none for this guest"));
         return Err(CUDA_ERROR_NO_DEVICE);
+    }
+    // There the threads that look for a kernel's end would keep it from the processors that it needs.
+    if device::get(0).and_then(|device| device.attribute(ATTRIBUTE_INTEGRATED)) == Ok(1) {
+        session.sleep_early();
     }
     caller::set_session(session);
     Ok(())

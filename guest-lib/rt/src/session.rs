@@ -30,7 +30,7 @@ const CROWDED: u32 = 64;
 
 /// Looks after the spin, each of about [`LOOK`], before a thread sleeps: what is worth it at most, and the first step above nothing.
 /// Waking costs as much as tens of microseconds here, and a driver in the program's own process spins without end.
-const LOOKS_MAX: u32 = 128;
+const LOOKS_MAX: u32 = 256;
 const LOOKS_MIN: u32 = 16;
 /// Of the local carrier, where waits have been long: the worker may wait for this processor.
 const LOOKS_LOCAL: u32 = 4;
@@ -367,6 +367,7 @@ impl Session {
             }
         }
         self.spin.store((spin - spin / 4).max(self.spin_min), Ordering::Relaxed);
+        self.ring_overdue();
         if self.look(slot, sequence) {
             return Ok(());
         }
@@ -387,6 +388,16 @@ impl Session {
     pub fn sleep_early(&self) {
         self.most_looks.store(0, Ordering::Relaxed);
         self.looks.store(0, Ordering::Relaxed);
+    }
+
+    /// The reply is late. The worker may have begun the call without announcing that it sleeps: where nobody would be told of frames,
+    /// the doorbell is rung (`wire.md`).
+    #[cold]
+    fn ring_overdue(&self) {
+        if self.window.header().host_parked.load(Ordering::Relaxed) == 0 {
+            self.counters.doorbells.fetch_add(1, Ordering::Relaxed);
+            self.link.ring();
+        }
     }
 
     /// Looks for a reply that did not come within the spin, and lets other threads run in between. Whether it came.

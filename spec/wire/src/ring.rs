@@ -200,6 +200,8 @@ pub struct Taker {
     told: u64,
     /// `tail` as it was last loaded and checked.
     tail: u64,
+    /// What `tail` was when parking failed or the doorbell was heard for the last time.
+    heard: u64,
 }
 
 impl Default for Taker {
@@ -212,7 +214,7 @@ impl Taker {
     /// At the start of an empty ring.
     #[must_use]
     pub fn new() -> Taker {
-        Taker { head: 0, told: 0, tail: 0 }
+        Taker { head: 0, told: 0, tail: 0, heard: 0 }
     }
 
     /// Position of the next frame.
@@ -290,10 +292,28 @@ impl Taker {
         fence(Ordering::SeqCst);
         self.look(words)?;
         if self.known() != 0 {
+            self.heard = self.tail;
             self.unpark(words);
             return Ok(false);
         }
         Ok(true)
+    }
+
+    /// The doorbell was heard: whatever it was rung for is in the ring.
+    /// # Errors
+    /// [`Malformed`] as [`Taker::available`].
+    pub fn hear(&mut self, words: &Words<'_>) -> Result<(), Malformed> {
+        self.unpark(words);
+        self.look(words)?;
+        self.heard = self.tail;
+        Ok(())
+    }
+
+    /// Whether the thread that waits for the frame taken last may have rung before now, or seen the worker parked in an attempt that
+    /// failed, and so rings no more.
+    #[must_use]
+    pub fn may_have_rung(&self) -> bool {
+        self.head <= self.heard
     }
 
     /// Announces that the worker is awake.
@@ -488,6 +508,19 @@ impl Consumer {
     /// [`Malformed`].
     pub fn park(&mut self, words: &Words<'_>) -> Result<bool, Malformed> {
         self.taker.park(words)
+    }
+
+    /// As [`Taker::hear`].
+    /// # Errors
+    /// [`Malformed`].
+    pub fn hear(&mut self, words: &Words<'_>) -> Result<(), Malformed> {
+        self.taker.hear(words)
+    }
+
+    /// As [`Taker::may_have_rung`].
+    #[must_use]
+    pub fn may_have_rung(&self) -> bool {
+        self.taker.may_have_rung()
     }
 
     /// As [`Taker::unpark`].

@@ -11,7 +11,7 @@ use std::convert::Infallible;
 use loom::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use loom::sync::{Arc, Condvar, Mutex};
 use loom::thread;
-use post::Post;
+use post::{Begun, Post};
 use wire::ring::{Doorbell, Producers, Taker, Words};
 
 const CAPACITY: u64 = 256;
@@ -53,10 +53,13 @@ struct Worker {
     /// The first call ends when the second was begun.
     second: Bell,
     waits: bool,
+    /// The first call is begun without parking, where that is allowed, and who published it rings once it has waited for long.
+    stays: bool,
+    answered: AtomicBool,
 }
 
 impl Worker {
-    fn new(frames: u32, waits: bool) -> Worker {
+    fn new(frames: u32, waits: bool, stays: bool) -> Worker {
         let bell = || Bell { rung: Mutex::new(false), wake: Condvar::new() };
         Worker {
             tail: AtomicU64::new(0),
@@ -72,6 +75,8 @@ impl Worker {
             over: AtomicBool::new(false),
             second: bell(),
             waits,
+            stays,
+            answered: AtomicBool::new(false),
         }
     }
 
@@ -106,7 +111,7 @@ impl Worker {
             };
             let Some(mut leads) = taken else { return };
             let words = self.words();
-            leads.unpark(&words);
+            leads.hear(&words).unwrap();
             loop {
                 if leads.available(&words).unwrap() == 0 {
                     match self.post.lay_down(leads, |lead| Ok::<_, Infallible>(lead.park(&words).unwrap())).unwrap() {
@@ -120,7 +125,7 @@ impl Worker {
                 if number == self.frames {
                     // Who rests or stands by goes home: a call that begins rouses the one, the doorbell wakes the other.
                     self.over.store(true, Ordering::SeqCst);
-                    self.begin(leads, &words);
+                    self.begin(leads, &words, false);
                     self.second.ring();
                     self.bell.ring();
                     return;
@@ -136,8 +141,13 @@ impl Worker {
         }
     }
 
-    fn begin(&self, lead: Taker, words: &Words<'_>) {
-        let park = |lead: &mut Taker| Ok::<_, Infallible>(lead.park(words).unwrap());
+    fn begin(&self, lead: Taker, words: &Words<'_>, stays: bool) {
+        let park = |lead: &mut Taker, may_stay: bool| {
+            if stays && may_stay && !lead.may_have_rung() {
+                return Ok::<_, Infallible>(Begun::Unparked);
+            }
+            Ok(if lead.park(words).unwrap() { Begun::Parked } else { Begun::Frames })
+        };
         let duties = self.post.begin_call(lead, 8, park).unwrap().expect("few calls");
         // The other thread of the model is there from the start.
         if duties.ring {
@@ -147,7 +157,7 @@ impl Worker {
 
     /// A call that sleeps, as long as the second frame is not taken where `waits` says so.
     fn call(&self, lead: Taker, words: &Words<'_>) -> Option<Taker> {
-        self.begin(lead, words);
+        self.begin(lead, words, self.stays);
         if self.waits {
             self.second.wait();
         }
@@ -155,15 +165,29 @@ impl Worker {
         if let Some(lead) = &lead {
             lead.unpark(words);
         }
+        self.answered.store(true, Ordering::SeqCst);
         lead
+    }
+
+    /// The guest's thread that waits for the first call has waited for long.
+    fn is_overdue(&self) {
+        if !self.answered.load(Ordering::SeqCst) && self.host_parked.load(Ordering::Relaxed) == 0 {
+            self.bell.ring();
+        }
     }
 }
 
 fn check(waits: bool, early: u32) {
+    let rest = move |worker: &Worker| (early..2).for_each(|_| worker.publish());
+    run(early, move || Worker::new(2, waits, false), rest);
+}
+
+/// `early` frames are there before the worker's threads run; the guest's thread does the rest.
+fn run(early: u32, make: impl Fn() -> Worker + Sync + Send + 'static, rest: impl Fn(&Worker) + Sync + Send + 'static) {
     let mut model = loom::model::Builder::new();
     model.preemption_bound = Some(3);
     model.check(move || {
-        let worker = Arc::new(Worker::new(2, waits));
+        let worker = Arc::new(make());
         for _ in 0..early {
             worker.publish();
         }
@@ -172,9 +196,7 @@ fn check(waits: bool, early: u32) {
         let leader = thread::spawn(move || first.serve(lead));
         let second = Arc::clone(&worker);
         let other = thread::spawn(move || second.serve(None));
-        for _ in early..2 {
-            worker.publish();
-        }
+        rest(&worker);
         leader.join().unwrap();
         other.join().unwrap();
         assert_eq!(worker.begun.load(Ordering::SeqCst), 2);
@@ -199,4 +221,21 @@ fn call_when_a_frame_waits_already_then_the_doorbell_is_rung_for_it() {
 #[test]
 fn call_when_it_ends_at_once_then_no_frame_is_left() {
     check(false, 0);
+}
+
+/// The first call is begun without parking and sleeps until the second frame is taken, for which nobody rings when it is published:
+/// who waits for the first does, whenever that is. Without that doorbell, or with one forgotten that was heard before the call was
+/// begun, all sleep.
+#[test]
+fn call_when_it_was_begun_without_parking_then_who_waits_for_it_has_the_next_frame_taken() {
+    let make = || Worker::new(2, true, true);
+    run(0, make, |worker| {
+        worker.publish();
+        worker.publish();
+        worker.is_overdue();
+    });
+    run(1, make, |worker| {
+        worker.is_overdue();
+        worker.publish();
+    });
 }
