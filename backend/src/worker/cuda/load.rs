@@ -149,7 +149,7 @@ struct Loaded {
 impl worker::Library for Loaded {
     fn begin(self: Box<Self>, session: Arc<Session>) -> Arc<dyn Api> {
         let library = match session.account() {
-            Some(account) => quota::count(self.library, Arc::clone(account), self.context_bytes),
+            Some(account) => quota::count(self.library, Arc::clone(account), self.context_bytes, self.is_processor),
             None => self.library,
         };
         Arc::new(Cuda::new(library, session).knowing(self.is_processor, self.first_device))

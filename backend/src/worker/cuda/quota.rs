@@ -5,8 +5,8 @@
 //! (`ways_to_allocate_when_in_the_spec_then_are_counted_or_have_a_reason` fails until it is).
 //!
 //! Memory of pools is counted as long as the pool keeps it: freed memory that a pool still holds is given back when it is needed. A
-//! context is counted as [`CONTEXT_BYTES`], as its size can be seen on the device as a whole only; code by what the device has less
-//! (`code`). Memory that a recorded graph allocates is counted when it is recorded.
+//! context of a GPU is counted as [`CONTEXT_BYTES`], as its size can be seen on the device as a whole only; code of the CPU device by what
+//! that has less (`code`). Memory that a recorded graph allocates is counted when it is recorded.
 
 use std::cell::Cell;
 use std::collections::{BTreeMap, HashMap};
@@ -75,6 +75,8 @@ struct Counted {
     host: Library,
     account: Arc<Account>,
     context_bytes: u64,
+    /// The device's memory is this process's alone.
+    memory_is_own: bool,
     table: Mutex<Table>,
 }
 
@@ -673,9 +675,9 @@ replaced! {
 }
 
 /// Replaces the functions that allocate, free and tell sizes. For the one session of the process.
-pub fn count(host: Library, account: Arc<Account>, context_bytes: u64) -> Library {
+pub fn count(host: Library, account: Arc<Account>, context_bytes: u64, memory_is_own: bool) -> Library {
     let mut library = host;
-    let counted = Counted { host, account, context_bytes, table: Mutex::default() };
+    let counted = Counted { host, account, context_bytes, memory_is_own, table: Mutex::default() };
     if COUNTED.set(counted).is_err() {
         log::error!("a second session in one worker is not counted");
         return library;

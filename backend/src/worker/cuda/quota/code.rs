@@ -3,8 +3,8 @@
 //!
 //! The device's free memory is looked at before and after each call that loads, unloads, makes or finds such a thing (a driver
 //! may load a kernel when it is first asked for). What is missing after it, and was not taken by another way meanwhile, is counted for the
-//! context that is current. Only where there is a limit: the question takes a GPU 5 to 8 microseconds. The device's other users change the
-//! figure too, so on a GPU that is shared it is an estimate; the CPU device's memory is the worker's own.
+//! context that is current. Only where there is a limit, and where the device's memory is the worker's own, as the CPU device's is. A GPU has
+//! other users: what they take meanwhile would be charged to this guest, and what they free would let it pass its limit.
 
 use std::ffi::{c_char, c_void};
 
@@ -23,7 +23,8 @@ impl Counted {
 
     /// Makes a call that may change what code takes, and counts what it has changed. False with its status where that passes a limit.
     fn with_code(&self, call: impl FnOnce() -> i32) -> (i32, bool) {
-        let Some(before) = self.account.limit().and_then(|_| self.device_has()) else { return (call(), true) };
+        let limit = self.account.limit().filter(|_| self.memory_is_own);
+        let Some(before) = limit.and_then(|_| self.device_has()) else { return (call(), true) };
         let own_before = self.account.own();
         let status = call();
         let Some(after) = self.device_has() else { return (status, true) };
