@@ -21,10 +21,15 @@ impl Counted {
         (status == 0).then_some(free as u64)
     }
 
+    /// Whether code is counted: see above.
+    fn counts_code(&self) -> bool {
+        self.memory_is_own && self.account.limit().is_some()
+    }
+
     /// Makes a call that may change what code takes, and counts what it has changed. False with its status where that passes a limit.
     fn with_code(&self, call: impl FnOnce() -> i32) -> (i32, bool) {
-        let limit = self.account.limit().filter(|_| self.memory_is_own);
-        let Some(before) = limit.and_then(|_| self.device_has()) else { return (call(), true) };
+        let before = self.counts_code().then(|| self.device_has()).flatten();
+        let Some(before) = before else { return (call(), true) };
         let own_before = self.account.own();
         let status = call();
         let Some(after) = self.device_has() else { return (status, true) };
@@ -95,7 +100,7 @@ pub(super) unsafe extern "C" fn load_library(
 /// set back.
 pub(super) unsafe extern "C" fn set_limit(limit: u32, value: usize) -> i32 {
     let (mut before, set) = (0, |value| host!(cuCtxSetLimit(limit, value)));
-    if counted().account.limit().is_none() || host!(cuCtxGetLimit(&raw mut before, limit)) != 0 {
+    if !counted().counts_code() || host!(cuCtxGetLimit(&raw mut before, limit)) != 0 {
         return set(value);
     }
     counted().load(|| set(value), || set(before))
