@@ -84,8 +84,10 @@ def environment(folder, library=None, carrier=None):
 
 
 def direct(device, folder):
-    """The environment of a program that uses the device in its own process."""
-    return environment(folder, CPU_LIBRARY if device == "cpu" else None)
+    """The environment of a program that uses the device in its own process; it sees those devices that a guest sees."""
+    ordinals = [one.removeprefix("cuda:") for one in device.split(",")]
+    visible = {"CUDA_VISIBLE_DEVICES": ",".join(ordinals)} if all(map(str.isdigit, ordinals)) else {}
+    return {**environment(folder, CPU_LIBRARY if device == "cpu" else None), **visible}
 
 
 def program(name):
