@@ -1108,16 +1108,16 @@ trait Streams {
     #[call(211, wait)] #[by_hand(both)]
     fn gpuferryStreamGetAttribute(hStream: CUstream, attr: u32, #[out] value: Vec<u8>);
     /// Writes 32 bits when the stream comes there.
-    #[call(212, post)] #[ptsz] #[alias(cuStreamWriteValue32)]
+    #[call(212, post)] #[ptsz]
     fn cuStreamWriteValue32_v2(stream: CUstream, #[device(4)] addr: CUdeviceptr, value: u32, flags: u32);
     /// Makes the stream wait for a value of 32 bits.
-    #[call(213, post)] #[ptsz] #[alias(cuStreamWaitValue32)]
+    #[call(213, post)] #[ptsz]
     fn cuStreamWaitValue32_v2(stream: CUstream, #[device(4)] addr: CUdeviceptr, value: u32, flags: u32);
     /// Writes 64 bits when the stream comes there.
-    #[call(214, post)] #[ptsz] #[alias(cuStreamWriteValue64)]
+    #[call(214, post)] #[ptsz]
     fn cuStreamWriteValue64_v2(stream: CUstream, #[device(8)] addr: CUdeviceptr, value: u64, flags: u32);
     /// Makes the stream wait for a value of 64 bits.
-    #[call(215, post)] #[ptsz] #[alias(cuStreamWaitValue64)]
+    #[call(215, post)] #[ptsz]
     fn cuStreamWaitValue64_v2(stream: CUstream, #[device(8)] addr: CUdeviceptr, value: u64, flags: u32);
     /// Writes and waits in one, 48 bytes each (`CUstreamBatchMemOpParams`).
     #[call(220, post)] #[by_hand(both)]

@@ -2,16 +2,20 @@
 //! memory; of memory operations, which travel as one.
 
 use crate::CUresult;
-use crate::caller;
+use crate::caller::{self, Caller};
+use crate::context;
 use crate::copy;
 use crate::copy3d::{self, Operation};
+use crate::device;
 use crate::generated::send;
 use crate::handles::Handle;
 use crate::host_memory;
 use crate::program::{In, Out};
-use crate::status::CUDA_ERROR_INVALID_VALUE;
+use crate::status::{CUDA_ERROR_INVALID_VALUE, CUDA_ERROR_NOT_SUPPORTED};
 use crate::stream;
 
+/// `CU_DEVICE_ATTRIBUTE_CAN_USE_STREAM_MEM_OPS_V1`.
+const STREAM_OPERATIONS_V1: i32 = 92;
 /// Bytes of a `CUstreamBatchMemOpParams`.
 const OPERATION: usize = 48;
 /// Most operations of a batch (CUDA Driver API, cuStreamBatchMemOp: 256).
@@ -100,6 +104,25 @@ fn operations(
 
 const NOT_WANTED: Out<usize> = Out(core::ptr::null_mut());
 
+/// Operations of streams as they were before 11.7 are the choice of who set the host's driver up; an attribute of the device says which.
+fn check_first_version() -> Result<Caller, CUresult> {
+    let caller = caller::enter_context()?;
+    let is_there = device::get(context::current_context()?.device)?.attribute(STREAM_OPERATIONS_V1)? != 0;
+    if is_there { Ok(caller) } else { Err(CUDA_ERROR_NOT_SUPPORTED) }
+}
+
+/// A write or a wait of so many bytes, as before 11.7.
+fn first_version(
+    stream: Result<Handle, CUresult>,
+    address: u64,
+    bytes: u64,
+    send: impl FnOnce(&Caller, Handle) -> CUresult,
+) -> Result<(), CUresult> {
+    let caller = check_first_version()?;
+    crate::ranges::check(&caller, address, Some(bytes), 1)?;
+    caller::answer(send(&caller, stream?))
+}
+
 crate::export! {
     /// CUDA Driver API, cuMemcpyBatchAsync as of 12.8.
     extern "C" fn cuMemcpyBatchAsync(
@@ -160,7 +183,15 @@ crate::export! {
     }
 
     /// CUDA Driver API, cuMemPrefetchBatchAsync: hints about managed memory, as cuMemPrefetchAsync.
-    extern "C" fn cuMemPrefetchBatchAsync | extern "C" fn cuMemPrefetchBatchAsync_ptsz(
+    extern "C" fn cuMemPrefetchBatchAsync(
+        dptrs: In<u64>, sizes: In<usize>, count: usize, _prefetchLocs: In<u64>, _prefetchLocIdxs: In<usize>,
+        _numPrefetchLocs: usize, _flags: u64, _hStream: u64,
+    ) {
+        hints(dptrs, sizes, count)
+    }
+
+    /// The same, with the per-thread default stream; the vendor's library looks at its arguments in another order here.
+    extern "C" fn cuMemPrefetchBatchAsync_ptsz(
         dptrs: In<u64>, sizes: In<usize>, count: usize, _prefetchLocs: In<u64>, _prefetchLocIdxs: In<usize>,
         _numPrefetchLocs: usize, _flags: u64, _hStream: u64,
     ) {
@@ -168,14 +199,29 @@ crate::export! {
     }
 
     /// CUDA Driver API, cuMemDiscardBatchAsync: what is discarded may as well stay.
-    extern "C" fn cuMemDiscardBatchAsync | extern "C" fn cuMemDiscardBatchAsync_ptsz(
+    extern "C" fn cuMemDiscardBatchAsync(
+        dptrs: In<u64>, sizes: In<usize>, count: usize, _flags: u64, _hStream: u64,
+    ) {
+        hints(dptrs, sizes, count)
+    }
+
+    /// The same, with the per-thread default stream; the vendor's library looks at its arguments in another order here.
+    extern "C" fn cuMemDiscardBatchAsync_ptsz(
         dptrs: In<u64>, sizes: In<usize>, count: usize, _flags: u64, _hStream: u64,
     ) {
         hints(dptrs, sizes, count)
     }
 
     /// CUDA Driver API, cuMemDiscardAndPrefetchBatchAsync: as both.
-    extern "C" fn cuMemDiscardAndPrefetchBatchAsync | extern "C" fn cuMemDiscardAndPrefetchBatchAsync_ptsz(
+    extern "C" fn cuMemDiscardAndPrefetchBatchAsync(
+        dptrs: In<u64>, sizes: In<usize>, count: usize, _prefetchLocs: In<u64>, _prefetchLocIdxs: In<usize>,
+        _numPrefetchLocs: usize, _flags: u64, _hStream: u64,
+    ) {
+        hints(dptrs, sizes, count)
+    }
+
+    /// The same, with the per-thread default stream; the vendor's library looks at its arguments in another order here.
+    extern "C" fn cuMemDiscardAndPrefetchBatchAsync_ptsz(
         dptrs: In<u64>, sizes: In<usize>, count: usize, _prefetchLocs: In<u64>, _prefetchLocIdxs: In<usize>,
         _numPrefetchLocs: usize, _flags: u64, _hStream: u64,
     ) {
@@ -183,44 +229,80 @@ crate::export! {
     }
 
     /// CUDA Driver API, cuStreamBatchMemOp.
-    extern "C" fn cuStreamBatchMemOp_v2 | extern "C" fn cuStreamBatchMemOp(
-        stream: u64, count: u32, paramArray: In<[u8; OPERATION]>, flags: u32,
-    ) {
+    extern "C" fn cuStreamBatchMemOp_v2(stream: u64, count: u32, paramArray: In<[u8; OPERATION]>, flags: u32) {
         operations(stream::resolve(stream), paramArray, count, flags)
     }
 
     /// CUDA Driver API, cuStreamBatchMemOp with the per-thread default stream.
-    extern "C" fn cuStreamBatchMemOp_v2_ptsz | extern "C" fn cuStreamBatchMemOp_ptsz(
-        stream: u64, count: u32, paramArray: In<[u8; OPERATION]>, flags: u32,
-    ) {
+    extern "C" fn cuStreamBatchMemOp_v2_ptsz(stream: u64, count: u32, paramArray: In<[u8; OPERATION]>, flags: u32) {
         operations(stream::resolve_per_thread(stream), paramArray, count, flags)
     }
 
-    /// CUDA Driver API, cuStreamWaitValue32 of before 11.7, with the per-thread default stream.
-    extern "C" fn cuStreamWaitValue32_ptsz(stream: u64, addr: u64, value: u32, flags: u32) {
-        let caller = caller::enter_context()?;
-        crate::ranges::check(&caller, addr, Some(4), 1)?;
-        caller::answer(send::cuStreamWaitValue32_v2(&caller, stream::resolve_per_thread(stream)?, addr, value, flags))
+    /// CUDA Driver API, cuStreamWriteValue32 of before 11.7.
+    extern "C" fn cuStreamWriteValue32(stream: u64, addr: u64, value: u32, flags: u32) {
+        first_version(stream::resolve(stream), addr, 4, |caller, stream| {
+            send::cuStreamWriteValue32_v2(caller, stream, addr, value, flags)
+        })
     }
 
     /// CUDA Driver API, cuStreamWriteValue32 of before 11.7, with the per-thread default stream.
     extern "C" fn cuStreamWriteValue32_ptsz(stream: u64, addr: u64, value: u32, flags: u32) {
-        let caller = caller::enter_context()?;
-        crate::ranges::check(&caller, addr, Some(4), 1)?;
-        caller::answer(send::cuStreamWriteValue32_v2(&caller, stream::resolve_per_thread(stream)?, addr, value, flags))
+        first_version(stream::resolve_per_thread(stream), addr, 4, |caller, stream| {
+            send::cuStreamWriteValue32_v2(caller, stream, addr, value, flags)
+        })
     }
 
-    /// CUDA Driver API, cuStreamWaitValue64 of before 11.7, with the per-thread default stream.
-    extern "C" fn cuStreamWaitValue64_ptsz(stream: u64, addr: u64, value: u64, flags: u32) {
-        let caller = caller::enter_context()?;
-        crate::ranges::check(&caller, addr, Some(8), 1)?;
-        caller::answer(send::cuStreamWaitValue64_v2(&caller, stream::resolve_per_thread(stream)?, addr, value, flags))
+    /// CUDA Driver API, cuStreamWaitValue32 of before 11.7.
+    extern "C" fn cuStreamWaitValue32(stream: u64, addr: u64, value: u32, flags: u32) {
+        first_version(stream::resolve(stream), addr, 4, |caller, stream| {
+            send::cuStreamWaitValue32_v2(caller, stream, addr, value, flags)
+        })
+    }
+
+    /// CUDA Driver API, cuStreamWaitValue32 of before 11.7, with the per-thread default stream.
+    extern "C" fn cuStreamWaitValue32_ptsz(stream: u64, addr: u64, value: u32, flags: u32) {
+        first_version(stream::resolve_per_thread(stream), addr, 4, |caller, stream| {
+            send::cuStreamWaitValue32_v2(caller, stream, addr, value, flags)
+        })
+    }
+
+    /// CUDA Driver API, cuStreamWriteValue64 of before 11.7.
+    extern "C" fn cuStreamWriteValue64(stream: u64, addr: u64, value: u64, flags: u32) {
+        first_version(stream::resolve(stream), addr, 8, |caller, stream| {
+            send::cuStreamWriteValue64_v2(caller, stream, addr, value, flags)
+        })
     }
 
     /// CUDA Driver API, cuStreamWriteValue64 of before 11.7, with the per-thread default stream.
     extern "C" fn cuStreamWriteValue64_ptsz(stream: u64, addr: u64, value: u64, flags: u32) {
-        let caller = caller::enter_context()?;
-        crate::ranges::check(&caller, addr, Some(8), 1)?;
-        caller::answer(send::cuStreamWriteValue64_v2(&caller, stream::resolve_per_thread(stream)?, addr, value, flags))
+        first_version(stream::resolve_per_thread(stream), addr, 8, |caller, stream| {
+            send::cuStreamWriteValue64_v2(caller, stream, addr, value, flags)
+        })
+    }
+
+    /// CUDA Driver API, cuStreamWaitValue64 of before 11.7.
+    extern "C" fn cuStreamWaitValue64(stream: u64, addr: u64, value: u64, flags: u32) {
+        first_version(stream::resolve(stream), addr, 8, |caller, stream| {
+            send::cuStreamWaitValue64_v2(caller, stream, addr, value, flags)
+        })
+    }
+
+    /// CUDA Driver API, cuStreamWaitValue64 of before 11.7, with the per-thread default stream.
+    extern "C" fn cuStreamWaitValue64_ptsz(stream: u64, addr: u64, value: u64, flags: u32) {
+        first_version(stream::resolve_per_thread(stream), addr, 8, |caller, stream| {
+            send::cuStreamWaitValue64_v2(caller, stream, addr, value, flags)
+        })
+    }
+
+    /// CUDA Driver API, cuStreamBatchMemOp of before 11.7.
+    extern "C" fn cuStreamBatchMemOp(stream: u64, count: u32, paramArray: In<[u8; OPERATION]>, flags: u32) {
+        check_first_version()?;
+        operations(stream::resolve(stream), paramArray, count, flags)
+    }
+
+    /// CUDA Driver API, cuStreamBatchMemOp of before 11.7, with the per-thread default stream.
+    extern "C" fn cuStreamBatchMemOp_ptsz(stream: u64, count: u32, paramArray: In<[u8; OPERATION]>, flags: u32) {
+        check_first_version()?;
+        operations(stream::resolve_per_thread(stream), paramArray, count, flags)
     }
 }

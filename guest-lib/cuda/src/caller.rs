@@ -157,7 +157,7 @@ pub fn gone(_: Gone) -> CUresult {
 }
 
 /// What may be called before cuInit; entries of export tables too.
-const EARLY: [&str; 12] = [
+const EARLY: [&str; 14] = [
     "cuInit",
     "cuDriverGetVersion",
     "cuGetErrorName",
@@ -170,6 +170,8 @@ const EARLY: [&str; 12] = [
     "cuLogsCurrent",
     "cuLogsDumpToFile",
     "cuLogsDumpToMemory",
+    "cuMemGetAttribute",
+    "cuProfilerInitialize",
 ];
 
 /// Runs the body of an exported function: nothing unwinds into C. Before cuInit that is what is wrong, whatever else is.

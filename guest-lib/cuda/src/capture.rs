@@ -12,7 +12,7 @@ use crate::graph_memory;
 use crate::handles::{self, Handle};
 use crate::program::{In, Out};
 use crate::status::{
-    CUDA_ERROR_INVALID_VALUE, CUDA_ERROR_LOSSY_QUERY, CUDA_ERROR_STREAM_CAPTURE_INVALIDATED,
+    CUDA_ERROR_ILLEGAL_STATE, CUDA_ERROR_INVALID_VALUE, CUDA_ERROR_LOSSY_QUERY, CUDA_ERROR_STREAM_CAPTURE_INVALIDATED,
     CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED, CUDA_ERROR_STREAM_CAPTURE_WRONG_THREAD,
 };
 use crate::stream;
@@ -130,8 +130,11 @@ fn take(stream: Handle, thread: u32) -> Option<CUresult> {
 fn end(stream: Result<Handle, CUresult>, graph: Out<u64>) -> Result<(), CUresult> {
     let caller = caller::enter_context()?;
     let stream = stream?;
-    graph.check()?;
     let id = recording_of(&caller, stream);
+    if id.is_none() && graph.0.is_null() {
+        return Err(CUDA_ERROR_ILLEGAL_STATE);
+    }
+    graph.check()?;
     let known = id.and_then(known_graph);
     let refused = take(stream, caller.origin.thread);
     let made = match known {

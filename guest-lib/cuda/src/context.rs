@@ -8,14 +8,13 @@ use crate::CUresult;
 use crate::caller::{self, Caller};
 use crate::generated::{Kind, kind, send};
 use crate::handles::{self, Facts, Handle};
-use crate::program::Out;
+use crate::program::{In, Out};
 use crate::status::{
     CUDA_ERROR_CONTEXT_IS_DESTROYED, CUDA_ERROR_DEVICE_UNAVAILABLE, CUDA_ERROR_INVALID_CONTEXT,
-    CUDA_ERROR_INVALID_VALUE, CUDA_ERROR_OUT_OF_MEMORY,
+    CUDA_ERROR_INVALID_VALUE, CUDA_ERROR_NOT_SUPPORTED, CUDA_ERROR_OUT_OF_MEMORY, CUDA_ERROR_UNSUPPORTED_EXEC_AFFINITY,
 };
 use crate::storage::Storage;
 use core::cell::{Cell, RefCell};
-use core::ffi::c_void;
 use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::OnceLock;
 
@@ -131,6 +130,17 @@ pub fn check_current() -> Result<(), CUresult> {
     if context.active.load(Ordering::Relaxed) { Ok(()) } else { Err(CUDA_ERROR_CONTEXT_IS_DESTROYED) }
 }
 
+/// For calls that have nothing to do, and need no context, but say of one that has ended that it has.
+///
+/// # Errors
+/// `CUDA_ERROR_CONTEXT_IS_DESTROYED`.
+pub fn check_not_destroyed() -> Result<(), CUresult> {
+    match check_current() {
+        Err(CUDA_ERROR_CONTEXT_IS_DESTROYED) => Err(CUDA_ERROR_CONTEXT_IS_DESTROYED),
+        _ => Ok(()),
+    }
+}
+
 /// What functions of before 3.2, with addresses of 32 bits, answer: they are for contexts that one of them made, and there is none.
 ///
 /// # Errors
@@ -218,6 +228,7 @@ fn create(pctx: Out<u64>, flags: u32, device: i32) -> Result<(), CUresult> {
 pub(crate) fn end_use(caller: &Caller, context: &'static Context) {
     context.storage.end(context.handle.0);
     crate::host_memory::end_context(caller, context.handle);
+    crate::external::end_context(caller, context.handle);
     context.active.store(false, Ordering::Relaxed);
 }
 
@@ -255,6 +266,35 @@ fn destroy(context: &'static Context) -> Result<(), CUresult> {
     caller::answer(status)
 }
 
+/// What a context is made with besides flags (`CUctxCreateParams`).
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct CreateParams {
+    affinities: In<[u32; 2]>,
+    count: i32,
+    /// `CUctxCigParam`, which begins with its kind.
+    graphics: In<u32>,
+}
+
+/// A share of the multiprocessors is for clients of MPS, which a worker is not, as cuDeviceGetExecAffinitySupport says.
+fn check_affinities(list: In<[u32; 2]>, count: i32) -> Result<(), CUresult> {
+    if count <= 0 {
+        return Ok(());
+    }
+    list.get()?;
+    Err(CUDA_ERROR_UNSUPPORTED_EXEC_AFFINITY)
+}
+
+/// A context that shares the device with one of Direct3D or Vulkan, of which there is none: the driver refuses both kinds.
+fn check_graphics(params: In<u32>) -> Result<(), CUresult> {
+    match params.get() {
+        // A null pointer asks for nothing.
+        Err(_) => Ok(()),
+        Ok(1 | 2) => Err(CUDA_ERROR_NOT_SUPPORTED),
+        Ok(_) => Err(CUDA_ERROR_INVALID_VALUE),
+    }
+}
+
 crate::export! {
     /// CUDA Driver API, cuCtxCreate.
     extern "C" fn cuCtxCreate_v2(pctx: Out<u64>, flags: u32, dev: i32) {
@@ -270,18 +310,18 @@ crate::export! {
         Err(CUDA_ERROR_OUT_OF_MEMORY)
     }
 
-    /// CUDA Driver API, cuCtxCreate as of 11.4: with a number of affinities, which only some devices have.
-    extern "C" fn cuCtxCreate_v3(pctx: Out<u64>, _paramsArray: *mut c_void, numParams: i32, flags: u32, dev: i32) {
-        if numParams != 0 {
-            return Err(crate::counts::unsupported("cuCtxCreate_v3 with execution affinity"));
-        }
+    /// CUDA Driver API, cuCtxCreate as of 11.4: with affinities.
+    extern "C" fn cuCtxCreate_v3(pctx: Out<u64>, paramsArray: In<[u32; 2]>, numParams: i32, flags: u32, dev: i32) {
+        check_affinities(paramsArray, numParams)?;
         create(pctx, flags, dev)
     }
 
     /// CUDA Driver API, cuCtxCreate as of 12.5.
-    extern "C" fn cuCtxCreate_v4(pctx: Out<u64>, ctxCreateParams: *mut c_void, flags: u32, dev: i32) {
-        if !ctxCreateParams.is_null() {
-            return Err(crate::counts::unsupported("cuCtxCreate_v4 with parameters"));
+    extern "C" fn cuCtxCreate_v4(pctx: Out<u64>, ctxCreateParams: In<CreateParams>, flags: u32, dev: i32) {
+        if !ctxCreateParams.0.is_null() {
+            let params = ctxCreateParams.get()?;
+            check_affinities(params.affinities, params.count)?;
+            check_graphics(params.graphics)?;
         }
         create(pctx, flags, dev)
     }
@@ -307,6 +347,7 @@ crate::export! {
     /// CUDA Driver API, cuCtxDetach: one use less of the context, which has to be the current one; the last ends it.
     extern "C" fn cuCtxDetach(ctx: u64) {
         caller::session()?;
+        check_not_destroyed()?;
         if ctx == 0 || current() != resolve(ctx)?.handle {
             return Err(CUDA_ERROR_INVALID_CONTEXT);
         }

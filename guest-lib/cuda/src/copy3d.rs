@@ -429,11 +429,21 @@ fn element_of(operands: [&Operand; 2]) -> Result<usize, CUresult> {
     let array = handles::of_kind(kind::CUarray, array.words[0])?;
     let mut found = CUDA_ARRAY3D_DESCRIPTOR::default();
     caller::answer(send::cuArray3DGetDescriptor_v2(&caller::enter_context()?, &mut found, array))?;
-    let unsupported = || crate::counts::unsupported("cuMemcpy3DBatchAsync of an array of blocks or planes");
-    channel(found.Format).map(|bytes| bytes * found.NumChannels as usize).ok_or_else(unsupported)
+    let unsupported = || crate::counts::unsupported("cuMemcpy3DBatchAsync of an array of planes");
+    let of_elements = || channel(found.Format).map(|bytes| bytes * found.NumChannels as usize);
+    block(found.Format).or_else(of_elements).ok_or_else(unsupported)
 }
 
-/// Bytes of a channel of an array's elements (`CUarray_format`); `None` for formats of blocks and planes, which have no such elements.
+/// Bytes of a block of 4 by 4 pixels of a compressed format (BC1 to BC7): what copies of its arrays count in.
+fn block(format: u32) -> Option<usize> {
+    match format {
+        0x91 | 0x92 | 0x97 | 0x98 => Some(8),
+        0x93..=0x96 | 0x99..=0x9e => Some(16),
+        _ => None,
+    }
+}
+
+/// Bytes of a channel of an array's elements (`CUarray_format`); `None` for formats of planes, which have no such elements.
 fn channel(format: u32) -> Option<usize> {
     match format {
         // Integers of 8 bits, also normalized ones, YUV of 8 bits (AYUV), and 10, 10, 10 and 2 bits as four channels.
@@ -448,7 +458,7 @@ fn channel(format: u32) -> Option<usize> {
 /// A copy of a batch, in a stream.
 ///
 /// # Errors
-/// As for a 3-D copy; `CUDA_ERROR_NOT_SUPPORTED` for arrays of compressed blocks or of planes.
+/// As for a 3-D copy; `CUDA_ERROR_NOT_SUPPORTED` for arrays of planes.
 pub fn in_stream(operation: &Operation, stream: Handle) -> Result<(), CUresult> {
     let [width, height, depth] = operation.extent;
     let element = element_of([&operation.source, &operation.target])?;

@@ -133,6 +133,12 @@ pub fn unsupported(name: &'static str) -> CUresult {
     CUDA_ERROR_NOT_SUPPORTED
 }
 
+/// A function that is not supported, called by name.
+#[cold]
+pub fn stub(name: &'static str) -> CUresult {
+    crate::caller::guard_named(name, || crate::caller::session().and_then(|_| Err(unsupported(name))))
+}
+
 /// The counts as JSON: calls by class, doorbells and sleeps on both sides, bytes each way, and the calls that are not supported.
 fn json() -> String {
     let mut text = String::from("{\n  \"api\": \"cuda\"");

@@ -295,8 +295,9 @@ crate::export! {
     extern "C" fn cuDeviceGetLuid(luid: Out<[u8; 8]>, deviceNodeMask: Out<u32>, dev: i32) {
         caller::session()?;
         let device = get(dev)?;
-        caller::answer(device.luid_status)?;
+        luid.check()?;
         deviceNodeMask.check()?;
+        caller::answer(device.luid_status)?;
         luid.set(device.luid)?;
         deviceNodeMask.set(device.luid_mask)
     }

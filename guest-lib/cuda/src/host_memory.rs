@@ -215,7 +215,7 @@ crate::export! {
     extern "C" fn cuMemFreeHost(p: *mut c_void) {
         let caller = caller::enter()?;
         if p.is_null() {
-            return Ok(());
+            return context::check_not_destroyed();
         }
         capture::check_unsafe()?;
         end(&caller, p as u64, Kind::PageLocked, CUDA_ERROR_INVALID_VALUE)
@@ -228,6 +228,10 @@ crate::export! {
 
     /// CUDA Driver API, cuMemHostUnregister.
     extern "C" fn cuMemHostUnregister(p: *mut c_void) {
+        context::check_not_destroyed()?;
+        if p.is_null() {
+            return Err(CUDA_ERROR_INVALID_VALUE);
+        }
         let caller = caller::enter_context()?;
         // Memory that is page-locked otherwise, or an address inside, is another mistake than memory that is not at all.
         let missing =

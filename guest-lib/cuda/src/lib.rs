@@ -19,6 +19,7 @@ pub mod counts;
 pub mod descriptor;
 pub mod device;
 pub mod event;
+pub mod external;
 pub mod function;
 #[cfg(fuzzing)]
 pub mod fuzz;
@@ -54,6 +55,7 @@ pub mod program;
 pub mod progress;
 pub mod ranges;
 pub mod references;
+pub mod refused;
 pub mod rows;
 pub mod sharing;
 pub mod slab;

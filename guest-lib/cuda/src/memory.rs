@@ -3,6 +3,8 @@
 use crate::CUresult;
 use crate::caller;
 use crate::capture;
+use crate::context;
+use crate::external;
 use crate::generated::{kind, send};
 use crate::handles::{self, Handle};
 use crate::program::Out;
@@ -30,10 +32,13 @@ fn free(address: u64) -> Result<(), CUresult> {
     let caller = caller::enter()?;
     capture::check_unsafe()?;
     if address == 0 {
-        return Ok(());
+        return context::check_not_destroyed();
     }
     if ranges::find(address).is_some_and(|range| range.kind == Kind::Managed) {
         return crate::host_memory::free_managed(&caller, address);
+    }
+    if let Some(done) = external::unmap(&caller, address) {
+        return done;
     }
     take(address)?;
     caller::answer(send::cuMemFree_v2(&caller, address))?;
@@ -114,6 +119,9 @@ crate::export! {
 
     /// CUDA Driver API, cuMemGetAddressRange.
     extern "C" fn cuMemGetAddressRange_v2(pbase: Out<u64>, psize: Out<usize>, dptr: u64) {
+        if pbase.0.is_null() && psize.0.is_null() {
+            return Ok(());
+        }
         let caller = caller::enter_context()?;
         let (start, bytes) = match ranges::find(dptr).filter(|range| range.kind != Kind::Reserved) {
             Some(range) => (range.start, range.bytes as usize),

@@ -18,6 +18,11 @@ fn rows(pitch: usize, width: usize, height: usize, each: usize) -> Option<u64> {
     Some(before.checked_add(width.checked_mul(each)?)? as u64)
 }
 
+/// [`rows`], of none as well: only the calls without a stream take that.
+fn some_rows(pitch: usize, width: usize, height: usize, each: usize) -> Option<u64> {
+    if width == 0 && height == 0 { Some(0) } else { rows(pitch, width, height, each) }
+}
+
 /// Sets memory in `stream`, by a message that `send` posts.
 fn set(
     address: u64,
@@ -75,7 +80,7 @@ crate::export! {
 
     /// CUDA Driver API, cuMemsetD2D8.
     extern "C" fn cuMemsetD2D8_v2(dstDevice: u64, dstPitch: usize, uc: u8, Width: usize, Height: usize) {
-        set(dstDevice, rows(dstPitch, Width, Height, 1), 1, NULL, |caller| {
+        set(dstDevice, some_rows(dstPitch, Width, Height, 1), 1, NULL, |caller| {
             send::cuMemsetD2D8_v2(caller, dstDevice, dstPitch, uc, Width, Height)
         })
     }
@@ -83,14 +88,14 @@ crate::export! {
     /// CUDA Driver API, cuMemsetD2D8 with the per-thread default stream.
     extern "C" fn cuMemsetD2D8_v2_ptds(dstDevice: u64, dstPitch: usize, uc: u8, Width: usize, Height: usize) {
         let own = stream::resolve_per_thread(0)?;
-        set(dstDevice, rows(dstPitch, Width, Height, 1), 1, own, |caller| {
+        set(dstDevice, some_rows(dstPitch, Width, Height, 1), 1, own, |caller| {
             send::cuMemsetD2D8Async(caller, dstDevice, dstPitch, uc, Width, Height, own)
         })
     }
 
     /// CUDA Driver API, cuMemsetD2D16.
     extern "C" fn cuMemsetD2D16_v2(dstDevice: u64, dstPitch: usize, us: u16, Width: usize, Height: usize) {
-        set(dstDevice, rows(dstPitch, Width, Height, 2), 2, NULL, |caller| {
+        set(dstDevice, some_rows(dstPitch, Width, Height, 2), 2, NULL, |caller| {
             send::cuMemsetD2D16_v2(caller, dstDevice, dstPitch, us, Width, Height)
         })
     }
@@ -98,14 +103,14 @@ crate::export! {
     /// CUDA Driver API, cuMemsetD2D16 with the per-thread default stream.
     extern "C" fn cuMemsetD2D16_v2_ptds(dstDevice: u64, dstPitch: usize, us: u16, Width: usize, Height: usize) {
         let own = stream::resolve_per_thread(0)?;
-        set(dstDevice, rows(dstPitch, Width, Height, 2), 2, own, |caller| {
+        set(dstDevice, some_rows(dstPitch, Width, Height, 2), 2, own, |caller| {
             send::cuMemsetD2D16Async(caller, dstDevice, dstPitch, us, Width, Height, own)
         })
     }
 
     /// CUDA Driver API, cuMemsetD2D32.
     extern "C" fn cuMemsetD2D32_v2(dstDevice: u64, dstPitch: usize, ui: u32, Width: usize, Height: usize) {
-        set(dstDevice, rows(dstPitch, Width, Height, 4), 4, NULL, |caller| {
+        set(dstDevice, some_rows(dstPitch, Width, Height, 4), 4, NULL, |caller| {
             send::cuMemsetD2D32_v2(caller, dstDevice, dstPitch, ui, Width, Height)
         })
     }
@@ -113,7 +118,7 @@ crate::export! {
     /// CUDA Driver API, cuMemsetD2D32 with the per-thread default stream.
     extern "C" fn cuMemsetD2D32_v2_ptds(dstDevice: u64, dstPitch: usize, ui: u32, Width: usize, Height: usize) {
         let own = stream::resolve_per_thread(0)?;
-        set(dstDevice, rows(dstPitch, Width, Height, 4), 4, own, |caller| {
+        set(dstDevice, some_rows(dstPitch, Width, Height, 4), 4, own, |caller| {
             send::cuMemsetD2D32Async(caller, dstDevice, dstPitch, ui, Width, Height, own)
         })
     }

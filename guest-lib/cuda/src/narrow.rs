@@ -6,7 +6,7 @@ use crate::caller;
 use crate::context;
 use crate::device;
 use crate::generated::{self, CUDA_ARRAY_DESCRIPTOR, CUDA_ARRAY3D_DESCRIPTOR};
-use crate::host_memory;
+use crate::handles::Handle;
 use crate::program::{In, Out, Text};
 use core::ffi::c_void;
 
@@ -62,18 +62,19 @@ crate::export! {
     }
 
     /// CUDA Driver API, cuMemFree of before 3.2.
-    extern "C" fn cuMemFree(_dptr: u32) {
-        context::refuse_narrow()
+    extern "C" fn cuMemFree(dptr: u32) {
+        caller::session()?;
+        if dptr == 0 && context::current() == Handle::NULL { Ok(()) } else { context::refuse_narrow() }
     }
 
     /// CUDA Driver API, cuMemGetAddressRange of before 3.2.
-    extern "C" fn cuMemGetAddressRange(_pbase: Out<u32>, _psize: Out<u32>, _dptr: u32) {
-        context::refuse_narrow()
+    extern "C" fn cuMemGetAddressRange(pbase: Out<u32>, psize: Out<u32>, _dptr: u32) {
+        if pbase.0.is_null() && psize.0.is_null() { Ok(()) } else { context::refuse_narrow() }
     }
 
     /// CUDA Driver API, cuMemAllocHost of before 3.2.
-    extern "C" fn cuMemAllocHost(pp: Out<u64>, bytesize: u32) {
-        wide!(host_memory::cuMemAllocHost_v2(pp, bytesize as usize))
+    extern "C" fn cuMemAllocHost(_pp: Out<u64>, _bytesize: u32) {
+        context::refuse_narrow()
     }
 
     /// CUDA Driver API, cuMemHostGetDevicePointer of before 3.2.

@@ -169,6 +169,9 @@ crate::export! {
         numAttributes: u32, attributes: In<i32>, data: In<*mut c_void>, ptr: u64,
     ) {
         let caller = caller::enter()?;
+        if numAttributes == 0 {
+            return Err(CUDA_ERROR_INVALID_VALUE);
+        }
         let range = find(&caller, ptr);
         for index in 0..numAttributes as usize {
             let (attribute, to) = (attributes.at(index)?, data.at(index)?);

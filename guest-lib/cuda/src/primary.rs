@@ -7,7 +7,7 @@ use crate::context::{self, Context, check_flags};
 use crate::generated::send;
 use crate::handles::Handle;
 use crate::program::Out;
-use crate::status::{CUDA_ERROR_INVALID_CONTEXT, CUDA_ERROR_INVALID_DEVICE};
+use crate::status::{CUDA_ERROR_INVALID_CONTEXT, CUDA_ERROR_INVALID_DEVICE, CUDA_ERROR_PRIMARY_CONTEXT_ACTIVE};
 use core::sync::atomic::Ordering;
 use std::sync::{Mutex, OnceLock, PoisonError};
 
@@ -63,6 +63,16 @@ fn release(caller: &Caller, device: i32) -> Result<(), CUresult> {
     caller::answer(status)
 }
 
+fn set_flags(dev: i32, flags: u32) -> Result<(), CUresult> {
+    let caller = caller::enter()?;
+    let primary = primary_of(dev)?;
+    check_flags(flags)?;
+    caller::answer(send::cuDevicePrimaryCtxSetFlags_v2(&caller, dev, flags))?;
+    context::heed_flags(&caller, flags);
+    primary.context.flags.store(flags, Ordering::Relaxed);
+    Ok(())
+}
+
 crate::export! {
     /// CUDA Driver API, cuDevicePrimaryCtxRetain: the first waits for the context to be made, later ones count here.
     extern "C" fn cuDevicePrimaryCtxRetain(pctx: Out<u64>, dev: i32) {
@@ -105,14 +115,17 @@ crate::export! {
     }
 
     /// CUDA Driver API, cuDevicePrimaryCtxSetFlags.
-    extern "C" fn cuDevicePrimaryCtxSetFlags_v2 | extern "C" fn cuDevicePrimaryCtxSetFlags(dev: i32, flags: u32) {
-        let caller = caller::enter()?;
-        let primary = primary_of(dev)?;
-        check_flags(flags)?;
-        caller::answer(send::cuDevicePrimaryCtxSetFlags_v2(&caller, dev, flags))?;
-        context::heed_flags(&caller, flags);
-        primary.context.flags.store(flags, Ordering::Relaxed);
-        Ok(())
+    extern "C" fn cuDevicePrimaryCtxSetFlags_v2(dev: i32, flags: u32) {
+        set_flags(dev, flags)
+    }
+
+    /// CUDA Driver API, cuDevicePrimaryCtxSetFlags of before 11.0: not while the context is in use.
+    extern "C" fn cuDevicePrimaryCtxSetFlags(dev: i32, flags: u32) {
+        caller::enter()?;
+        if primary_of(dev)?.context.active.load(Ordering::Relaxed) {
+            return Err(CUDA_ERROR_PRIMARY_CONTEXT_ACTIVE);
+        }
+        set_flags(dev, flags)
     }
 
     /// CUDA Driver API, cuDevicePrimaryCtxGetState.

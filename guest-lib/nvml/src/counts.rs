@@ -12,7 +12,7 @@ const CHANGES: [&str; 10] =
 
 /// Logs the first call of a function that is not carried, and gives its answer.
 #[cold]
-pub fn unsupported(name: &'static str) -> nvmlReturn_t {
+pub fn stub(name: &'static str) -> nvmlReturn_t {
     static SAID: Mutex<BTreeSet<&'static str>> = Mutex::new(BTreeSet::new());
     let status = answer(name);
     if SAID.lock().unwrap_or_else(PoisonError::into_inner).insert(name) {

@@ -38,21 +38,24 @@ fn area(name: &str) -> &'static str {
 /// A reason with the functions that it is for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reason {
+    /// They answer as the vendor's library does where what they need is missing; else that they are not supported.
+    pub refused: bool,
     /// A sentence.
     pub why: String,
     /// Names.
     pub names: Vec<String>,
 }
 
-/// Reads reasons: a line `because …`, then names, one a line; lines that begin with `#` and empty ones say nothing.
+/// Reads reasons: a line `because …` or `refused because …`, then names, one a line; lines that begin with `#` and empty ones say nothing.
 ///
 /// # Errors
 /// A sentence about the first line that is wrong.
 pub fn reasons(text: &str) -> Result<Vec<Reason>, String> {
     let mut found: Vec<Reason> = Vec::new();
     for line in text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#')) {
-        if let Some(why) = line.strip_prefix("because ") {
-            found.push(Reason { why: why.to_string(), names: Vec::new() });
+        let refused = line.strip_prefix("refused ");
+        if let Some(why) = refused.unwrap_or(line).strip_prefix("because ") {
+            found.push(Reason { refused: refused.is_some(), why: why.to_string(), names: Vec::new() });
             continue;
         }
         let last = found.last_mut().ok_or(format!("`{line}` stands before any reason"))?;
@@ -70,25 +73,23 @@ pub fn reasons(text: &str) -> Result<Vec<Reason>, String> {
 /// Prints the page's tables.
 #[must_use]
 pub fn print(exports: &[String], reasons: &[Reason]) -> String {
-    let unsupported: Vec<&String> = reasons.iter().flat_map(|reason| &reason.names).collect();
-    let mut areas: BTreeMap<&str, [usize; 2]> = BTreeMap::new();
+    let mut areas: BTreeMap<&str, [usize; 3]> = BTreeMap::new();
     for name in exports {
-        let place = usize::from(unsupported.contains(&name));
-        areas.entry(area(name)).or_default()[place] += 1;
+        let reason = reasons.iter().find(|reason| reason.names.contains(name));
+        areas.entry(area(name)).or_default()[reason.map_or(0, |reason| 2 - usize::from(reason.refused))] += 1;
     }
-    let mut text = String::from("| area | carried | not supported |\n|---|---|---|\n");
-    for (area, [carried, not]) in &areas {
-        text.push_str(&format!("| {area} | {carried} | {not} |\n"));
+    let mut text = String::from("| area | carried | refused as natively | not supported |\n|---|---|---|---|\n");
+    for (area, [carried, refused, not]) in &areas {
+        text.push_str(&format!("| {area} | {carried} | {refused} | {not} |\n"));
     }
-    let carried = exports.len() - unsupported.len();
-    text.push_str(&format!(
-        "| **all {}** | **{carried}** | **{}** |\n\n## Why not\n",
-        exports.len(),
-        unsupported.len()
-    ));
-    for Reason { why, names } in reasons {
-        let names: Vec<String> = names.iter().map(|name| format!("`{name}`")).collect();
-        text.push_str(&format!("\n**{why}**\n{}\n", names.join(", ")));
+    let [carried, refused, not] = areas.values().fold([0; 3], |sum, of_one| [0, 1, 2].map(|at| sum[at] + of_one[at]));
+    text.push_str(&format!("| **all {}** | **{carried}** | **{refused}** | **{not}** |\n", exports.len()));
+    for (title, of_these) in [("Not supported, and why", false), ("Refused as natively, and why", true)] {
+        text.push_str(&format!("\n## {title}\n"));
+        for Reason { why, names, .. } in reasons.iter().filter(|reason| reason.refused == of_these) {
+            let names: Vec<String> = names.iter().map(|name| format!("`{name}`")).collect();
+            text.push_str(&format!("\n**{why}**\n{}\n", names.join(", ")));
+        }
     }
     text
 }
@@ -108,8 +109,9 @@ mod tests {
 
     #[test]
     fn reasons_when_broken_then_say_where() {
-        let found = reasons("# text\nbecause A.\ncuA\n\nbecause B.\ncuB\ncuC\n").expect("well-formed");
-        assert_eq!(found[1], Reason { why: "B.".into(), names: vec!["cuB".into(), "cuC".into()] });
+        let found = reasons("# text\nbecause A.\ncuA\n\nrefused because B.\ncuB\ncuC\n").expect("well-formed");
+        assert_eq!(found[1], Reason { refused: true, why: "B.".into(), names: vec!["cuB".into(), "cuC".into()] });
+        assert!(!found[0].refused);
         for wrong in ["cuA\n", "because A.\n", "because A.\ncuA cuB\n"] {
             assert!(reasons(wrong).is_err(), "{wrong}");
         }

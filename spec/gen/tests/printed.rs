@@ -148,7 +148,7 @@ pub mod ranges {
 }
 
 pub mod counts {
-    pub fn unsupported(name: &'static str) -> i32 {
+    pub fn stub(name: &'static str) -> i32 {
         super::log(format!("unsupported {name}"));
         801
     }

@@ -147,6 +147,13 @@ fn recordings_when_made_over_the_local_carrier_then_are_held_to_the_rules_of_a_r
 }
 
 #[test]
+fn external_memory_when_imported_over_the_local_carrier_then_is_what_it_is_on_a_real_gpu() {
+    let (folder, front) = (Folder::new(), Front::start());
+    let (wanted, found) = (of_programs("external.txt"), wide(Way::Local(&front), &folder, "external"));
+    assert!(wanted == found, "{}", differences(&wanted, &found));
+}
+
+#[test]
 fn threads_when_they_take_turns_over_the_local_carrier_then_the_device_keeps_their_order() {
     let (folder, front) = (Folder::new(), Front::start());
     let found = wide(Way::Local(&front), &folder, "order");

@@ -247,10 +247,10 @@ pub(super) fn table(printed: &BTreeSet<String>, around: &Surroundings, text: &mu
     let is_written = |name: &String| around.written.contains(name) && !printed.contains(name);
     let stubs: Vec<&&String> = all.iter().filter(|name| !printed.contains(**name) && !is_written(name)).collect();
     for name in &stubs {
-        text.line("/// Not supported: says so, and is counted by name.");
+        text.line("/// Not supported: says so once cuInit was called, and is counted by name.");
         text.line("#[unsafe(no_mangle)]");
         text.line(format!("pub extern \"C\" fn {name}() -> i32 {{"));
-        text.line(format!("crate::counts::unsupported(\"{name}\")"));
+        text.line(format!("crate::counts::stub(\"{name}\")"));
         text.line("}");
         text.line("");
     }

@@ -25,13 +25,13 @@ fn inherited(descriptor: RawFd) {
     unsafe { fcntl(descriptor, 2, 0) };
 }
 
-fn closed(descriptor: RawFd) {
+pub fn closed(descriptor: RawFd) {
     // SAFETY: a descriptor that this program got from the library and uses no more.
     unsafe { close(descriptor) };
 }
 
 /// Maps physical memory; its address.
-fn mapped(bench: &Bench, handle: u64, bytes: usize) -> u64 {
+pub fn mapped(bench: &Bench, handle: u64, bytes: usize) -> u64 {
     let (cuda, mut address) = (&bench.cuda, 0u64);
     tell!(cuda, "", cuMemAddressReserve(&mut address, bytes, 0usize, 0u64, 0u64));
     tell!(cuda, "", cuMemMap(address, bytes, 0usize, handle, 0u64));
@@ -39,7 +39,7 @@ fn mapped(bench: &Bench, handle: u64, bytes: usize) -> u64 {
     address
 }
 
-fn unmapped(bench: &Bench, address: u64, bytes: usize) {
+pub fn unmapped(bench: &Bench, address: u64, bytes: usize) {
     let cuda = &bench.cuda;
     tell!(cuda, "", cuMemUnmap(address, bytes));
     tell!(cuda, "", cuMemAddressFree(address, bytes));
