@@ -2,7 +2,7 @@
 //! worker's, and tells of the host; this one tells of the program's calls, and is kept here.
 
 use crate::CUresult;
-use crate::program::{In, Out, Text};
+use crate::program::{Out, Text};
 use crate::status::CUDA_ERROR_INVALID_VALUE;
 use core::ffi::{c_char, c_void};
 use core::sync::atomic::{AtomicU64, Ordering};
@@ -79,7 +79,7 @@ pub fn add(name: &str, status: CUresult) {
 
 /// The place to begin at, and the program's place for the new one.
 fn place(iterator: Out<u32>) -> Result<Option<u32>, CUresult> {
-    if iterator.0.is_null() { Ok(None) } else { In(iterator.0.cast_const()).get().map(Some) }
+    if iterator.0.is_null() { Ok(None) } else { iterator.get().map(Some) }
 }
 
 fn no_flags(flags: u32) -> Result<(), CUresult> {
@@ -130,7 +130,7 @@ crate::export! {
     /// CUDA Driver API, cuLogsDumpToMemory: the newest lines that fit, and how many bytes they are without the zero behind them.
     extern "C" fn cuLogsDumpToMemory(iterator: Out<u32>, buffer: *mut c_char, size: Out<usize>, flags: u32) {
         no_flags(flags)?;
-        let room = In(size.0.cast_const()).get()?;
+        let room = size.get()?;
         if buffer.is_null() || room < LEAST {
             return Err(CUDA_ERROR_INVALID_VALUE);
         }

@@ -356,7 +356,7 @@ crate::export! {
     /// CUDA Driver API, cuThreadExchangeStreamCaptureMode.
     extern "C" fn cuThreadExchangeStreamCaptureMode(mode: Out<u32>) {
         caller::session()?;
-        let new = In(mode.0.cast_const()).get()?;
+        let new = mode.get()?;
         if new >= MODES {
             return Err(CUDA_ERROR_INVALID_VALUE);
         }

@@ -106,7 +106,7 @@ fn give(
     if first.0.is_null() && second.0.is_null() {
         return count.set(list(caller, of, what, 0)?.0);
     }
-    let room = In(count.0.cast_const()).get()?;
+    let room = count.get()?;
     let (total, entries) = list(caller, of, what, room)?;
     let places = if data.is_some_and(|data| !data.0.is_null()) { data } else { None };
     if places.is_none() && entries.iter().any(|entry| entry[2] != 0) {
@@ -221,7 +221,7 @@ fn instantiate_with_params(
 ) -> Result<(), CUresult> {
     let caller = caller::enter_context()?;
     out.check()?;
-    let mut given = In(params.0.cast_const()).get()?;
+    let mut given = params.get()?;
     let (graph, upload) = (graph(raw)?, resolve(given.stream)?);
     capture::check_unsafe()?;
     let made = handles::new(kind::CUgraphExec)?;

@@ -305,7 +305,7 @@ fn add(
 }
 
 fn add_alloc(place: Place, given: Out<AllocParams>) -> Result<(), CUresult> {
-    let mut params = In(given.0.cast_const()).get()?;
+    let mut params = given.get()?;
     let (_, dptr) = add(place, ALLOC, |_, _| alloc(&params))?;
     params.dptr = dptr;
     allocates(dptr, params.bytes);
@@ -318,7 +318,7 @@ fn allocates(address: u64, bytes: u64) {
 }
 
 fn add_any(place: Place, given: Out<NodeParams>) -> Result<(), CUresult> {
-    let mut params = In(given.0.cast_const()).get()?;
+    let mut params = given.get()?;
     let (made, dptr) = add(place, params.kind, |caller, owner| any(caller, owner, &params))?;
     match params.kind {
         ALLOC => {

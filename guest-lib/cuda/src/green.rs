@@ -126,7 +126,7 @@ crate::export! {
         let caller = caller::enter()?;
         nbGroups.check()?;
         let resource = input.get()?.number()?;
-        let room = In(nbGroups.0.cast_const()).get()?;
+        let room = nbGroups.get()?;
         if !result.0.is_null() && room == 0 {
             return Err(CUDA_ERROR_INVALID_VALUE);
         }

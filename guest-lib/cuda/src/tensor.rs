@@ -126,7 +126,7 @@ crate::export! {
     /// CUDA Driver API, cuTensorMapReplaceAddress.
     extern "C" fn cuTensorMapReplaceAddress(tensorMap: Out<CUtensorMap>, globalAddress: u64) {
         let caller = caller::enter()?;
-        let before = In(tensorMap.0.cast_const()).get()?;
+        let before = tensorMap.get()?;
         let mut map = CUtensorMap::default();
         caller::answer(send::gpuferryTensorMapReplaceAddress(&caller, &mut map, &before, globalAddress))?;
         tensorMap.set(map)

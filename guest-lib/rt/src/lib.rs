@@ -3,6 +3,7 @@
 //! In the order in which a call meets it: [`Carrier`] (which way), [`Session`] (open, [`Session::post`], [`Session::wait`]),
 //! for an argument [`Session::input`], [`Session::output`],
 //! and for bulk data [`Session::input_parts`], [`Session::output_parts`], [`Session::lend`], [`Session::page_locked`].
+//! Beside that stands what exported functions are made of: [`program`] and [`contained`].
 //!
 //! What holds: encoding takes no lock and no allocation; nothing here prints, exits or installs handlers; a dead worker, front or
 //! device makes every call return [`Gone`] and hangs none.
@@ -14,6 +15,7 @@ mod exchange;
 pub mod fuzz;
 mod lend;
 mod local;
+pub mod program;
 mod session;
 mod thread;
 mod virtio;
