@@ -65,6 +65,14 @@ pub fn finish(
     Ok(())
 }
 
+/// A function of the library of a worker's API, or the status where the library has none.
+macro_rules! function {
+    ($api:expr, $name:ident) => {
+        $api.library.$name.ok_or_else(|| $api.missing(stringify!($name)))
+    };
+}
+pub(super) use function;
+
 /// Functions that a session called and the host's library lacks.
 #[derive(Debug, Default)]
 pub struct Missing(Mutex<BTreeSet<&'static str>>);

@@ -11,7 +11,7 @@ use super::generated::{
     Resource, TensorColumns, TensorTiles, kind,
 };
 use super::{Cuda, lock};
-use crate::worker::answer::{Failure, ok};
+use crate::worker::answer::{Failure, function, ok};
 
 /// `CUresourcetype`.
 const ARRAY: u32 = 0;
@@ -51,7 +51,7 @@ impl Cuda {
         view: &CUDA_RESOURCE_VIEW_DESC,
         viewed: u32,
     ) -> Result<(), Failure> {
-        let call = self.library.cuTexObjectCreate.ok_or_else(|| self.missing("cuTexObjectCreate"))?;
+        let call = function!(self, cuTexObjectCreate)?;
         let description = self.description(resource, array)?;
         let view = if viewed == 0 { std::ptr::null() } else { &raw const *view };
         // SAFETY: the descriptions are in the API's layout; the array lives, or the memory is the guest's.
@@ -62,7 +62,7 @@ impl Cuda {
 
     /// `cuTexObjectDestroy`.
     pub(super) fn cuTexObjectDestroy(&self, _from: &FrameHeader, object: u64) -> Result<(), Failure> {
-        let call = self.library.cuTexObjectDestroy.ok_or_else(|| self.missing("cuTexObjectDestroy"))?;
+        let call = function!(self, cuTexObjectDestroy)?;
         if !lock(&self.textures).remove(&object) {
             return Err(Failure::Status(CUDA_ERROR_INVALID_HANDLE));
         }
@@ -77,7 +77,7 @@ impl Cuda {
         object: &mut u64,
         array: Handle,
     ) -> Result<(), Failure> {
-        let call = self.library.cuSurfObjectCreate.ok_or_else(|| self.missing("cuSurfObjectCreate"))?;
+        let call = function!(self, cuSurfObjectCreate)?;
         let description = self.description(&Resource { resType: ARRAY, ..Resource::default() }, array)?;
         // SAFETY: the description is in the API's layout; the array lives.
         ok(unsafe { call(object, (&raw const description).cast()) })?;
@@ -87,7 +87,7 @@ impl Cuda {
 
     /// `cuSurfObjectDestroy`.
     pub(super) fn cuSurfObjectDestroy(&self, _from: &FrameHeader, object: u64) -> Result<(), Failure> {
-        let call = self.library.cuSurfObjectDestroy.ok_or_else(|| self.missing("cuSurfObjectDestroy"))?;
+        let call = function!(self, cuSurfObjectDestroy)?;
         if !lock(&self.surfaces).remove(&object) {
             return Err(Failure::Status(CUDA_ERROR_INVALID_HANDLE));
         }
@@ -102,7 +102,7 @@ impl Cuda {
         map: &mut CUtensorMap,
         tiles: &TensorTiles,
     ) -> Result<(), Failure> {
-        let call = self.library.cuTensorMapEncodeTiled.ok_or_else(|| self.missing("cuTensorMapEncodeTiled"))?;
+        let call = function!(self, cuTensorMapEncodeTiled)?;
         if tiles.tensorRank == 0 || tiles.tensorRank > MAX_RANK {
             return Err(Failure::Status(CUDA_ERROR_INVALID_VALUE));
         }
@@ -203,8 +203,7 @@ impl Cuda {
         before: &CUtensorMap,
         address: u64,
     ) -> Result<(), Failure> {
-        let name = "cuTensorMapReplaceAddress";
-        let call = self.library.cuTensorMapReplaceAddress.ok_or_else(|| self.missing(name))?;
+        let call = function!(self, cuTensorMapReplaceAddress)?;
         let mut made = AlignedMap(before.opaque);
         // SAFETY: the map is aligned as the call asks, and 128 bytes of which any are a map for it.
         ok(unsafe { call((&raw mut made).cast(), std::ptr::without_provenance_mut(address as usize)) })?;

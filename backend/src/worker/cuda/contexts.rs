@@ -9,7 +9,7 @@ use wire::payload::Buffer;
 use super::Cuda;
 use super::generated::{CUDA_ERROR_INVALID_VALUE, CUDA_ERROR_NOT_SUPPORTED, Library, kind};
 use super::thread::context_of;
-use crate::worker::answer::{Failure, ok};
+use crate::worker::answer::{Failure, function, ok};
 
 /// Attributes in the facts of a device: more than any driver has, so that a new one is there when a program knows it.
 const DEVICE_ATTRIBUTES: u32 = 160;
@@ -80,7 +80,7 @@ impl Cuda {
         };
         // The one number that is not the device's but the session's.
         let mut total = 0usize;
-        let call = self.library.cuDeviceTotalMem_v2.ok_or_else(|| self.missing("cuDeviceTotalMem_v2"))?;
+        let call = function!(self, cuDeviceTotalMem_v2)?;
         // SAFETY: the pointer is to a live variable.
         ok(unsafe { call(&raw mut total, dev) })?;
         if let Some(place) = all.get_mut(TOTAL_AT..TOTAL_AT + 8) {
@@ -105,8 +105,7 @@ impl Cuda {
         _ctx: *mut c_void,
         dev: i32,
     ) -> Result<(), Failure> {
-        let name = "cuDevicePrimaryCtxRelease_v2";
-        let call = self.library.cuDevicePrimaryCtxRelease_v2.ok_or_else(|| self.missing(name))?;
+        let call = function!(self, cuDevicePrimaryCtxRelease_v2)?;
         // SAFETY: the call checks the device.
         let status = unsafe { call(dev) };
         self.context_ended();
@@ -115,8 +114,7 @@ impl Cuda {
 
     /// `gpuferryPrimaryReset`: everything in the primary context ends, its handle stays.
     pub(super) fn gpuferryPrimaryReset(&self, _from: &FrameHeader, ctx: Handle, dev: i32) -> Result<(), Failure> {
-        let name = "cuDevicePrimaryCtxReset_v2";
-        let call = self.library.cuDevicePrimaryCtxReset_v2.ok_or_else(|| self.missing(name))?;
+        let call = function!(self, cuDevicePrimaryCtxReset_v2)?;
         // SAFETY: the call checks the device.
         let status = unsafe { call(dev) };
         self.context_ended();
@@ -139,8 +137,8 @@ impl Cuda {
         flags: u32,
         dev: i32,
     ) -> Result<(), Failure> {
-        let create = self.library.cuCtxCreate_v2.ok_or_else(|| self.missing("cuCtxCreate_v2"))?;
-        let pop = self.library.cuCtxPopCurrent_v2.ok_or_else(|| self.missing("cuCtxPopCurrent_v2"))?;
+        let create = function!(self, cuCtxCreate_v2)?;
+        let pop = function!(self, cuCtxPopCurrent_v2)?;
         // SAFETY: the pointer is to a live variable; the call checks flags and device.
         ok(unsafe { create(made, flags, dev) })?;
         let mut popped = std::ptr::null_mut();
@@ -151,7 +149,7 @@ impl Cuda {
 
     /// `gpuferryCtxDestroy`.
     pub(super) fn gpuferryCtxDestroy(&self, _from: &FrameHeader, ctx: *mut c_void) -> Result<(), Failure> {
-        let call = self.library.cuCtxDestroy_v2.ok_or_else(|| self.missing("cuCtxDestroy_v2"))?;
+        let call = function!(self, cuCtxDestroy_v2)?;
         // SAFETY: the table says that the context lives.
         let status = unsafe { call(ctx) };
         self.context_unknown();
@@ -162,7 +160,7 @@ impl Cuda {
     /// `gpuferryCtxId`.
     pub(super) fn gpuferryCtxId(&self, from: &FrameHeader, id: &mut u64) -> Result<(), Failure> {
         let context = self.handle(kind::CUcontext, context_of(from))?;
-        let call = self.library.cuCtxGetId.ok_or_else(|| self.missing("cuCtxGetId"))?;
+        let call = function!(self, cuCtxGetId)?;
         // SAFETY: the context lives, the pointer is to a live variable.
         ok(unsafe { call(context, id) })
     }

@@ -17,7 +17,7 @@ use wire::payload::Buffer;
 use super::Cuda;
 use super::generated::CUDA_ERROR_INVALID_VALUE;
 use super::stage::{STAGE, Stage};
-use crate::worker::answer::{Failure, ok};
+use crate::worker::answer::{Failure, function, ok};
 use crate::worker::movers::{Move, Moving};
 use crate::worker::{Piece, Pieces};
 
@@ -38,7 +38,7 @@ type Finish<'a> = dyn Fn() -> Result<(), Failure> + 'a;
 impl Cuda {
     /// `cuMemcpyHtoD`, from anywhere.
     pub(super) fn cuMemcpyHtoD_v2(&self, _from: &FrameHeader, to: u64, source: Buffer<'_>) -> Result<(), Failure> {
-        let call = self.library.cuMemcpyHtoD_v2.ok_or_else(|| self.missing("cuMemcpyHtoD_v2"))?;
+        let call = function!(self, cuMemcpyHtoD_v2)?;
         // SAFETY: the device's range and the piece were checked; see `read_guest`.
         self.read_guest(to, source, &|to, from, bytes| ok(unsafe { call(to, from.cast_const(), bytes) }), &|| Ok(()))
     }
@@ -61,7 +61,7 @@ impl Cuda {
     ) -> Result<(), Failure> {
         may_post(&source)?;
         self.not_recording(stream)?;
-        let call = self.library.cuMemcpyHtoDAsync_v2.ok_or_else(|| self.missing("cuMemcpyHtoDAsync_v2"))?;
+        let call = function!(self, cuMemcpyHtoDAsync_v2)?;
         // SAFETY: the stream lives; the device's range and the piece were checked; see `read_guest`.
         let step = |to, from: *mut c_void, bytes| ok(unsafe { call(to, from.cast_const(), bytes, stream) });
         self.read_guest(to, source, &step, &|| Ok(()))
@@ -76,7 +76,7 @@ impl Cuda {
         stream: *mut c_void,
     ) -> Result<(), Failure> {
         self.not_recording(stream)?;
-        let call = self.library.cuMemcpyHtoDAsync_v2.ok_or_else(|| self.missing("cuMemcpyHtoDAsync_v2"))?;
+        let call = function!(self, cuMemcpyHtoDAsync_v2)?;
         // SAFETY: the stream lives; the device's range and the piece were checked; see `read_guest`.
         let step = |to, from: *mut c_void, bytes| ok(unsafe { call(to, from.cast_const(), bytes, stream) });
         self.read_guest(to, source, &step, &|| self.finish_stream(stream))
@@ -90,7 +90,7 @@ impl Cuda {
         reply: &mut [u8],
         source: u64,
     ) -> Result<(), Failure> {
-        let call = self.library.cuMemcpyDtoH_v2.ok_or_else(|| self.missing("cuMemcpyDtoH_v2"))?;
+        let call = function!(self, cuMemcpyDtoH_v2)?;
         // SAFETY: the device's range and the piece were checked; see `write_guest`.
         self.write_guest(target, reply, source, &|from, to, bytes| ok(unsafe { call(to, from, bytes) }), &|| Ok(()))
     }
@@ -105,7 +105,7 @@ impl Cuda {
         stream: *mut c_void,
     ) -> Result<(), Failure> {
         self.not_recording(stream)?;
-        let call = self.library.cuMemcpyDtoHAsync_v2.ok_or_else(|| self.missing("cuMemcpyDtoHAsync_v2"))?;
+        let call = function!(self, cuMemcpyDtoHAsync_v2)?;
         // SAFETY: the stream lives; the device's range and the piece were checked; see `write_guest`.
         let step = |from, to: *mut c_void, bytes| ok(unsafe { call(to, from, bytes, stream) });
         self.write_guest(target, reply, source, &step, &|| self.finish_stream(stream))
@@ -132,7 +132,7 @@ impl Cuda {
         stream: *mut c_void,
     ) -> Result<(), Failure> {
         self.not_recording(stream)?;
-        let call = self.library.cuMemcpyDtoHAsync_v2.ok_or_else(|| self.missing("cuMemcpyDtoHAsync_v2"))?;
+        let call = function!(self, cuMemcpyDtoHAsync_v2)?;
         // SAFETY: the stream lives; the device's range and the piece were checked; see `write_guest`.
         let step = |from, to: *mut c_void, bytes| ok(unsafe { call(to, from, bytes, stream) });
         let target = Buffer::Staging { offset, bytes: bytes as u64 };
@@ -141,7 +141,7 @@ impl Cuda {
 
     /// Waits for a stream.
     pub(super) fn finish_stream(&self, stream: *mut c_void) -> Result<(), Failure> {
-        let call = self.library.cuStreamSynchronize.ok_or_else(|| self.missing("cuStreamSynchronize"))?;
+        let call = function!(self, cuStreamSynchronize)?;
         // SAFETY: the stream lives.
         ok(unsafe { call(stream) })
     }
@@ -151,7 +151,7 @@ impl Cuda {
         if !self.has_captured.load(Ordering::Relaxed) {
             return Ok(());
         }
-        let call = self.library.cuStreamIsCapturing.ok_or_else(|| self.missing("cuStreamIsCapturing"))?;
+        let call = function!(self, cuStreamIsCapturing)?;
         let mut state = 0u32;
         // SAFETY: the stream lives, the pointer is to a live variable.
         ok(unsafe { call(stream, &raw mut state) })?;

@@ -8,7 +8,7 @@ use wire::payload::Buffer;
 
 use super::Cuda;
 use super::generated::{COPY_IN_STREAM, CUDA_ERROR_INVALID_VALUE, Copy3D};
-use crate::worker::answer::{Failure, ok};
+use crate::worker::answer::{Failure, function, ok};
 
 /// `CUmemorytype`.
 const HOST: u32 = 1;
@@ -279,11 +279,11 @@ impl Cuda {
             depth: narrow(copy.Depth)?,
         };
         if flags & COPY_IN_STREAM != 0 {
-            let call = self.library.cuMemcpy3DAsync_v2.ok_or_else(|| self.missing("cuMemcpy3DAsync_v2"))?;
+            let call = function!(self, cuMemcpy3DAsync_v2)?;
             // SAFETY: the stream and arrays live; memory on both sides was checked to hold all that the copy touches.
             return ok(unsafe { call((&raw const copy).cast(), stream) });
         }
-        let call = self.library.cuMemcpy3D_v2.ok_or_else(|| self.missing("cuMemcpy3D_v2"))?;
+        let call = function!(self, cuMemcpy3D_v2)?;
         // SAFETY: as above.
         ok(unsafe { call((&raw const copy).cast()) })
     }

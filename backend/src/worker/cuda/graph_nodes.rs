@@ -20,7 +20,7 @@ use super::generated::{
 use super::launch::point;
 use super::ranges::{Range, Sort};
 use super::{Cuda, host_functions, lock};
-use crate::worker::answer::{Failure, ok};
+use crate::worker::answer::{Failure, function, ok};
 
 /// Words of `CUgraphNodeParams`: the kind and three of padding (as two), the kind's struct, one reserved.
 const WORDS: usize = 32;
@@ -321,12 +321,12 @@ impl Cuda {
         let node = self.node(node)?;
         let mut native = self.native(kind, params, data)?;
         if exec.is_null() {
-            let call = self.library.cuGraphNodeSetParams.ok_or_else(|| self.missing("cuGraphNodeSetParams"))?;
+            let call = function!(self, cuGraphNodeSetParams)?;
             // SAFETY: the node lives; the kind's struct and all that it leads to live here.
             return ok(unsafe { call(node, native.pointer()) });
         }
         let exec = self.handle(kind::CUgraphExec, exec)?;
-        let call = self.library.cuGraphExecNodeSetParams.ok_or_else(|| self.missing("cuGraphExecNodeSetParams"))?;
+        let call = function!(self, cuGraphExecNodeSetParams)?;
         // SAFETY: as above, and the graph lives.
         ok(unsafe { call(exec, node, native.pointer()) })
     }

@@ -13,7 +13,7 @@ use super::generated::{
 };
 use super::thread::context_of;
 use super::{Cuda, lock};
-use crate::worker::answer::{Failure, ok};
+use crate::worker::answer::{Failure, function, ok};
 
 /// Most entries of a list.
 const MAX_ENTRIES: usize = 1 << 22;
@@ -202,7 +202,7 @@ impl Cuda {
 
     /// `gpuferryGraphDestroyNode`.
     pub(super) fn gpuferryGraphDestroyNode(&self, _from: &FrameHeader, node: Handle) -> Result<(), Failure> {
-        let call = self.library.cuGraphDestroyNode.ok_or_else(|| self.missing("cuGraphDestroyNode"))?;
+        let call = function!(self, cuGraphDestroyNode)?;
         // SAFETY: the node lives.
         ok(unsafe { call(self.node(node)?) })?;
         let inside = lock(&self.nodes).end(node);
@@ -219,7 +219,7 @@ impl Cuda {
         node: Handle,
         type_out: &mut u32,
     ) -> Result<(), Failure> {
-        let call = self.library.cuGraphNodeGetType.ok_or_else(|| self.missing("cuGraphNodeGetType"))?;
+        let call = function!(self, cuGraphNodeGetType)?;
         // SAFETY: the node lives, the pointer is to a live variable.
         ok(unsafe { call(self.node(node)?, type_out) })
     }
@@ -243,8 +243,7 @@ impl Cuda {
         *made = match lock(&self.nodes).body(node, body as usize) {
             Some(body) => body,
             None => {
-                let name = "cuGraphChildGraphNodeGetGraph";
-                let call = self.library.cuGraphChildGraphNodeGetGraph.ok_or_else(|| self.missing(name))?;
+                let call = function!(self, cuGraphChildGraphNodeGetGraph)?;
                 let mut child = std::ptr::null_mut();
                 // SAFETY: the node lives, the pointer is to a live variable.
                 ok(unsafe { call(object, &raw mut child) })?;
@@ -263,7 +262,7 @@ impl Cuda {
         node: Handle,
         clone: *mut c_void,
     ) -> Result<(), Failure> {
-        let call = self.library.cuGraphNodeFindInClone.ok_or_else(|| self.missing("cuGraphNodeFindInClone"))?;
+        let call = function!(self, cuGraphNodeFindInClone)?;
         let mut object = std::ptr::null_mut();
         // SAFETY: node and graph live, the pointer is to a live variable.
         ok(unsafe { call(&raw mut object, self.node(node)?, clone) })?;
@@ -283,11 +282,11 @@ impl Cuda {
     ) -> Result<(), Failure> {
         let node = self.node(node)?;
         if what > 1 {
-            let call = self.library.cuGraphNodeGetEnabled.ok_or_else(|| self.missing("cuGraphNodeGetEnabled"))?;
+            let call = function!(self, cuGraphNodeGetEnabled)?;
             // SAFETY: graph and node live, the pointer is to a live variable.
             return ok(unsafe { call(exec, node, is_enabled) });
         }
-        let call = self.library.cuGraphNodeSetEnabled.ok_or_else(|| self.missing("cuGraphNodeSetEnabled"))?;
+        let call = function!(self, cuGraphNodeSetEnabled)?;
         // SAFETY: graph and node live.
         ok(unsafe { call(exec, node, what) })
     }
@@ -302,7 +301,7 @@ impl Cuda {
         error_node: &mut u64,
         error_from_node: &mut u64,
     ) -> Result<(), Failure> {
-        let call = self.library.cuGraphExecUpdate_v2.ok_or_else(|| self.missing("cuGraphExecUpdate_v2"))?;
+        let call = function!(self, cuGraphExecUpdate_v2)?;
         let none = std::ptr::null_mut();
         let mut info = UpdateResult { result: 0, padding: 0, node: none, from: none };
         // SAFETY: both graphs live, the pointer is to a live variable.
@@ -327,8 +326,7 @@ impl Cuda {
         result: &mut u32,
         error_node: &mut u64,
     ) -> Result<(), Failure> {
-        let name = "cuGraphInstantiateWithParams";
-        let call = self.library.cuGraphInstantiateWithParams.ok_or_else(|| self.missing(name))?;
+        let call = function!(self, cuGraphInstantiateWithParams)?;
         let mut params = InstantiateParams { flags, stream, error_node: std::ptr::null_mut(), result: 0, padding: 0 };
         // SAFETY: graph and stream live, the pointers are to live variables.
         let status = unsafe { call(made, graph, (&raw mut params).cast()) };
@@ -346,8 +344,7 @@ impl Cuda {
         attribute: u32,
         value: &mut Vec<u8>,
     ) -> Result<(), Failure> {
-        let name = "cuGraphKernelNodeGetAttribute";
-        let call = self.library.cuGraphKernelNodeGetAttribute.ok_or_else(|| self.missing(name))?;
+        let call = function!(self, cuGraphKernelNodeGetAttribute)?;
         let mut room = [0u64; VALUE / 8];
         // SAFETY: the node lives, there is room for the widest value.
         ok(unsafe { call(self.node(node)?, attribute, room.as_mut_ptr().cast()) })?;
@@ -366,8 +363,7 @@ impl Cuda {
         attribute: u32,
         value: &[u8],
     ) -> Result<(), Failure> {
-        let name = "cuGraphKernelNodeSetAttribute";
-        let call = self.library.cuGraphKernelNodeSetAttribute.ok_or_else(|| self.missing(name))?;
+        let call = function!(self, cuGraphKernelNodeSetAttribute)?;
         if value.len() != VALUE {
             return Err(Malformed::new("an attribute of a wrong length").into());
         }
@@ -389,8 +385,7 @@ impl Cuda {
         to: Handle,
         source: Handle,
     ) -> Result<(), Failure> {
-        let name = "cuGraphKernelNodeCopyAttributes";
-        let call = self.library.cuGraphKernelNodeCopyAttributes.ok_or_else(|| self.missing(name))?;
+        let call = function!(self, cuGraphKernelNodeCopyAttributes)?;
         // SAFETY: both nodes live.
         ok(unsafe { call(self.node(to)?, self.node(source)?) })
     }
@@ -410,8 +405,7 @@ impl Cuda {
         default: u32,
         flags: u32,
     ) -> Result<(), Failure> {
-        let name = "cuGraphConditionalHandleCreate";
-        let call = self.library.cuGraphConditionalHandleCreate.ok_or_else(|| self.missing(name))?;
+        let call = function!(self, cuGraphConditionalHandleCreate)?;
         let context = self.context_named(if context.is_null() { context_of(from) } else { context })?;
         // SAFETY: graph and context live, the pointer is to a live variable.
         ok(unsafe { call(made, graph, context, default, flags) })?;
@@ -516,7 +510,7 @@ impl Cuda {
         stream: *mut c_void,
         graph: *mut c_void,
     ) -> Result<(), Failure> {
-        let call = self.library.cuStreamEndCapture.ok_or_else(|| self.missing("cuStreamEndCapture"))?;
+        let call = function!(self, cuStreamEndCapture)?;
         let mut ended = std::ptr::null_mut();
         // SAFETY: the stream lives, the pointer is to a live variable.
         let status = unsafe { call(stream, &raw mut ended) };
@@ -537,8 +531,7 @@ impl Cuda {
         graph: *mut c_void,
         dependencies: &[u8],
     ) -> Result<(), Failure> {
-        let name = "cuStreamBeginCaptureToGraph";
-        let call = self.library.cuStreamBeginCaptureToGraph.ok_or_else(|| self.missing(name))?;
+        let call = function!(self, cuStreamBeginCaptureToGraph)?;
         let after = self.dependencies(dependencies)?;
         self.recording_begins();
         let data = if after.has_data() { after.data.as_ptr() } else { std::ptr::null() };

@@ -7,7 +7,7 @@ use wire::handle::Handle;
 
 use super::generated::{CUDA_ERROR_INVALID_VALUE, CUDA_ERROR_OUT_OF_MEMORY, kind};
 use super::{Cuda, lock};
-use crate::worker::answer::{Failure, ok};
+use crate::worker::answer::{Failure, function, ok};
 
 /// `CUdevResource`: its type, the driver's own bytes, and what is described.
 #[repr(C, align(8))]
@@ -100,8 +100,7 @@ impl Cuda {
         number: &mut u32,
         list: &mut Vec<u8>,
     ) -> Result<(), Failure> {
-        let name = "cuDevSmResourceSplitByCount";
-        let call = self.library.cuDevSmResourceSplitByCount.ok_or_else(|| self.missing(name))?;
+        let call = function!(self, cuDevSmResourceSplitByCount)?;
         if groups > MAX_GROUPS {
             return Err(Failure::Status(CUDA_ERROR_INVALID_VALUE));
         }
@@ -131,8 +130,7 @@ impl Cuda {
         made: &mut *mut c_void,
         numbers: &[u8],
     ) -> Result<(), Failure> {
-        let name = "cuDevResourceGenerateDesc";
-        let call = self.library.cuDevResourceGenerateDesc.ok_or_else(|| self.missing(name))?;
+        let call = function!(self, cuDevResourceGenerateDesc)?;
         let (numbers, rest) = numbers.as_chunks();
         if !rest.is_empty() || numbers.is_empty() || numbers.len() > MAX_DESCRIBED {
             return Err(Failure::Status(CUDA_ERROR_INVALID_VALUE));
@@ -147,7 +145,7 @@ impl Cuda {
 
     /// `gpuferryGreenCtxDestroy`.
     pub(super) fn gpuferryGreenCtxDestroy(&self, _from: &FrameHeader, green: *mut c_void) -> Result<(), Failure> {
-        let call = self.library.cuGreenCtxDestroy.ok_or_else(|| self.missing("cuGreenCtxDestroy"))?;
+        let call = function!(self, cuGreenCtxDestroy)?;
         // SAFETY: the table says that the context lives.
         let status = unsafe { call(green) };
         self.context_unknown();

@@ -11,7 +11,7 @@ use wire::Malformed;
 use wire::frame::FrameHeader;
 
 use super::Cuda;
-use crate::worker::answer::{Failure, ok};
+use crate::worker::answer::{Failure, function, ok};
 use crate::worker::printed;
 
 /// Most functions that wait at a time.
@@ -131,8 +131,8 @@ impl Cuda {
         id: u64,
         with_status: u32,
     ) -> Result<(), Failure> {
-        let launch = self.library.cuLaunchHostFunc.ok_or_else(|| self.missing("cuLaunchHostFunc"))?;
-        let add = self.library.cuStreamAddCallback.ok_or_else(|| self.missing("cuStreamAddCallback"))?;
+        let launch = function!(self, cuLaunchHostFunc)?;
+        let add = function!(self, cuStreamAddCallback)?;
         let once = self.not_recording(stream).is_ok();
         let call = Box::into_raw(Box::new(Call { functions: Arc::clone(&self.host_functions), id, once }));
         let status = if with_status == 0 {

@@ -13,7 +13,7 @@ use super::ranges::{Range, Sort};
 use super::sticky::is_sticky;
 use super::{Cuda, lock};
 use crate::worker::MapError;
-use crate::worker::answer::{Failure, ok};
+use crate::worker::answer::{Failure, function, ok};
 
 /// `CU_MEMHOSTREGISTER_*`.
 const PORTABLE: u32 = 1;
@@ -47,10 +47,9 @@ impl Cuda {
     }
 
     fn register(&self, mapped: *mut c_void, bytes: usize, flags: u32, address: u64) -> Result<(), Failure> {
-        let register = self.library.cuMemHostRegister_v2.ok_or_else(|| self.missing("cuMemHostRegister_v2"))?;
-        let unregister = self.library.cuMemHostUnregister.ok_or_else(|| self.missing("cuMemHostUnregister"))?;
-        let name = "cuMemHostGetDevicePointer_v2";
-        let device_pointer = self.library.cuMemHostGetDevicePointer_v2.ok_or_else(|| self.missing(name))?;
+        let register = function!(self, cuMemHostRegister_v2)?;
+        let unregister = function!(self, cuMemHostUnregister)?;
+        let device_pointer = function!(self, cuMemHostGetDevicePointer_v2)?;
         // SAFETY: the range is mapped, and stays so until it is unregistered.
         ok(unsafe { register(mapped, bytes, flags) })?;
         let mut device = 0u64;
@@ -77,7 +76,7 @@ impl Cuda {
 
     /// `gpuferryMemHostUnregister`.
     pub(super) fn gpuferryMemHostUnregister(&self, _from: &FrameHeader, address: u64) -> Result<(), Failure> {
-        let call = self.library.cuMemHostUnregister.ok_or_else(|| self.missing("cuMemHostUnregister"))?;
+        let call = function!(self, cuMemHostUnregister)?;
         let pointer = usize::try_from(address).map_err(|_| Failure::Status(CUDA_ERROR_INVALID_VALUE))?;
         let missing = Failure::Status(CUDA_ERROR_HOST_MEMORY_NOT_REGISTERED);
         let range = self.range_ended(address, Sort::PageLocked).ok_or(missing)?;

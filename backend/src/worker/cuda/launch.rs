@@ -10,7 +10,7 @@ use wire::handle::Handle;
 use super::Cuda;
 use super::functions::{Code, Layout};
 use super::generated::{CUDA_ERROR_INVALID_VALUE, CUDA_ERROR_NOT_SUPPORTED, LAUNCH_COOPERATIVE, Launch, kind};
-use crate::worker::answer::{Failure, ok};
+use crate::worker::answer::{Failure, function, ok};
 
 /// `CUlaunchAttribute`: number, padding, 64 bytes of value.
 #[repr(C)]
@@ -128,14 +128,13 @@ impl Cuda {
             *launch;
         let shared = launch.sharedMemBytes;
         if attributes.is_empty() && !cooperative {
-            let call = self.library.cuLaunchKernel.ok_or_else(|| self.missing("cuLaunchKernel"))?;
+            let call = function!(self, cuLaunchKernel)?;
             // SAFETY: function and stream live; the parameters are as many and as long as the function's layout says, or a
             // block whose length goes with it.
             return ok(unsafe { call(f, gx, gy, gz, bx, by, bz, shared, stream, parameters, extra) });
         }
         if attributes.is_empty() && extra.is_null() {
-            let name = "cuLaunchCooperativeKernel";
-            let call = self.library.cuLaunchCooperativeKernel.ok_or_else(|| self.missing(name))?;
+            let call = function!(self, cuLaunchCooperativeKernel)?;
             // SAFETY: as above.
             return ok(unsafe { call(f, gx, gy, gz, bx, by, bz, shared, stream, parameters) });
         }
@@ -143,7 +142,7 @@ impl Cuda {
             let value = [1, 0, 0, 0, 0, 0, 0, 0];
             attributes.push(Attribute { id: ATTRIBUTE_COOPERATIVE, padding: 0, value });
         }
-        let call = self.library.cuLaunchKernelEx.ok_or_else(|| self.missing("cuLaunchKernelEx"))?;
+        let call = function!(self, cuLaunchKernelEx)?;
         let config = config(stream, launch, attributes);
         // SAFETY: as above; the configuration leads to as many attributes as it says.
         ok(unsafe { call((&raw const config).cast(), f, parameters, extra) })
@@ -186,8 +185,7 @@ impl Cuda {
         launch: &Launch,
         attributes: &[u8],
     ) -> Result<(), Failure> {
-        let name = "cuOccupancyMaxActiveClusters";
-        let call = self.library.cuOccupancyMaxActiveClusters.ok_or_else(|| self.missing(name))?;
+        let call = function!(self, cuOccupancyMaxActiveClusters)?;
         // SAFETY: `configured` gives a live function and configuration; the pointer is to a live variable.
         self.configured(handle, stream, launch, attributes, |f, config| unsafe { call(clusters, f, config) })
     }
@@ -202,8 +200,7 @@ impl Cuda {
         launch: &Launch,
         attributes: &[u8],
     ) -> Result<(), Failure> {
-        let name = "cuOccupancyMaxPotentialClusterSize";
-        let call = self.library.cuOccupancyMaxPotentialClusterSize.ok_or_else(|| self.missing(name))?;
+        let call = function!(self, cuOccupancyMaxPotentialClusterSize)?;
         // SAFETY: as above.
         self.configured(handle, stream, launch, attributes, |f, config| unsafe { call(size, f, config) })
     }

@@ -9,7 +9,7 @@ use wire::payload::Buffer;
 use super::generated::CUDA_ERROR_INVALID_VALUE;
 use super::options::Options;
 use super::{Cuda, lock};
-use crate::worker::answer::{Failure, ok};
+use crate::worker::answer::{Failure, function, ok};
 
 /// What a state of the linker needs kept.
 pub struct Link {
@@ -30,7 +30,7 @@ impl Cuda {
         made: &mut *mut c_void,
         options: &[u8],
     ) -> Result<(), Failure> {
-        let call = self.library.cuLinkCreate_v2.ok_or_else(|| self.missing("cuLinkCreate_v2"))?;
+        let call = function!(self, cuLinkCreate_v2)?;
         let mut options = Options::read(options, true)?;
         let (count, names, values) = (options.count(), options.names(), options.values());
         // SAFETY: the arrays have `count` entries; they and the logs they lead to are kept until the state ends.
@@ -52,7 +52,7 @@ impl Cuda {
         info_log: &mut Vec<u8>,
         error_log: &mut Vec<u8>,
     ) -> Result<(), Failure> {
-        let call = self.library.cuLinkAddData_v2.ok_or_else(|| self.missing("cuLinkAddData_v2"))?;
+        let call = function!(self, cuLinkAddData_v2)?;
         if input >= INPUT_KINDS {
             return Err(Failure::Status(CUDA_ERROR_INVALID_VALUE));
         }
@@ -81,7 +81,7 @@ impl Cuda {
         info_log: &mut Vec<u8>,
         error_log: &mut Vec<u8>,
     ) -> Result<(), Failure> {
-        let call = self.library.cuLinkComplete.ok_or_else(|| self.missing("cuLinkComplete"))?;
+        let call = function!(self, cuLinkComplete)?;
         let (mut image, mut size) = (std::ptr::null_mut(), 0usize);
         let mut links = lock(&self.links);
         // SAFETY: the state lives, the pointers are to live variables.
@@ -122,7 +122,7 @@ impl Cuda {
 
     /// `gpuferryLinkDestroy`.
     pub(super) fn gpuferryLinkDestroy(&self, _from: &FrameHeader, state: *mut c_void) -> Result<(), Failure> {
-        let call = self.library.cuLinkDestroy.ok_or_else(|| self.missing("cuLinkDestroy"))?;
+        let call = function!(self, cuLinkDestroy)?;
         let mut links = lock(&self.links);
         // SAFETY: the state lives.
         let status = unsafe { call(state) };

@@ -8,7 +8,7 @@ use super::Cuda;
 use super::generated::{CUDA_ERROR_INVALID_VALUE, PointerFacts};
 use super::ranges::{Range, Sort};
 use super::thread::context_of;
-use crate::worker::answer::{Failure, ok};
+use crate::worker::answer::{Failure, function, ok};
 
 /// Memory that ends with the caller's context.
 pub fn allocated(from: &FrameHeader, bytes: u64) -> Range {
@@ -18,7 +18,7 @@ pub fn allocated(from: &FrameHeader, bytes: u64) -> Range {
 impl Cuda {
     /// `cuMemAlloc`.
     pub(super) fn cuMemAlloc_v2(&self, from: &FrameHeader, dptr: &mut u64, bytesize: usize) -> Result<(), Failure> {
-        let call = self.library.cuMemAlloc_v2.ok_or_else(|| self.missing("cuMemAlloc_v2"))?;
+        let call = function!(self, cuMemAlloc_v2)?;
         // SAFETY: the pointer is to a live variable.
         ok(unsafe { call(dptr, bytesize) })?;
         self.range_made(*dptr, allocated(from, bytesize as u64));
@@ -35,7 +35,7 @@ impl Cuda {
         height: usize,
         element: u32,
     ) -> Result<(), Failure> {
-        let call = self.library.cuMemAllocPitch_v2.ok_or_else(|| self.missing("cuMemAllocPitch_v2"))?;
+        let call = function!(self, cuMemAllocPitch_v2)?;
         // SAFETY: the pointers are to live variables.
         ok(unsafe { call(dptr, pitch, width, height, element) })?;
         // It was allocated, so it is no more than there can be.
@@ -45,7 +45,7 @@ impl Cuda {
 
     /// `cuMemFree`: an address of the guest's, or the driver is not asked.
     pub(super) fn cuMemFree_v2(&self, _from: &FrameHeader, dptr: u64) -> Result<(), Failure> {
-        let call = self.library.cuMemFree_v2.ok_or_else(|| self.missing("cuMemFree_v2"))?;
+        let call = function!(self, cuMemFree_v2)?;
         if dptr == 0 {
             return Ok(());
         }
@@ -75,7 +75,7 @@ impl Cuda {
         pointer: u64,
         facts: &mut PointerFacts,
     ) -> Result<(), Failure> {
-        let call = self.library.cuPointerGetAttribute.ok_or_else(|| self.missing("cuPointerGetAttribute"))?;
+        let call = function!(self, cuPointerGetAttribute)?;
         if self.device(pointer, Some(1)).is_err() {
             facts.status = CUDA_ERROR_INVALID_VALUE;
             return Ok(());
@@ -110,7 +110,7 @@ impl Cuda {
         attribute: u32,
         pointer: u64,
     ) -> Result<(), Failure> {
-        let call = self.library.cuPointerSetAttribute.ok_or_else(|| self.missing("cuPointerSetAttribute"))?;
+        let call = function!(self, cuPointerSetAttribute)?;
         self.device(pointer, Some(1))?;
         let value = [value, 0];
         // SAFETY: eight bytes, as wide as any of these attributes.

@@ -11,7 +11,7 @@ use super::generated::{CUDA_ERROR_INVALID_VALUE, kind};
 use super::options::Options;
 use super::ranges::{Range, Sort};
 use super::{Cuda, image};
-use crate::worker::answer::{Failure, ok};
+use crate::worker::answer::{Failure, function, ok};
 use crate::worker::bytes::Input;
 use crate::worker::objects::Kind;
 use crate::worker::printed;
@@ -71,7 +71,7 @@ impl Cuda {
         info_log: &mut Vec<u8>,
         error_log: &mut Vec<u8>,
     ) -> Result<(), Failure> {
-        let call = self.library.cuModuleLoadDataEx.ok_or_else(|| self.missing("cuModuleLoadDataEx"))?;
+        let call = function!(self, cuModuleLoadDataEx)?;
         let mut options = Options::read(options, true)?;
         let image = self.image(image)?;
         let (count, names, values) = (options.count(), options.names(), options.values());
@@ -96,7 +96,7 @@ impl Cuda {
         info_log: &mut Vec<u8>,
         error_log: &mut Vec<u8>,
     ) -> Result<(), Failure> {
-        let call = self.library.cuLibraryLoadData.ok_or_else(|| self.missing("cuLibraryLoadData"))?;
+        let call = function!(self, cuLibraryLoadData)?;
         let mut options = Options::read(options, true)?;
         for record in library_options.chunks(16) {
             let name = record.first_chunk().map(|name| u32::from_le_bytes(*name));
@@ -122,7 +122,7 @@ impl Cuda {
         module: *mut c_void,
         name: &CStr,
     ) -> Result<(), Failure> {
-        let call = self.library.cuModuleGetGlobal_v2.ok_or_else(|| self.missing("cuModuleGetGlobal_v2"))?;
+        let call = function!(self, cuModuleGetGlobal_v2)?;
         // SAFETY: the module lives, the pointers are to live variables, the name ends with a zero byte.
         ok(unsafe { call(dptr, bytes, module, name.as_ptr()) })?;
         self.variable(kind::CUmodule, module, *dptr, *bytes);
@@ -138,7 +138,7 @@ impl Cuda {
         library: *mut c_void,
         name: &CStr,
     ) -> Result<(), Failure> {
-        let call = self.library.cuLibraryGetGlobal.ok_or_else(|| self.missing("cuLibraryGetGlobal"))?;
+        let call = function!(self, cuLibraryGetGlobal)?;
         // SAFETY: the library lives, the pointers are to live variables, the name ends with a zero byte.
         ok(unsafe { call(dptr, bytes, library, name.as_ptr()) })?;
         self.variable(kind::CUlibrary, library, *dptr, *bytes);
@@ -154,7 +154,7 @@ impl Cuda {
         library: *mut c_void,
         name: &CStr,
     ) -> Result<(), Failure> {
-        let call = self.library.cuLibraryGetManaged.ok_or_else(|| self.missing("cuLibraryGetManaged"))?;
+        let call = function!(self, cuLibraryGetManaged)?;
         // SAFETY: the library lives, the pointers are to live variables, the name ends with a zero byte.
         ok(unsafe { call(dptr, bytes, library, name.as_ptr()) })?;
         let owner = self.objects.handle_of(kind::CUlibrary, library);
@@ -200,8 +200,8 @@ impl Cuda {
         number: u32,
         name: &mut Vec<u8>,
     ) -> Result<(), Failure> {
-        let list = self.library.cuModuleEnumerateFunctions.ok_or_else(|| self.missing("cuModuleEnumerateFunctions"))?;
-        let name_of = self.library.cuFuncGetName.ok_or_else(|| self.missing("cuFuncGetName"))?;
+        let list = function!(self, cuModuleEnumerateFunctions)?;
+        let name_of = function!(self, cuFuncGetName)?;
         // SAFETY: the module lives; `numbered` gives an array of as many entries as it says.
         *made = numbered(number, |array, count| unsafe { list(array, count, module) })?;
         // SAFETY: the function was just given by the driver.
@@ -219,8 +219,8 @@ impl Cuda {
         number: u32,
         name: &mut Vec<u8>,
     ) -> Result<(), Failure> {
-        let list = self.library.cuLibraryEnumerateKernels.ok_or_else(|| self.missing("cuLibraryEnumerateKernels"))?;
-        let name_of = self.library.cuKernelGetName.ok_or_else(|| self.missing("cuKernelGetName"))?;
+        let list = function!(self, cuLibraryEnumerateKernels)?;
+        let name_of = function!(self, cuKernelGetName)?;
         // SAFETY: the library lives; `numbered` gives an array of as many entries as it says.
         *made = numbered(number, |array, count| unsafe { list(array, count, library) })?;
         // SAFETY: the kernel was just given by the driver.

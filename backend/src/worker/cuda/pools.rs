@@ -11,7 +11,7 @@ use super::generated::{
 };
 use super::memory::allocated;
 use super::ranges::{Range, Sort};
-use crate::worker::answer::{Failure, ok};
+use crate::worker::answer::{Failure, function, ok};
 
 /// `CUmemLocationType` device: the only place where a guest's pools and physical memory may lie. Memory of the host's own, and of
 /// its NUMA nodes, is not lent.
@@ -37,7 +37,7 @@ impl Cuda {
         bytesize: usize,
         stream: *mut c_void,
     ) -> Result<(), Failure> {
-        let call = self.library.cuMemAllocAsync.ok_or_else(|| self.missing("cuMemAllocAsync"))?;
+        let call = function!(self, cuMemAllocAsync)?;
         // SAFETY: the stream lives, the pointer is to a live variable.
         ok(unsafe { call(dptr, bytesize, stream) })?;
         self.range_made(*dptr, allocated(from, bytesize as u64));
@@ -53,7 +53,7 @@ impl Cuda {
         pool: *mut c_void,
         stream: *mut c_void,
     ) -> Result<(), Failure> {
-        let call = self.library.cuMemAllocFromPoolAsync.ok_or_else(|| self.missing("cuMemAllocFromPoolAsync"))?;
+        let call = function!(self, cuMemAllocFromPoolAsync)?;
         // SAFETY: stream and pool live, the pointer is to a live variable.
         ok(unsafe { call(dptr, bytesize, pool, stream) })?;
         self.range_made(*dptr, allocated(from, bytesize as u64));
@@ -62,7 +62,7 @@ impl Cuda {
 
     /// `cuMemFreeAsync`.
     pub(super) fn cuMemFreeAsync(&self, _from: &FrameHeader, dptr: u64, stream: *mut c_void) -> Result<(), Failure> {
-        let call = self.library.cuMemFreeAsync.ok_or_else(|| self.missing("cuMemFreeAsync"))?;
+        let call = function!(self, cuMemFreeAsync)?;
         if dptr == 0 {
             return Ok(());
         }
@@ -87,7 +87,7 @@ impl Cuda {
         made: &mut *mut c_void,
         props: &CUmemPoolProps,
     ) -> Result<(), Failure> {
-        let call = self.library.cuMemPoolCreate.ok_or_else(|| self.missing("cuMemPoolCreate"))?;
+        let call = function!(self, cuMemPoolCreate)?;
         on_device(&props.location, props.handleTypes & !POSIX_FILE_DESCRIPTOR)?;
         let props = CUmemPoolProps { win32SecurityAttributes: 0, ..*props };
         // SAFETY: the pointers are to live variables; the properties hold no pointer.
@@ -102,7 +102,7 @@ impl Cuda {
         attribute: u32,
         value: u64,
     ) -> Result<(), Failure> {
-        let call = self.library.cuMemPoolSetAttribute.ok_or_else(|| self.missing("cuMemPoolSetAttribute"))?;
+        let call = function!(self, cuMemPoolSetAttribute)?;
         let mut value = [value, 0];
         // SAFETY: the pool lives; values are at most 8 bytes wide, and narrow ones lie in the low bits.
         ok(unsafe { call(pool, attribute, value.as_mut_ptr().cast()) })
@@ -116,7 +116,7 @@ impl Cuda {
         attribute: u32,
         value: &mut u64,
     ) -> Result<(), Failure> {
-        let call = self.library.cuMemPoolGetAttribute.ok_or_else(|| self.missing("cuMemPoolGetAttribute"))?;
+        let call = function!(self, cuMemPoolGetAttribute)?;
         let mut room = [0u64; 8];
         // SAFETY: the pool lives; values are at most 8 bytes wide, and there is room for more.
         ok(unsafe { call(pool, attribute, room.as_mut_ptr().cast()) })?;
@@ -132,7 +132,7 @@ impl Cuda {
         pool: *mut c_void,
         location: &CUmemLocation,
     ) -> Result<(), Failure> {
-        let call = self.library.cuMemPoolGetAccess.ok_or_else(|| self.missing("cuMemPoolGetAccess"))?;
+        let call = function!(self, cuMemPoolGetAccess)?;
         let mut location = *location;
         // SAFETY: the pool lives, the pointers are to live variables.
         ok(unsafe { call(flags, pool, &raw mut location) })
@@ -148,7 +148,7 @@ impl Cuda {
         hint: u64,
         flags: u64,
     ) -> Result<(), Failure> {
-        let call = self.library.cuMemAddressReserve.ok_or_else(|| self.missing("cuMemAddressReserve"))?;
+        let call = function!(self, cuMemAddressReserve)?;
         // SAFETY: the pointer is to a live variable; the driver takes addresses that are free or others than the hint.
         ok(unsafe { call(address, size, alignment, hint, flags) })?;
         self.range_made(*address, Range { bytes: size as u64, sort: Sort::Reserved, owner: Handle::NULL });
@@ -157,7 +157,7 @@ impl Cuda {
 
     /// `cuMemAddressFree`.
     pub(super) fn cuMemAddressFree(&self, _from: &FrameHeader, address: u64, size: usize) -> Result<(), Failure> {
-        let call = self.library.cuMemAddressFree.ok_or_else(|| self.missing("cuMemAddressFree"))?;
+        let call = function!(self, cuMemAddressFree)?;
         let range = self.range_ended(address, Sort::Reserved).ok_or(Failure::Status(CUDA_ERROR_INVALID_VALUE))?;
         // SAFETY: the guest reserved addresses that begin there; the driver compares the length.
         let status = unsafe { call(address, size) };
@@ -177,7 +177,7 @@ impl Cuda {
         prop: &CUmemAllocationProp,
         flags: u64,
     ) -> Result<(), Failure> {
-        let call = self.library.cuMemCreate.ok_or_else(|| self.missing("cuMemCreate"))?;
+        let call = function!(self, cuMemCreate)?;
         on_device(&prop.location, prop.requestedHandleTypes & !POSIX_FILE_DESCRIPTOR)?;
         let prop = CUmemAllocationProp { win32HandleMetaData: 0, ..*prop };
         // SAFETY: the pointers are to live variables, a handle is as wide as a pointer; the properties hold no pointer.
@@ -193,8 +193,7 @@ impl Cuda {
         prop: &CUmemAllocationProp,
         option: u32,
     ) -> Result<(), Failure> {
-        let name = "cuMemGetAllocationGranularity";
-        let call = self.library.cuMemGetAllocationGranularity.ok_or_else(|| self.missing(name))?;
+        let call = function!(self, cuMemGetAllocationGranularity)?;
         let handles = prop.requestedHandleTypes & !POSIX_FILE_DESCRIPTOR;
         let prop = CUmemAllocationProp { win32HandleMetaData: 0, requestedHandleTypes: handles, ..*prop };
         // SAFETY: the pointers are to live variables; the properties hold no pointer.

@@ -15,7 +15,7 @@ use super::generated::{CUDA_ERROR_INVALID_VALUE, CUDA_ERROR_NOT_SUPPORTED, CUDA_
 use super::ranges::{Range, Sort};
 use super::{Cuda, ipc, lock, quota};
 use crate::worker::Relay;
-use crate::worker::answer::{Failure, ok};
+use crate::worker::answer::{Failure, function, ok};
 
 /// `CU_MEM_HANDLE_TYPE_POSIX_FILE_DESCRIPTOR`.
 const DESCRIPTOR: u32 = 1;
@@ -52,7 +52,7 @@ impl Cuda {
 
     /// `cuMemRelease`: memory that others may have is held until they may not.
     pub(super) fn cuMemRelease(&self, _from: &FrameHeader, handle: *mut c_void) -> Result<(), Failure> {
-        let call = self.library.cuMemRelease.ok_or_else(|| self.missing("cuMemRelease"))?;
+        let call = function!(self, cuMemRelease)?;
         let mut shareable = lock(&self.shareable);
         if shareable.exported.values().any(|of| *of == handle.addr()) {
             *shareable.released.entry(handle.addr()).or_insert(0) += 1;
@@ -70,8 +70,7 @@ impl Cuda {
         high: &mut u64,
         handle: *mut c_void,
     ) -> Result<(), Failure> {
-        let name = "cuMemExportToShareableHandle";
-        let call = self.library.cuMemExportToShareableHandle.ok_or_else(|| self.missing(name))?;
+        let call = function!(self, cuMemExportToShareableHandle)?;
         let mut raw = -1i32;
         // SAFETY: the handle lives; a descriptor is an int, which the place is.
         ok(unsafe { call((&raw mut raw).cast(), handle, DESCRIPTOR, 0) })?;
@@ -88,8 +87,7 @@ impl Cuda {
         low: u64,
         high: u64,
     ) -> Result<(), Failure> {
-        let name = "cuMemImportFromShareableHandle";
-        let call = self.library.cuMemImportFromShareableHandle.ok_or_else(|| self.missing(name))?;
+        let call = function!(self, cuMemImportFromShareableHandle)?;
         let (file, bytes) = self.relay()?.fetch([low, high]).ok_or(Failure::Status(CUDA_ERROR_INVALID_VALUE))?;
         let number = std::ptr::without_provenance_mut(file.as_raw_fd() as usize);
         // SAFETY: the place holds a handle; the descriptor is open, and the driver checks what it is of.
@@ -107,7 +105,7 @@ impl Cuda {
         if !is_last {
             return Ok(());
         }
-        let call = self.library.cuMemRelease.ok_or_else(|| self.missing("cuMemRelease"))?;
+        let call = function!(self, cuMemRelease)?;
         let times = shareable.released.remove(&of).unwrap_or(0);
         // SAFETY: the program has released the handle so often, which was not passed on to the driver.
         (0..times).try_for_each(|_| ok(unsafe { call(std::ptr::with_exposed_provenance_mut(of)) }))
@@ -121,8 +119,7 @@ impl Cuda {
         high: &mut u64,
         pool: *mut c_void,
     ) -> Result<(), Failure> {
-        let name = "cuMemPoolExportToShareableHandle";
-        let call = self.library.cuMemPoolExportToShareableHandle.ok_or_else(|| self.missing(name))?;
+        let call = function!(self, cuMemPoolExportToShareableHandle)?;
         let mut raw = -1i32;
         // SAFETY: the pool lives; a descriptor is an int, which the place is.
         ok(unsafe { call((&raw mut raw).cast(), pool, DESCRIPTOR, 0) })?;
@@ -139,8 +136,7 @@ impl Cuda {
         low: u64,
         high: u64,
     ) -> Result<(), Failure> {
-        let name = "cuMemPoolImportFromShareableHandle";
-        let call = self.library.cuMemPoolImportFromShareableHandle.ok_or_else(|| self.missing(name))?;
+        let call = function!(self, cuMemPoolImportFromShareableHandle)?;
         let (file, _) = self.relay()?.fetch([low, high]).ok_or(Failure::Status(CUDA_ERROR_INVALID_VALUE))?;
         let number = std::ptr::without_provenance_mut(file.as_raw_fd() as usize);
         // SAFETY: the place holds a pool; the descriptor is open, and the driver checks what it is of.
@@ -155,7 +151,7 @@ impl Cuda {
         high: &mut u64,
         address: u64,
     ) -> Result<(), Failure> {
-        let call = self.library.cuMemPoolExportPointer.ok_or_else(|| self.missing("cuMemPoolExportPointer"))?;
+        let call = function!(self, cuMemPoolExportPointer)?;
         let mut handle = IpcHandle::default();
         // SAFETY: the pointer is to a live variable; the address is the guest's.
         ok(unsafe { call(&raw mut handle, address) })?;
@@ -174,8 +170,8 @@ impl Cuda {
         low: u64,
         high: u64,
     ) -> Result<(), Failure> {
-        let call = self.library.cuMemPoolImportPointer.ok_or_else(|| self.missing("cuMemPoolImportPointer"))?;
-        let free = self.library.cuMemFreeAsync.ok_or_else(|| self.missing("cuMemFreeAsync"))?;
+        let call = function!(self, cuMemPoolImportPointer)?;
+        let free = function!(self, cuMemFreeAsync)?;
         let mut handle = self.given(low, high)?;
         // SAFETY: pool and handle came from the driver, in workers of this guest; the pointers are to live variables.
         ok(unsafe { call(address, pool, &raw mut handle) })?;

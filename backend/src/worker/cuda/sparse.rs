@@ -7,7 +7,7 @@ use wire::handle::Handle;
 
 use super::Cuda;
 use super::generated::{CUDA_ERROR_INVALID_VALUE, kind};
-use crate::worker::answer::{Failure, ok};
+use crate::worker::answer::{Failure, function, ok};
 
 /// `CUarrayMapInfo`, as words.
 const WORDS: usize = 12;
@@ -31,7 +31,7 @@ impl Cuda {
         stream: *mut c_void,
         list: &[u8],
     ) -> Result<(), Failure> {
-        let call = self.library.cuMemMapArrayAsync.ok_or_else(|| self.missing("cuMemMapArrayAsync"))?;
+        let call = function!(self, cuMemMapArrayAsync)?;
         let (words, rest) = list.as_chunks();
         let words: Vec<u64> = words.iter().map(|word| u64::from_le_bytes(*word)).collect();
         let (tiles, odd) = words.as_chunks::<WORDS>();

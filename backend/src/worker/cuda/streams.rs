@@ -8,7 +8,7 @@ use wire::frame::FrameHeader;
 
 use super::Cuda;
 use super::generated::CUDA_ERROR_NOT_SUPPORTED;
-use crate::worker::answer::{Failure, ok};
+use crate::worker::answer::{Failure, function, ok};
 
 /// Bytes of an attribute's value (`CUstreamAttrValue`).
 const VALUE: usize = 64;
@@ -30,7 +30,7 @@ impl Cuda {
         attribute: u32,
         value: &[u8],
     ) -> Result<(), Failure> {
-        let call = self.library.cuStreamSetAttribute.ok_or_else(|| self.missing("cuStreamSetAttribute"))?;
+        let call = function!(self, cuStreamSetAttribute)?;
         if value.len() != VALUE {
             return Err(Malformed::new("a stream attribute of a wrong length").into());
         }
@@ -53,7 +53,7 @@ impl Cuda {
         attribute: u32,
         value: &mut Vec<u8>,
     ) -> Result<(), Failure> {
-        let call = self.library.cuStreamGetAttribute.ok_or_else(|| self.missing("cuStreamGetAttribute"))?;
+        let call = function!(self, cuStreamGetAttribute)?;
         if !is_number(attribute) {
             return Err(Failure::Status(CUDA_ERROR_NOT_SUPPORTED));
         }
@@ -71,7 +71,7 @@ impl Cuda {
         stream: *mut c_void,
         _mode: u32,
     ) -> Result<(), Failure> {
-        let call = self.library.cuStreamBeginCapture_v2.ok_or_else(|| self.missing("cuStreamBeginCapture_v2"))?;
+        let call = function!(self, cuStreamBeginCapture_v2)?;
         self.recording_begins();
         // SAFETY: the stream lives.
         ok(unsafe { call(stream, RELAXED) })
@@ -85,8 +85,7 @@ impl Cuda {
         state: &mut u32,
         id: &mut u64,
     ) -> Result<(), Failure> {
-        let name = "cuStreamGetCaptureInfo_v2";
-        let call = self.library.cuStreamGetCaptureInfo_v2.ok_or_else(|| self.missing(name))?;
+        let call = function!(self, cuStreamGetCaptureInfo_v2)?;
         let none = std::ptr::null_mut::<c_void>;
         // SAFETY: the stream lives, the pointers are to live variables or null, which is allowed for the last three.
         ok(unsafe { call(stream, state, id, none().cast(), none().cast(), none().cast()) })
@@ -100,7 +99,7 @@ impl Cuda {
         operations: &[u8],
         flags: u32,
     ) -> Result<(), Failure> {
-        let call = self.library.cuStreamBatchMemOp_v2.ok_or_else(|| self.missing("cuStreamBatchMemOp_v2"))?;
+        let call = function!(self, cuStreamBatchMemOp_v2)?;
         let mut words = self.operations(operations)?;
         let count = (words.len() / super::graph_nodes::OPERATION) as u32;
         // SAFETY: the stream lives; the array has `count` operations, whose addresses were checked.

@@ -11,7 +11,7 @@ use wire::handle::Handle;
 
 use super::Cuda;
 use super::generated::{CUDA_ERROR_CONTEXT_IS_DESTROYED, kind};
-use crate::worker::answer::{Failure, ok};
+use crate::worker::answer::{Failure, function, ok};
 
 thread_local! {
     /// The current context, and how many contexts had ended when it was set; `None` before.
@@ -59,7 +59,7 @@ impl Cuda {
         };
         let now = (wanted as usize, contexts_ended);
         if CURRENT.get() != Some(now) {
-            let call = self.library.cuCtxSetCurrent.ok_or_else(|| self.missing("cuCtxSetCurrent"))?;
+            let call = function!(self, cuCtxSetCurrent)?;
             // SAFETY: null or a context that lives.
             ok(unsafe { call(wanted) })?;
             CURRENT.set(Some(now));

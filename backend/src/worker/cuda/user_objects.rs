@@ -10,7 +10,7 @@ use wire::handle::Handle;
 use super::generated::{CUDA_ERROR_INVALID_VALUE, kind};
 use super::host_functions::HostFunctions;
 use super::{Cuda, lock};
-use crate::worker::answer::{Failure, ok};
+use crate::worker::answer::{Failure, function, ok};
 
 /// Flag of `cuGraphRetainUserObject`: the caller's references become the graph's.
 const MOVE: u32 = 1;
@@ -38,7 +38,7 @@ impl Cuda {
         references: u32,
         flags: u32,
     ) -> Result<(), Failure> {
-        let call = self.library.cuUserObjectCreate.ok_or_else(|| self.missing("cuUserObjectCreate"))?;
+        let call = function!(self, cuUserObjectCreate)?;
         let end = Box::into_raw(Box::new(End { functions: Arc::clone(&self.host_functions), id }));
         // SAFETY: function and data belong together; the library calls it once.
         let status = unsafe { call(made, end.cast(), ended as *const c_void, references, flags) };
@@ -72,7 +72,7 @@ impl Cuda {
         object: *mut c_void,
         count: u32,
     ) -> Result<(), Failure> {
-        let call = self.library.cuUserObjectRetain.ok_or_else(|| self.missing("cuUserObjectRetain"))?;
+        let call = function!(self, cuUserObjectRetain)?;
         // SAFETY: the guest has a reference, so the object lives.
         ok(unsafe { call(object, count) })?;
         if let Some(references) = lock(&self.user_objects).get_mut(&object.addr()) {
@@ -88,7 +88,7 @@ impl Cuda {
         object: *mut c_void,
         count: u32,
     ) -> Result<(), Failure> {
-        let call = self.library.cuUserObjectRelease.ok_or_else(|| self.missing("cuUserObjectRelease"))?;
+        let call = function!(self, cuUserObjectRelease)?;
         self.give_up(object, count)?;
         // SAFETY: the guest had that many references until now.
         ok(unsafe { call(object, count) })
@@ -103,7 +103,7 @@ impl Cuda {
         count: u32,
         flags: u32,
     ) -> Result<(), Failure> {
-        let call = self.library.cuGraphRetainUserObject.ok_or_else(|| self.missing("cuGraphRetainUserObject"))?;
+        let call = function!(self, cuGraphRetainUserObject)?;
         // SAFETY: the graph lives, and the object: the guest has a reference.
         ok(unsafe { call(graph, object, count, flags) })?;
         if flags & MOVE != 0 { self.give_up(object, count) } else { Ok(()) }

@@ -13,7 +13,7 @@ use super::Nvml;
 use super::generated::{
     EVENT_WAIT_MS, MAX_EVENT_SETS, NVML_ERROR_INSUFFICIENT_SIZE, NVML_ERROR_INVALID_ARGUMENT, NVML_ERROR_TIMEOUT,
 };
-use crate::worker::answer::{Failure, ok};
+use crate::worker::answer::{Failure, function, ok};
 
 /// Kind of an event: an error with a code (nvmlEventTypeXidCriticalError).
 const XID: u64 = 8;
@@ -45,7 +45,7 @@ impl Sets {
 
 impl Nvml {
     pub(super) fn gpuferryEventSetCreate(&self, _from: &FrameHeader, number: &mut u32) -> Result<(), Failure> {
-        let create = self.library.nvmlEventSetCreate.ok_or_else(|| self.missing("nvmlEventSetCreate"))?;
+        let create = function!(self, nvmlEventSetCreate)?;
         let mut sets = self.event_sets.0.lock().unwrap_or_else(PoisonError::into_inner);
         let free = sets.iter().position(Option::is_none).unwrap_or(sets.len());
         if free >= MAX_EVENT_SETS as usize {
@@ -90,7 +90,7 @@ impl Nvml {
         gpu_instance: &mut u32,
         compute_instance: &mut u32,
     ) -> Result<(), Failure> {
-        let wait = self.library.nvmlEventSetWait_v2.ok_or_else(|| self.missing("nvmlEventSetWait_v2"))?;
+        let wait = function!(self, nvmlEventSetWait_v2)?;
         let set = self.event_sets.get(number)?;
         let end = Instant::now() + Duration::from_millis(timeout.min(EVENT_WAIT_MS).into());
         loop {
@@ -112,7 +112,7 @@ impl Nvml {
     }
 
     pub(super) fn gpuferryEventSetFree(&self, _from: &FrameHeader, number: u32) -> Result<(), Failure> {
-        let free = self.library.nvmlEventSetFree.ok_or_else(|| self.missing("nvmlEventSetFree"))?;
+        let free = function!(self, nvmlEventSetFree)?;
         let set = self.event_sets.get(number)?;
         if let Some(place) = self.event_sets.0.lock().unwrap_or_else(PoisonError::into_inner).get_mut(number as usize) {
             *place = None;

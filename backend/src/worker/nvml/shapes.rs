@@ -12,7 +12,7 @@ use super::generated::{
     SHAPE_PCI_INFO_EXT, SHAPE_PERFORMANCE_MODES, SHAPE_PSTATES, SHAPE_REPAIR_STATUS, SHAPE_ROW_REMAPPER,
     SHAPE_SRAM_ECC, SHAPE_SUPPORTED_STATES, SHAPE_TEMPERATURE,
 };
-use crate::worker::answer::{Failure, ok};
+use crate::worker::answer::{Failure, function, ok};
 
 /// Larger than any structure of the API that has a size of its own.
 const ROOM: usize = 65_536;
@@ -92,8 +92,7 @@ impl Nvml {
         let status = match which {
             SHAPE_FIELD_VALUES => {
                 fits(&Size::Array(FIELD_BYTES), given)?;
-                let call =
-                    self.library.nvmlDeviceGetFieldValues.ok_or_else(|| self.missing("nvmlDeviceGetFieldValues"))?;
+                let call = function!(self, nvmlDeviceGetFieldValues)?;
                 let count = (given.len() / FIELD_BYTES) as i32;
                 // SAFETY: the prototype is the spec's; the device is the library's, and the room holds `count` values and more.
                 unsafe { call(device, count, place) }

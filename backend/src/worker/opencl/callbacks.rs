@@ -7,9 +7,9 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 
 use wire::frame::FrameHeader;
 
+use super::OpenCl;
 use super::generated::CL_OUT_OF_RESOURCES;
-use super::{OpenCl, function};
-use crate::worker::answer::{Failure, ok};
+use crate::worker::answer::{Failure, function, ok};
 
 /// Most functions that are registered and not yet taken, of a session.
 const MOST: usize = 65536;

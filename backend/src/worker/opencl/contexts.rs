@@ -6,8 +6,8 @@ use wire::Malformed;
 use wire::frame::FrameHeader;
 use wire::handle::Handle;
 
-use super::{OpenCl, first, function, property_list, words};
-use crate::worker::answer::{Failure, ok};
+use super::{OpenCl, first, property_list, words};
+use crate::worker::answer::{Failure, function, ok};
 
 /// `CL_CONTEXT_PLATFORM`.
 const CONTEXT_PLATFORM: u64 = 0x1084;

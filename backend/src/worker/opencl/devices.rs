@@ -7,8 +7,8 @@ use wire::handle::Handle;
 
 use super::generated::{CL_INVALID_DEVICE, kind};
 use super::load::pointer;
-use super::{OpenCl, function, property_list, words};
-use crate::worker::answer::{Failure, ok};
+use super::{OpenCl, property_list, words};
+use crate::worker::answer::{Failure, function, ok};
 use crate::worker::objects::Owners;
 
 impl OpenCl {

@@ -11,9 +11,9 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use wire::frame::FrameHeader;
 use wire::payload::Buffer;
 
+use super::OpenCl;
 use super::generated::{CL_INVALID_OPERATION, CL_INVALID_VALUE};
-use super::{OpenCl, function};
-use crate::worker::answer::{Failure, ok};
+use crate::worker::answer::{Failure, function, ok};
 use crate::worker::lease::{Piece, Pieces};
 
 /// `CL_EVENT_COMMAND_EXECUTION_STATUS`.

@@ -15,8 +15,8 @@ use super::generated::{
     INFO_PROGRAM, INFO_PROGRAM_BUILD, INFO_QUEUE, kind,
 };
 use super::load::pointer;
-use super::{OpenCl, function, lock, programs, words};
-use crate::worker::answer::{Failure, ok};
+use super::{OpenCl, lock, programs, words};
+use crate::worker::answer::{Failure, function, ok};
 
 /// Longest value: a program's binary or a build's log.
 const MOST: usize = 256 << 20;

@@ -15,8 +15,8 @@ use super::generated::{
     CL_INVALID_MEM_OBJECT, CL_INVALID_SAMPLER, CL_INVALID_VALUE, SHAPE_LOCAL, SHAPE_MEMORY, SHAPE_OBJECT,
     SHAPE_UNKNOWN, SHAPE_VALUE, Triple, WORK_LOCAL, WORK_OFFSET, Work, kind,
 };
-use super::{OpenCl, first, function, lock, words};
-use crate::worker::answer::{Failure, ok};
+use super::{OpenCl, first, lock, words};
+use crate::worker::answer::{Failure, function, ok};
 use crate::worker::objects::Kind;
 
 /// `CL_INVALID_KERNEL_ARGS`.

@@ -13,8 +13,8 @@ use wire::payload::Buffer;
 
 use super::generated::{CL_INVALID_VALUE, CL_MEM_OBJECT_ALLOCATION_FAILURE, ImageShape, Library};
 use super::load::{Found, pointer};
-use super::{OpenCl, function, lock};
-use crate::worker::answer::{Failure, ok};
+use super::{OpenCl, lock};
+use crate::worker::answer::{Failure, function, ok};
 
 /// `CL_INVALID_BUFFER_SIZE`.
 const INVALID_BUFFER_SIZE: i32 = -61;

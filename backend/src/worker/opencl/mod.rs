@@ -202,14 +202,6 @@ impl OpenCl {
     }
 }
 
-/// A function of the library, or the status where it has none.
-macro_rules! function {
-    ($opencl:expr, $name:ident) => {
-        $opencl.library.$name.ok_or_else(|| $opencl.missing(stringify!($name)))
-    };
-}
-use function;
-
 /// Numbers of 8 bytes.
 fn words(run: &[u8]) -> Result<Vec<u64>, Malformed> {
     let (words, rest) = run.as_chunks::<8>();

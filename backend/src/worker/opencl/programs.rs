@@ -18,8 +18,8 @@ use wire::payload::Buffer;
 use super::generated::{
     CL_BUILD_PROGRAM_FAILURE, CL_INVALID_DEVICE, CL_INVALID_VALUE, CL_OUT_OF_HOST_MEMORY, CL_OUT_OF_RESOURCES, kind,
 };
-use super::{OpenCl, first, function, lock, turn, words};
-use crate::worker::answer::{Failure, ok};
+use super::{OpenCl, first, lock, turn, words};
+use crate::worker::answer::{Failure, function, ok};
 use crate::worker::objects::Owners;
 
 /// Longest that a build, a compilation or a link may take.

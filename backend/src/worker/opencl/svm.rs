@@ -11,8 +11,8 @@ use wire::frame::FrameHeader;
 use wire::handle::Handle;
 
 use super::generated::{CL_INVALID_VALUE, CL_OUT_OF_RESOURCES};
-use super::{OpenCl, first, function, lock, words};
-use crate::worker::answer::{Failure, ok};
+use super::{OpenCl, first, lock, words};
+use crate::worker::answer::{Failure, function, ok};
 
 /// `CL_MEM_READ_WRITE`, `_WRITE_ONLY`, `_READ_ONLY`.
 const BY_KERNELS: u64 = 7;

@@ -7,8 +7,8 @@ use wire::handle::Handle;
 use wire::payload::Buffer;
 
 use super::generated::{AREA_BUFFER, AREA_IMAGE, AREA_RECT, Area, CL_INVALID_VALUE};
-use super::{OpenCl, first, function};
-use crate::worker::answer::{Failure, ok};
+use super::{OpenCl, first};
+use crate::worker::answer::{Failure, function, ok};
 
 /// `CL_IMAGE_ELEMENT_SIZE`.
 const ELEMENT_SIZE: u32 = 0x1111;
