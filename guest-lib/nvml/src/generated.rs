@@ -1,17 +1,7 @@
 //! What is printed from `spec/api/nvml.rs` when the library is built: senders, exported functions of plain calls, stubs of calls
 //! that are not carried, and the table of all exports.
 
-#![allow(
-    missing_docs,
-    dead_code,
-    unused_imports,
-    unused_parens,
-    non_camel_case_types,
-    non_snake_case,
-    non_upper_case_globals,
-    unsafe_op_in_unsafe_fn,
-    clippy::all,
-    clippy::undocumented_unsafe_blocks
-)]
+#![allow(missing_docs, nonstandard_style, dead_code, unused_imports, unused_parens)]
+#![allow(unsafe_op_in_unsafe_fn, clippy::all, clippy::undocumented_unsafe_blocks)]
 
 include!(concat!(env!("OUT_DIR"), "/nvml_guest.rs"));

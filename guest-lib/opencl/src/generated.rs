@@ -1,15 +1,6 @@
 //! What is printed from `spec/api/opencl.rs` when the library is built: constants, structs, and a sender for each message.
 
-#![allow(
-    missing_docs,
-    dead_code,
-    unused_imports,
-    unused_parens,
-    non_camel_case_types,
-    non_snake_case,
-    non_upper_case_globals,
-    clippy::all,
-    clippy::undocumented_unsafe_blocks
-)]
+#![allow(missing_docs, nonstandard_style, dead_code, unused_imports, unused_parens)]
+#![allow(clippy::all, clippy::undocumented_unsafe_blocks)]
 
 include!(concat!(env!("OUT_DIR"), "/opencl_guest.rs"));

@@ -11,8 +11,7 @@ use crate::words::Text;
 #[must_use]
 pub fn print(spec: &Spec) -> String {
     let mut text = Text::default();
-    text.line("// Printed by spec-gen; the source is spec/api.");
-    text.line("");
+    head(spec, &mut text);
     constants(spec, &mut text);
     for plain in &spec.structs {
         encode::print_struct(spec, plain, &mut text);
@@ -23,6 +22,21 @@ pub fn print(spec: &Spec) -> String {
         forward(spec, call, &mut text);
     }
     text.finish()
+}
+
+fn head(spec: &Spec, text: &mut Text) {
+    text.line("// Printed by spec-gen; the source is spec/api.");
+    text.line("");
+    text.line("use std::ffi::{CStr, c_char, c_void};");
+    text.line("use std::ptr::NonNull;");
+    text.line("use wire::Malformed;");
+    text.line("use wire::frame::FrameHeader;");
+    text.line("use wire::handle::Handle;");
+    text.line("use wire::payload::{Buffer, Full, Reader, Writer};");
+    text.line("");
+    text.line("/// The API's status.");
+    text.line(format!("pub type {} = i32;", spec.status));
+    text.line("");
 }
 
 fn constants(spec: &Spec, text: &mut Text) {

@@ -309,13 +309,7 @@ pub mod host {
             clippy::all
         )]
         use super::{Kind, Reply, Session};
-        use std::ffi::{CStr, CString, c_char, c_void};
-        use std::ptr::NonNull;
-        use wire::Malformed;
-        use wire::frame::FrameHeader;
-        use wire::handle::Handle;
-        use wire::payload::{Buffer, Full, Reader, Writer};
-        type Code = i32;
+        use std::ffi::CString;
 
         fn answer(forward: impl FnOnce() -> Result<(), i32>) -> Result<i32, Malformed> {
             Ok(forward().err().unwrap_or(0))

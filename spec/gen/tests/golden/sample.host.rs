@@ -1,5 +1,15 @@
 // Printed by spec-gen; the source is spec/api.
 
+use std::ffi::{CStr, c_char, c_void};
+use std::ptr::NonNull;
+use wire::Malformed;
+use wire::frame::FrameHeader;
+use wire::handle::Handle;
+use wire::payload::{Buffer, Full, Reader, Writer};
+
+/// The API's status.
+pub type Code = i32;
+
 pub const BAD_VALUE: i32 = 1;
 pub const BAD_HANDLE: i32 = 2;
 pub const ERROR_GONE: i32 = 3;
