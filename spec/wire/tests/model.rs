@@ -12,6 +12,7 @@ use wire::ring::{Doorbell, Producers, Taker, Words};
 use wire::slot::{FreeSlots, SlotHead, is_ready, park, publish, unpark};
 
 struct Shared {
+    capacity: u64,
     tail: AtomicU64,
     head: AtomicU64,
     host_parked: AtomicU32,
@@ -27,6 +28,7 @@ struct Shared {
 impl Shared {
     fn new(capacity: u64) -> Shared {
         Shared {
+            capacity,
             tail: AtomicU64::new(0),
             head: AtomicU64::new(0),
             host_parked: AtomicU32::new(0),
@@ -38,19 +40,19 @@ impl Shared {
         }
     }
 
-    fn words(&self, capacity: u64) -> Words<'_> {
+    fn words(&self) -> Words<'_> {
         Words {
             tail: &self.tail,
             head: &self.head,
             host_parked: &self.host_parked,
             guest_parked: &self.guest_parked,
             head_epoch: &self.head_epoch,
-            capacity,
+            capacity: self.capacity,
         }
     }
 
-    fn publish(&self, capacity: u64, value: u64) -> bool {
-        let words = self.words(capacity);
+    fn publish(&self, value: u64) -> bool {
+        let words = self.words();
         let Some(range) = self.producers.reserve(&words, 64) else { return false };
         self.bytes[(range.start / 64) as usize % 4].store(value, Ordering::Relaxed);
         if self.producers.commit(&words, range) == Doorbell::Ring {
@@ -60,6 +62,23 @@ impl Shared {
     }
 }
 
+/// A slot that nobody has used.
+fn slot() -> Arc<SlotHead> {
+    Arc::new(SlotHead {
+        ready: AtomicU32::new(0),
+        parked: AtomicU32::new(0),
+        status: AtomicU32::new(0),
+        bytes: AtomicU32::new(0),
+    })
+}
+
+/// Runs a check whose interleavings are too many for all of them: those in which threads are interrupted three times at the most.
+fn check_bounded(run: impl Fn() + Sync + Send + 'static) {
+    let mut model = loom::model::Builder::new();
+    model.preemption_bound = Some(3);
+    model.check(run);
+}
+
 /// Two producers: when both are done the tail is past both, and the bytes of both are visible to who sees the tail.
 /// Without the first fence of `commit` a commit is lost.
 #[test]
@@ -67,8 +86,8 @@ fn commit_when_two_threads_commit_at_once_then_the_tail_passes_both() {
     loom::model(|| {
         let shared = Arc::new(Shared::new(256));
         let other = Arc::clone(&shared);
-        let thread = thread::spawn(move || assert!(other.publish(256, 7)));
-        assert!(shared.publish(256, 9));
+        let thread = thread::spawn(move || assert!(other.publish(7)));
+        assert!(shared.publish(9));
         thread.join().unwrap();
         assert_eq!(shared.tail.load(Ordering::Acquire), 128);
         let seen: u64 = shared.bytes.iter().map(|word| word.load(Ordering::Relaxed)).sum();
@@ -83,14 +102,14 @@ fn park_when_a_frame_is_published_meanwhile_then_it_is_seen_or_the_bell_rings() 
     loom::model(|| {
         let shared = Arc::new(Shared::new(256));
         let other = Arc::clone(&shared);
-        let thread = thread::spawn(move || assert!(other.publish(256, 7)));
+        let thread = thread::spawn(move || assert!(other.publish(7)));
         let mut taker = Taker::new();
-        let slept = taker.park(&shared.words(256)).unwrap();
+        let slept = taker.park(&shared.words()).unwrap();
         thread.join().unwrap();
         if slept {
             assert_eq!(*shared.bell.lock().unwrap(), 1, "asleep beside a published frame");
         }
-        assert_eq!(taker.available(&shared.words(256)).unwrap(), 64);
+        assert_eq!(taker.available(&shared.words()).unwrap(), 64);
         assert_eq!(shared.bytes[0].load(Ordering::Relaxed), 7);
     });
 }
@@ -102,14 +121,14 @@ fn park_when_two_frames_are_published_to_a_sleeper_then_the_bell_rings_once() {
     loom::model(|| {
         let shared = Arc::new(Shared::new(256));
         let mut taker = Taker::new();
-        assert!(taker.park(&shared.words(256)).unwrap());
+        assert!(taker.park(&shared.words()).unwrap());
         let other = Arc::clone(&shared);
-        let thread = thread::spawn(move || assert!(other.publish(256, 7)));
-        assert!(shared.publish(256, 9));
+        let thread = thread::spawn(move || assert!(other.publish(7)));
+        assert!(shared.publish(9));
         thread.join().unwrap();
         assert_eq!(*shared.bell.lock().unwrap(), 1);
-        taker.unpark(&shared.words(256));
-        assert_eq!(taker.available(&shared.words(256)).unwrap(), 128);
+        taker.unpark(&shared.words());
+        assert_eq!(taker.available(&shared.words()).unwrap(), 128);
     });
 }
 
@@ -117,18 +136,16 @@ fn park_when_two_frames_are_published_to_a_sleeper_then_the_bell_rings_once() {
 /// a doorbell is on its way to it.
 #[test]
 fn park_when_a_doorbell_is_late_then_no_frame_is_left_beside_a_sleeper() {
-    let mut model = loom::model::Builder::new();
-    model.preemption_bound = Some(3);
-    model.check(|| {
+    check_bounded(|| {
         let shared = Arc::new(Shared::new(256));
         let mut taker = Taker::new();
-        assert!(taker.park(&shared.words(256)).unwrap());
+        assert!(taker.park(&shared.words()).unwrap());
         let producers = [7, 9].map(|value| {
             let other = Arc::clone(&shared);
-            thread::spawn(move || assert!(other.publish(256, value)))
+            thread::spawn(move || assert!(other.publish(value)))
         });
         // Awake for another reason, as after a call that slept: takes what is there and parks again.
-        let words = shared.words(256);
+        let words = shared.words();
         taker.unpark(&words);
         let mut taken = 0;
         let slept = loop {
@@ -154,17 +171,17 @@ fn park_when_a_doorbell_is_late_then_no_frame_is_left_beside_a_sleeper() {
 fn park_full_when_room_is_made_meanwhile_then_it_is_seen_or_the_sleeper_is_released() {
     loom::model(|| {
         let shared = Arc::new(Shared::new(64));
-        assert!(shared.publish(64, 7));
+        assert!(shared.publish(7));
         let other = Arc::clone(&shared);
         let thread = thread::spawn(move || {
             let mut taker = Taker::new();
-            let words = other.words(64);
+            let words = other.words();
             assert_eq!(taker.available(&words).unwrap(), 64);
             let woken = taker.advance(&words, 64);
             // The ring is empty: the worker asks once more before it parks.
             woken | taker.release_sleepers(&words)
         });
-        let epoch = shared.producers.park_full(&shared.words(64), 64);
+        let epoch = shared.producers.park_full(&shared.words(), 64);
         let woken = thread.join().unwrap();
         if let Some(epoch) = epoch {
             assert!(woken, "asleep beside an empty ring");
@@ -177,17 +194,15 @@ fn park_full_when_room_is_made_meanwhile_then_it_is_seen_or_the_sleeper_is_relea
 /// worker had not told when it found the ring empty.
 #[test]
 fn park_full_when_the_worker_tells_of_room_late_then_it_is_seen_or_the_sleeper_is_released() {
-    let mut model = loom::model::Builder::new();
-    model.preemption_bound = Some(3);
-    model.check(|| {
+    check_bounded(|| {
         let shared = Arc::new(Shared::new(512));
         for value in 0..8 {
-            assert!(shared.publish(512, value));
+            assert!(shared.publish(value));
         }
         let other = Arc::clone(&shared);
         let thread = thread::spawn(move || {
             let mut taker = Taker::new();
-            let words = other.words(512);
+            let words = other.words();
             let mut woken = false;
             for _ in 0..7 {
                 assert_ne!(taker.available(&words).unwrap(), 0);
@@ -196,7 +211,7 @@ fn park_full_when_the_worker_tells_of_room_late_then_it_is_seen_or_the_sleeper_i
             // One frame is left, and one granule is not told of; now the worker looks before it parks.
             woken | taker.release_sleepers(&words)
         });
-        let epoch = shared.producers.park_full(&shared.words(512), 64);
+        let epoch = shared.producers.park_full(&shared.words(), 64);
         let woken = thread.join().unwrap();
         assert_eq!(shared.head.load(Ordering::Acquire), 7 * 64);
         if let Some(epoch) = epoch {
@@ -209,26 +224,24 @@ fn park_full_when_the_worker_tells_of_room_late_then_it_is_seen_or_the_sleeper_i
 /// Two producers wrap around a ring of two granules while the worker takes: no frame is lost, doubled or torn.
 #[test]
 fn ring_when_it_wraps_under_two_producers_then_each_frame_is_taken_once() {
-    let mut model = loom::model::Builder::new();
-    model.preemption_bound = Some(3);
-    model.check(|| {
+    check_bounded(|| {
         let shared = Arc::new(Shared::new(128));
         let other = Arc::clone(&shared);
         let thread = thread::spawn(move || {
-            while !other.publish(128, 1) {
+            while !other.publish(1) {
                 thread::yield_now()
             }
         });
         let another = Arc::clone(&shared);
         let second = thread::spawn(move || {
-            while !another.publish(128, 10) {
+            while !another.publish(10) {
                 thread::yield_now()
             }
         });
         let mut taker = Taker::new();
         let mut sum = 0;
         while taker.position() < 128 {
-            let words = shared.words(128);
+            let words = shared.words();
             if taker.available(&words).unwrap() == 0 {
                 thread::yield_now();
                 continue;
@@ -246,12 +259,7 @@ fn ring_when_it_wraps_under_two_producers_then_each_frame_is_taken_once() {
 #[test]
 fn slot_when_the_reply_comes_while_the_thread_parks_then_it_is_seen_or_woken() {
     loom::model(|| {
-        let slot = Arc::new(SlotHead {
-            ready: AtomicU32::new(0),
-            parked: AtomicU32::new(0),
-            status: AtomicU32::new(0),
-            bytes: AtomicU32::new(0),
-        });
+        let slot = slot();
         let other = Arc::clone(&slot);
         let worker = thread::spawn(move || publish(&other, 1, -3, 12));
         let sleeps = !is_ready(&slot, 1) && park(&slot, 1).is_some();
@@ -296,15 +304,8 @@ fn use_slot(free: &FreeSlots, used: &AtomicU32) -> bool {
 /// seldom, and takes no old reply for its own.
 #[test]
 fn slot_when_it_is_used_again_then_the_second_reply_is_the_one_that_is_taken() {
-    let mut model = loom::model::Builder::new();
-    model.preemption_bound = Some(3);
-    model.check(|| {
-        let slot = Arc::new(SlotHead {
-            ready: AtomicU32::new(0),
-            parked: AtomicU32::new(0),
-            status: AtomicU32::new(0),
-            bytes: AtomicU32::new(0),
-        });
+    check_bounded(|| {
+        let slot = slot();
         // What the guest has asked for, as its ring tells the worker.
         let asked = Arc::new(AtomicU32::new(1));
         let (theirs, wants) = (Arc::clone(&slot), Arc::clone(&asked));
@@ -352,12 +353,7 @@ impl Futex {
 #[test]
 fn death_when_a_thread_goes_to_sleep_then_it_does_not_or_is_woken() {
     loom::model(|| {
-        let slot = Arc::new(SlotHead {
-            ready: AtomicU32::new(0),
-            parked: AtomicU32::new(0),
-            status: AtomicU32::new(0),
-            bytes: AtomicU32::new(0),
-        });
+        let slot = slot();
         let state = Arc::new(AtomicU32::new(0));
         let futex = Arc::new(Futex(Mutex::new((false, false))));
         let (theirs, dead, sleepers) = (Arc::clone(&slot), Arc::clone(&state), Arc::clone(&futex));
