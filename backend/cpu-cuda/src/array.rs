@@ -123,7 +123,7 @@ object!(Mipmap, 9);
 impl Array {
     /// cuArrayCreate and cuArray3DCreate.
     pub fn create(context: Arc<Context>, shape: Shape, level: bool) -> Answer<Handle<Array>> {
-        let address = driver::arena()?.allocate(shape.bytes()?, Kind::Array, context.handle.0)?;
+        let address = driver::arena()?.allocate(shape.bytes()?, Kind::Array, context.owner())?;
         Ok(Array::table().insert(|handle| Array { handle, context, shape, address, level })?.0)
     }
 

@@ -7,6 +7,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
+use crate::arena::Owner;
 use crate::context::Context;
 use crate::executable::{self, Item};
 use crate::graph::{Graph, GraphMemory, GraphNode};
@@ -34,8 +35,8 @@ pub struct Condition {
 
 impl Condition {
     /// cuGraphConditionalHandleCreate: the handle.
-    pub fn create(graph: &Graph, context: u64, default: Option<u32>) -> Answer<u64> {
-        let memory = GraphMemory::create(size_of::<u32>() as u64, context)?;
+    pub fn create(graph: &Graph, owner: Owner, default: Option<u32>) -> Answer<u64> {
+        let memory = GraphMemory::create(size_of::<u32>() as u64, owner)?;
         let handle = memory.0;
         let condition = Condition { memory, default, taken: AtomicBool::new(false) };
         condition.number().store(0, Ordering::Relaxed);

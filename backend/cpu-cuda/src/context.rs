@@ -9,6 +9,7 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 
+use crate::arena::Owner;
 use crate::driver;
 use crate::event::Event;
 use crate::handle::{Handle, Object, object};
@@ -19,8 +20,6 @@ use crate::work::{Operation, Work, lock};
 
 /// Number of CUlimit values.
 pub const LIMITS: usize = 10;
-/// The only device's number.
-pub const DEVICE: i32 = 0;
 
 /// A destructor of context-local storage: (context, key, value).
 pub type StorageDrop = unsafe extern "C" fn(u64, u64, u64);
@@ -31,6 +30,8 @@ pub struct Context {
     pub handle: Handle<Context>,
     /// cuCtxGetId.
     pub id: u64,
+    /// Its device.
+    pub device: u8,
     /// CU_CTX_* flags.
     pub flags: AtomicU32,
     /// Values of CUlimit.
@@ -48,6 +49,8 @@ pub struct Context {
     /// Bytes that its kernels have from `malloc`.
     pub heap_used: AtomicU64,
     alive: AtomicBool,
+    /// Contexts whose memory its kernels reach, with their devices, by number.
+    peers: Mutex<HashMap<u64, u8>>,
     order: Mutex<Order>,
     legacy: Mutex<Option<Arc<Stream>>>,
     storage: Mutex<HashMap<u64, (u64, Option<StorageDrop>)>>,
@@ -86,12 +89,13 @@ pub fn next_id() -> u64 {
 }
 
 impl Context {
-    /// A new context; `api` as cuCtxGetApiVersion shall say. After a fault there are no new ones.
-    pub fn create(flags: u32, api: u32, primary: bool) -> Answer<Arc<Context>> {
+    /// A new context of a device; `api` as cuCtxGetApiVersion shall say. After a fault there are no new ones.
+    pub fn create(device: u8, flags: u32, api: u32, primary: bool) -> Answer<Arc<Context>> {
         fault()?;
         let (_, context) = Context::table().insert(|handle| Context {
             handle,
             id: next_id(),
+            device,
             flags: AtomicU32::new(flags),
             limits: Mutex::new(default_limits()),
             cache: AtomicU32::new(0),
@@ -101,6 +105,7 @@ impl Context {
             cancel: AtomicBool::new(false),
             heap_used: AtomicU64::new(0),
             alive: AtomicBool::new(true),
+            peers: Mutex::default(),
             order: Mutex::new(Order::default()),
             legacy: Mutex::new(None),
             storage: Mutex::new(HashMap::new()),
@@ -111,6 +116,32 @@ impl Context {
     /// Refuses if the context has been destroyed or the process has met a fault.
     pub fn check(&self) -> Answer {
         if self.is_alive() { fault() } else { Err(Status::CONTEXT_IS_DESTROYED) }
+    }
+
+    /// Whose what is allocated in it is.
+    pub fn owner(&self) -> Owner {
+        Owner { context: self.handle.0, device: self.device }
+    }
+
+    /// cuCtxEnablePeerAccess. Kernels of the device reach all memory of the peer's device then, where there are several contexts also that
+    /// of the others.
+    pub fn reach_peer(&self, peer: &Context) -> Answer {
+        if peer.device == self.device {
+            return Err(Status::PEER_ACCESS_UNSUPPORTED);
+        }
+        let arena = driver::arena()?;
+        if lock(&self.peers).insert(peer.id, peer.device).is_some() {
+            return Err(Status::PEER_ACCESS_ALREADY_ENABLED);
+        }
+        arena.count_peer(self.device, peer.device, true);
+        Ok(())
+    }
+
+    /// cuCtxDisablePeerAccess.
+    pub fn leave_peer(&self, peer: &Context) -> Answer {
+        let device = lock(&self.peers).remove(&peer.id).ok_or(Status::PEER_ACCESS_NOT_ENABLED)?;
+        driver::arena()?.count_peer(self.device, device, false);
+        Ok(())
     }
 
     /// Whether it can be used at all, faults aside.
@@ -226,6 +257,9 @@ impl Context {
         *lock(&self.legacy) = None;
         *lock(&self.order) = Order::default();
         if let Ok(arena) = driver::arena() {
+            for device in std::mem::take(&mut *lock(&self.peers)).into_values() {
+                arena.count_peer(self.device, device, false);
+            }
             arena.free_all_of(self.handle.0);
             self.heap_used.store(0, Ordering::Relaxed);
         }
@@ -267,33 +301,42 @@ pub fn guarded(context: Arc<Context>, operation: impl FnOnce() -> Answer + Send 
     })
 }
 
-/// The device's primary context. Its handle stays the same through releases and resets.
+/// A device's primary context. Its handle stays the same through releases and resets.
 pub struct Primary {
     context: Arc<Context>,
     references: u32,
     flags: u32,
 }
 
-static PRIMARY: OnceLock<Mutex<Primary>> = OnceLock::new();
+static PRIMARY: OnceLock<Vec<Mutex<Primary>>> = OnceLock::new();
 
-/// The record of the primary context.
-fn primary() -> Answer<&'static Mutex<Primary>> {
-    if let Some(primary) = PRIMARY.get() {
-        return Ok(primary);
-    }
-    let context = Context::create(0, 3020, true)?;
+/// The record of a device's primary context.
+fn primary(device: u8) -> Answer<&'static Mutex<Primary>> {
+    let all = match PRIMARY.get() {
+        Some(all) => all,
+        None => {
+            let all: Answer<Vec<_>> = (0..crate::device::count()).map(idle_primary).collect();
+            let all = all?;
+            PRIMARY.get_or_init(|| all)
+        }
+    };
+    all.get(usize::from(device)).ok_or(Status::INVALID_DEVICE)
+}
+
+fn idle_primary(device: u8) -> Answer<Mutex<Primary>> {
+    let context = Context::create(device, 0, 3020, true)?;
     context.alive.store(false, Ordering::Release);
-    Ok(PRIMARY.get_or_init(|| Mutex::new(Primary { context, references: 0, flags: 0 })))
+    Ok(Mutex::new(Primary { context, references: 0, flags: 0 }))
 }
 
 /// The primary context's handle, whether active or not.
-pub fn primary_handle() -> Answer<Handle<Context>> {
-    Ok(lock(primary()?).context.handle)
+pub fn primary_handle(device: u8) -> Answer<Handle<Context>> {
+    Ok(lock(primary(device)?).context.handle)
 }
 
 /// cuDevicePrimaryCtxRetain.
-pub fn primary_retain() -> Answer<Handle<Context>> {
-    let mut primary = lock(primary()?);
+pub fn primary_retain(device: u8) -> Answer<Handle<Context>> {
+    let mut primary = lock(primary(device)?);
     fault()?;
     primary.references = primary.references.checked_add(1).ok_or(Status::INVALID_VALUE)?;
     primary.context.flags.store(primary.flags, Ordering::Relaxed);
@@ -302,8 +345,8 @@ pub fn primary_retain() -> Answer<Handle<Context>> {
 }
 
 /// cuDevicePrimaryCtxRelease.
-pub fn primary_release() -> Answer {
-    let mut primary = lock(primary()?);
+pub fn primary_release(device: u8) -> Answer {
+    let mut primary = lock(primary(device)?);
     primary.references = primary.references.checked_sub(1).ok_or(Status::INVALID_CONTEXT)?;
     if primary.references == 0 {
         primary.context.empty();
@@ -313,8 +356,8 @@ pub fn primary_release() -> Answer {
 }
 
 /// cuDevicePrimaryCtxReset: empties the context, which is gone until it is retained again; who holds references keeps them.
-pub fn primary_reset() -> Answer {
-    let primary = lock(primary()?);
+pub fn primary_reset(device: u8) -> Answer {
+    let primary = lock(primary(device)?);
     primary.context.empty();
     primary.context.alive.store(false, Ordering::Release);
     *lock(&primary.context.limits) = default_limits();
@@ -322,17 +365,26 @@ pub fn primary_reset() -> Answer {
 }
 
 /// Flags, and whether somebody holds the context.
-pub fn primary_state() -> Answer<(u32, bool)> {
-    let primary = lock(primary()?);
+pub fn primary_state(device: u8) -> Answer<(u32, bool)> {
+    let primary = lock(primary(device)?);
     Ok((primary.flags, primary.context.is_alive()))
 }
 
 /// cuDevicePrimaryCtxSetFlags.
-pub fn primary_set_flags(flags: u32) -> Answer {
-    let mut primary = lock(primary()?);
+pub fn primary_set_flags(device: u8, flags: u32) -> Answer {
+    let mut primary = lock(primary(device)?);
     primary.flags = flags;
     primary.context.flags.store(flags, Ordering::Relaxed);
     Ok(())
+}
+
+/// Waits for the work of every other context.
+pub fn synchronize_others(context: &Context) {
+    for (_, other) in Context::table().all() {
+        if other.id != context.id {
+            other.all_unfinished().iter().for_each(|work| work.wait());
+        }
+    }
 }
 
 thread_local! {

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use crate::array::Array;
 use crate::capture;
+use crate::context;
 use crate::driver;
 use crate::handle::Handle;
 use crate::host_memory;
@@ -209,13 +210,25 @@ impl End {
     }
 }
 
+/// Whether a copy is from one device's memory to another's.
+fn is_between_devices(copy: &Copy) -> Answer<bool> {
+    let arena = driver::arena()?;
+    let device = |place: &Place| arena.find(place.address).map(|found| found.owner.device);
+    Ok(device(&copy.from) != device(&copy.to))
+}
+
 /// Carries a copy out as a blocking call does: one that stays on the device is not waited for.
 pub fn blocking(stream: &Arc<Stream>, checked: Checked) -> Answer {
     stream.context.check()?;
     let Some(copy) = checked.copy else { return Ok(()) };
-    if checked.sides == (Side::Device, Side::Device) {
+    if checked.sides != (Side::Device, Side::Device) {
+        return stream.perform(Op::Copy(copy));
+    }
+    if !is_between_devices(&copy)? {
         return stream.submit(Op::Copy(copy));
     }
+    // In order with all that either device does.
+    context::synchronize_others(&stream.context);
     stream.perform(Op::Copy(copy))
 }
 

@@ -1,9 +1,8 @@
-//! The one device: its name, limits and attributes.
+//! The devices: their name, limits and attributes, which are the same but for the place on the bus and the UUID.
 //!
 //! It describes itself as a GPU of the capability it is set to, as far as programs plan by it, and honestly where they
-//! would otherwise do something that fails here: no peers, no IPC, no external memory, memory shared with the host.
+//! would otherwise do something that fails here: no external memory, memory shared with the host.
 
-use crate::context::DEVICE;
 use crate::driver;
 use crate::engine;
 use crate::status::{Answer, Status};
@@ -20,8 +19,6 @@ pub const THREADS_PER_PROCESSOR: u32 = 1024;
 pub const BLOCKS_PER_PROCESSOR: u32 = 16;
 /// Registers of a multiprocessor.
 pub const REGISTERS: u32 = 65_536;
-/// PCI address that the device gives; no such device need exist.
-pub const PCI: (i32, i32, i32) = (0, 0, 0);
 /// Alignment that 2D textures over linear memory need of their rows.
 pub const TEXTURE_PITCH: u64 = 32;
 /// Rows of cuMemAllocPitch are multiples of this.
@@ -29,9 +26,24 @@ pub const PITCH: u64 = 512;
 /// Name of the device.
 pub const NAME: &str = "gpuferry CPU device";
 
-/// Refuses every device number but ours.
+/// Refuses every device number but ours; before cuInit there is one.
 pub fn check(device: i32) -> Answer {
-    if device == DEVICE { Ok(()) } else { Err(Status::INVALID_DEVICE) }
+    number(device).map(drop)
+}
+
+/// A device's number, checked.
+pub fn number(device: i32) -> Answer<u8> {
+    u8::try_from(device).ok().filter(|device| *device < count()).ok_or(Status::INVALID_DEVICE)
+}
+
+/// How many devices there are.
+pub fn count() -> u8 {
+    driver::initialised().map_or(1, |driver| driver.devices)
+}
+
+/// PCI domain, bus and device that a device gives; no such device need exist.
+pub fn pci(device: i32) -> [i32; 3] {
+    [0, 0, device]
 }
 
 /// The compute capability as (major, minor).
@@ -61,24 +73,36 @@ pub fn shared_per_block_optin() -> u32 {
     (kib << 10).min(engine::MAX_SHARED_BYTES)
 }
 
-/// 16 bytes that name the device: the same in every process of a host.
-pub fn uuid() -> [u8; 16] {
+/// 16 bytes that name a device: the same in every process of a host.
+pub fn uuid(device: i32) -> [u8; 16] {
     let mut uuid = *b"gpuferry-cpu-000";
     if let Ok(id) = std::fs::read("/etc/machine-id") {
         for (at, byte) in id.iter().take(32).enumerate() {
             uuid[at % 16] ^= byte.rotate_left(3);
         }
     }
+    uuid[15] ^= device as u8;
     uuid
 }
 
 /// "0000:00:00.0".
-pub fn pci_text() -> String {
-    format!("{:04X}:{:02X}:{:02X}.0", PCI.0, PCI.1, PCI.2)
+pub fn pci_text(device: i32) -> String {
+    let [domain, bus, device] = pci(device);
+    format!("{domain:04X}:{bus:02X}:{device:02X}.0")
+}
+
+/// An attribute of the way between two devices (CUdevice_P2PAttribute): memory is reached, also by atomic operations and in arrays, and no
+/// way is better than another.
+pub fn peer_attribute(number: u32) -> Answer<i32> {
+    match number {
+        2..=4 => Ok(1),
+        1 | 5 => Ok(0),
+        _ => Err(Status::INVALID_VALUE),
+    }
 }
 
 /// The value of a CUdevice_attribute.
-pub fn attribute(number: u32) -> Answer<i32> {
+pub fn attribute(device: i32, number: u32) -> Answer<i32> {
     let driver = driver::initialised()?;
     let (major, minor) = capability()?;
     let clipped = |bytes: u64| i32::try_from(bytes).unwrap_or(i32::MAX);
@@ -136,14 +160,14 @@ pub fn attribute(number: u32) -> Answer<i32> {
         // Single to double precision throughput.
         87 => 2,
         // Whose values are words of their own.
-        33 => PCI.1,
-        34 => PCI.2,
-        50 => PCI.0,
+        33 => pci(device)[1],
+        34 => pci(device)[2],
+        50 => pci(device)[0],
         126 => 1,
         131 | 134 => -1,
         136 => 0,
         137 => clipped(0),
-        // Everything else is absent: timeouts, ECC, peers, pageable access, IPC, external memory, multicast, tensor maps.
+        // Everything else is absent: timeouts, ECC, pageable access, IPC, external memory, multicast, tensor maps.
         17 | 20 | 32 | 35 | 84 | 85 | 88 | 96 | 98 | 100 | 104 | 105 | 107 | 110 | 112 | 114 | 116..=118 | 121 => 0,
         124 | 125 | 127..=130 | 132 | 133 | 135 | 138..=147 => 0,
         _ => return Err(Status::INVALID_VALUE),

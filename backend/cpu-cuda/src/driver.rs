@@ -1,7 +1,7 @@
 //! The state of the process: what cuInit sets up, and the options it reads.
 //!
 //! Options come from the environment, once, at cuInit: `GPUFERRY_CPU_MEMORY`, `GPUFERRY_CPU_CAPABILITY`,
-//! `GPUFERRY_CPU_CORES`, `GPUFERRY_CPU_LOG`. The crate's README says what they mean.
+//! `GPUFERRY_CPU_CORES`, `GPUFERRY_CPU_DEVICES`, `GPUFERRY_CPU_LOG`. The crate's README says what they mean.
 
 use std::io::Write as _;
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -15,11 +15,15 @@ use crate::work::lock;
 /// CUDA 13.0, as cuDriverGetVersion counts.
 pub const VERSION: i32 = 13000;
 const DEFAULT_CAPABILITY: u32 = 75;
+/// Most devices of a process.
+const MOST_DEVICES: u8 = 16;
 
 /// What cuInit set up.
 pub struct Driver {
     /// Device memory.
     pub arena: Arena,
+    /// How many devices there are. They share the cores.
+    pub devices: u8,
     /// Compute capability, 10 * major + minor.
     pub capability: u32,
     /// Cores that kernels may use; the device's multiprocessors.
@@ -42,7 +46,10 @@ pub fn start() -> Answer {
     }
     start_log();
     let memory = std::env::var("GPUFERRY_CPU_MEMORY").ok().and_then(|text| parse_size(&text));
-    let arena = Arena::new(memory.unwrap_or_else(|| system_memory() / 2)).map_err(|error| {
+    let devices = std::env::var("GPUFERRY_CPU_DEVICES").ok().and_then(|text| text.trim().parse().ok());
+    let devices = devices.map_or(1, |devices: u8| devices.clamp(1, MOST_DEVICES));
+    let memory = memory.unwrap_or_else(|| system_memory() / 2 / u64::from(devices));
+    let arena = Arena::new(memory, usize::from(devices)).map_err(|error| {
         log::error!("no device memory: {error}");
         Status::OUT_OF_MEMORY
     })?;
@@ -51,12 +58,14 @@ pub fn start() -> Answer {
     let here = std::thread::available_parallelism().map_or(1, |n| u32::try_from(n.get()).unwrap_or(u32::MAX));
     let driver = Driver {
         arena,
+        devices,
         capability: capability.unwrap_or(DEFAULT_CAPABILITY),
         cores: cores.map_or(here, |cores: u32| cores.clamp(1, 4096)),
         here: mark_process().ok_or(Status::OUT_OF_MEMORY)?,
     };
     log::info!(
-        "CPU device: {} cores, {} bytes, capability {}",
+        "CPU device: {} of them, {} cores, {} bytes each, capability {}",
+        driver.devices,
         driver.cores,
         driver.arena.capacity(),
         driver.capability

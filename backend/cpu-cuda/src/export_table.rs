@@ -106,10 +106,7 @@ extern "C" fn nothing() -> u32 {
 }
 
 extern "C" fn primary_context(out: Out<Handle<Context>>, device: i32) -> u32 {
-    early_call("primary context", || {
-        device::check(device)?;
-        out.set(context::primary_handle()?)
-    })
+    early_call("primary context", || out.set(context::primary_handle(device::number(device)?)?))
 }
 
 /// The runtime of 11.8 loads modules so. Options were not seen with it.
@@ -136,7 +133,7 @@ extern "C" fn integrity_check(version: u32, seconds: u64, out: Out<[u64; 2]>) ->
             thread: unsafe { libc::pthread_self() } as u32,
             addresses: [RUNTIME.as_ptr() as u64, INTEGRITY.as_ptr() as u64, integrity_check as *const () as u64],
             seconds,
-            device: (device::uuid(), [device::PCI.0, device::PCI.1, device::PCI.2]),
+            devices: (0..device::count().into()).map(|number| (device::uuid(number), device::pci(number))).collect(),
         };
         out.set(integrity::answer(version, facts))
     })

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, Weak};
 
-use crate::arena::Kind;
+use crate::arena::{Kind, Owner};
 use crate::conditional::{Condition, Conditional};
 use crate::driver;
 use crate::event::Event;
@@ -106,11 +106,11 @@ pub struct GraphMemory(pub u64);
 
 impl GraphMemory {
     /// Allocates it.
-    pub fn create(bytes: u64, context: u64) -> Answer<Arc<GraphMemory>> {
+    pub fn create(bytes: u64, owner: Owner) -> Answer<Arc<GraphMemory>> {
         if bytes == 0 {
             return Err(Status::INVALID_VALUE);
         }
-        Ok(Arc::new(GraphMemory(driver::arena()?.allocate(bytes, Kind::Device, context)?)))
+        Ok(Arc::new(GraphMemory(driver::arena()?.allocate(bytes, Kind::Device, owner)?)))
     }
 }
 

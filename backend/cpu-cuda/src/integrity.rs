@@ -22,8 +22,8 @@ pub struct Facts {
     pub addresses: [u64; 3],
     /// The time that the runtime gave.
     pub seconds: u64,
-    /// Device: UUID and PCI domain, bus and number.
-    pub device: ([u8; 16], [i32; 3]),
+    /// Devices: UUID and PCI domain, bus and number.
+    pub devices: Vec<([u8; 16], [i32; 3])>,
 }
 
 /// The answer for a version.
@@ -41,9 +41,9 @@ pub fn answer(version: u32, facts: impl FnOnce() -> Facts) -> [u64; 2] {
     for word in facts.addresses.into_iter().chain([facts.seconds]) {
         text.extend(word.to_le_bytes());
     }
-    text.extend(facts.device.0);
-    for word in facts.device.1 {
-        text.extend(word.to_le_bytes());
+    for (uuid, place) in facts.devices {
+        text.extend(uuid);
+        place.iter().for_each(|word| text.extend(word.to_le_bytes()));
     }
     let inner = md2(&[&KEY.map(|byte| byte ^ 0x36)[..], &text].concat());
     let outer = md2(&[KEY.map(|byte| byte ^ 0x5c), inner].concat());

@@ -31,7 +31,7 @@ impl KernelMemory {
 
 impl Memory for KernelMemory {
     fn arena(&self) -> engine::Arena {
-        self.arena.view()
+        self.arena.view(self.context.device)
     }
 
     fn host_range(&self, address: u64, length: u64, write: bool) -> bool {
@@ -67,7 +67,7 @@ impl Memory for KernelMemory {
         if bytes == 0 || bytes > limit.saturating_sub(self.context.heap_used.load(Ordering::Relaxed)) {
             return 0;
         }
-        let address = self.arena.allocate(bytes, Kind::Heap, self.context.handle.0).unwrap_or(0);
+        let address = self.arena.allocate(bytes, Kind::Heap, self.context.owner()).unwrap_or(0);
         if address != 0 {
             self.context.heap_used.fetch_add(bytes, Ordering::Relaxed);
         }

@@ -3,8 +3,8 @@
 //! An allocation has its address at once; its free is an operation of the stream. A pool keeps nothing back, so what it
 //! reserves is what is in use.
 
+use std::collections::BTreeMap;
 use std::sync::Mutex;
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::driver;
@@ -22,6 +22,8 @@ pub struct Pool {
     pub high: AtomicU64,
     /// Most bytes it may have; 0 for no limit of its own.
     pub most: u64,
+    /// Its device.
+    pub device: u8,
     /// Whether it is the device's own.
     pub default: bool,
 }
@@ -29,13 +31,15 @@ pub struct Pool {
 object!(Pool, 17);
 
 const DEFAULT_SETTINGS: [u64; 4] = [1, 1, 1, 0];
-static CURRENT: Mutex<Option<Handle<Pool>>> = Mutex::new(None);
+/// By device, the pools that are its own and the ones that were set.
+static OWN: Mutex<BTreeMap<u8, Handle<Pool>>> = Mutex::new(BTreeMap::new());
+static CURRENT: Mutex<BTreeMap<u8, Handle<Pool>>> = Mutex::new(BTreeMap::new());
 
 impl Pool {
-    /// A new pool.
-    pub fn create(most: u64, default: bool) -> Answer<Handle<Pool>> {
+    /// A new pool of a device.
+    pub fn create(device: u8, most: u64, default: bool) -> Answer<Handle<Pool>> {
         let settings = Mutex::new(DEFAULT_SETTINGS);
-        let make = |handle| Pool { handle, settings, high: AtomicU64::new(0), most, default };
+        let make = |handle| Pool { handle, settings, high: AtomicU64::new(0), most, device, default };
         Ok(Pool::table().insert(make)?.0)
     }
 
@@ -55,32 +59,31 @@ impl Pool {
     }
 }
 
-/// The device's own pool.
-pub fn default_pool() -> Answer<Handle<Pool>> {
-    static DEFAULT: OnceLock<Handle<Pool>> = OnceLock::new();
-    if let Some(pool) = DEFAULT.get() {
+/// A device's own pool.
+pub fn default_pool(device: u8) -> Answer<Handle<Pool>> {
+    let mut own = lock(&OWN);
+    if let Some(pool) = own.get(&device) {
         return Ok(*pool);
     }
-    let made = Pool::create(0, true)?;
-    let kept = *DEFAULT.get_or_init(|| made);
-    if kept != made {
-        // Another thread was quicker.
-        made.take()?;
-    }
-    Ok(kept)
+    let made = Pool::create(device, 0, true)?;
+    own.insert(device, made);
+    Ok(made)
 }
 
 /// The pool that cuMemAllocAsync allocates from.
-pub fn current_pool() -> Answer<Handle<Pool>> {
-    match *lock(&CURRENT) {
+pub fn current_pool(device: u8) -> Answer<Handle<Pool>> {
+    let set = lock(&CURRENT).get(&device).copied();
+    match set {
         Some(pool) if pool.get().is_ok() => Ok(pool),
-        _ => default_pool(),
+        _ => default_pool(device),
     }
 }
 
 /// cuDeviceSetMemPool.
-pub fn set_current_pool(pool: Handle<Pool>) -> Answer {
-    pool.get()?;
-    *lock(&CURRENT) = Some(pool);
+pub fn set_current_pool(device: u8, pool: Handle<Pool>) -> Answer {
+    if pool.get()?.device != device {
+        return Err(Status::INVALID_VALUE);
+    }
+    lock(&CURRENT).insert(device, pool);
     Ok(())
 }

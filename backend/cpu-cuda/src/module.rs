@@ -8,7 +8,7 @@ use std::ffi::CString;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 
-use crate::arena::Kind;
+use crate::arena::{Kind, Owner};
 use crate::context::Context;
 use crate::driver;
 use crate::engine::{self, CompileErrorKind, FunctionInfo, Space, Target};
@@ -277,12 +277,12 @@ impl Module {
 }
 
 /// Allocates variables that have no place yet and writes their initial bytes; all or none.
-fn allocate<'a>(infos: impl Iterator<Item = &'a engine::GlobalInfo>, context: u64) -> Answer<Vec<u64>> {
+fn allocate<'a>(infos: impl Iterator<Item = &'a engine::GlobalInfo>, owner: Owner) -> Answer<Vec<u64>> {
     let arena = driver::arena()?;
     let mut placed = Vec::new();
     for info in infos {
         let kind = if info.space == Space::Managed { Kind::ManagedVariable } else { Kind::Variable };
-        match arena.allocate_aligned(info.size, info.align, kind, context) {
+        match arena.allocate_aligned(info.size, info.align, kind, owner) {
             Ok(address) => placed.push(address),
             Err(status) => {
                 for address in placed {
@@ -307,7 +307,7 @@ fn allocate<'a>(infos: impl Iterator<Item = &'a engine::GlobalInfo>, context: u6
 /// Gives the variables their places, those in `shared` the ones they have already, and tells the engine.
 fn place(context: &Arc<Context>, code: &engine::Module, shared: &BTreeMap<usize, u64>) -> Answer<Vec<u64>> {
     let own = code.globals().iter().enumerate().filter(|(index, _)| !shared.contains_key(index));
-    let mut own = allocate(own.map(|(_, info)| info), context.handle.0)?.into_iter();
+    let mut own = allocate(own.map(|(_, info)| info), context.owner())?.into_iter();
     let all = 0..code.globals().len();
     let placed: Vec<u64> = all.filter_map(|index| shared.get(&index).copied().or_else(|| own.next())).collect();
     for (index, info) in code.globals().iter().enumerate() {
@@ -407,7 +407,7 @@ impl Library {
         if let Some(places) = &*places {
             return Ok(places.clone());
         }
-        let addresses = allocate(self.managed.iter().map(|(_, info)| info), 0)?;
+        let addresses = allocate(self.managed.iter().map(|(_, info)| info), crate::arena::NOBODY)?;
         let made: BTreeMap<usize, u64> = self.managed.iter().map(|(index, _)| *index).zip(addresses).collect();
         Ok(places.insert(made).clone())
     }

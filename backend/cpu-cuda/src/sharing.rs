@@ -9,7 +9,7 @@ use std::fs::File;
 use std::os::fd::AsRawFd;
 use std::sync::Mutex;
 
-use crate::arena::Kind;
+use crate::arena::{Kind, NOBODY, Reach};
 use crate::driver;
 use crate::engine::GRANULE_BYTES;
 use crate::status::{Answer, Status};
@@ -41,7 +41,7 @@ pub fn handle_of(address: u64) -> Answer<IpcHandle> {
     let arena = driver::arena()?;
     let found = arena.find(address).filter(|found| found.kind == Kind::Device).ok_or(Status::INVALID_VALUE)?;
     let file = u64::try_from(arena.file()).map_err(|_| Status::UNKNOWN)?;
-    let offset = found.base - arena.view().base;
+    let offset = found.base - arena.base();
     Ok(IpcHandle { words: [MAGIC, u64::from(std::process::id()), file, offset, found.size, found.id, 0, 0] })
 }
 
@@ -70,13 +70,13 @@ pub fn open(handle: IpcHandle) -> Answer<u64> {
     let first = offset / PAGE * PAGE;
     let pages = end.checked_next_multiple_of(PAGE).filter(|end| *end <= length).ok_or(Status::INVALID_VALUE)? - first;
     let arena = driver::arena()?;
-    let reservation = arena.allocate_aligned(pages, PAGE, Kind::Reserved, 0)?;
+    let reservation = arena.allocate_aligned(pages, PAGE, Kind::Reserved, NOBODY)?;
     if let Err(status) = arena.map_file(reservation, pages, file.as_raw_fd(), first) {
         let _ = arena.free(reservation, |_| true);
         return Err(status);
     }
     let address = reservation + (offset - first);
-    arena.mark_mapped(address, size, true);
+    arena.mark_mapped(address, size, Reach::MAX);
     all.insert(address, Opened { handle, reservation, pages, times: 1 });
     Ok(address)
 }
@@ -91,7 +91,7 @@ pub fn close(address: u64) -> Answer {
     }
     if let Some(opened) = all.remove(&address) {
         let arena = driver::arena()?;
-        arena.mark_mapped(opened.reservation, opened.pages, false);
+        arena.mark_mapped(opened.reservation, opened.pages, 0);
         arena.unmap(opened.reservation, opened.pages)?;
         arena.free(opened.reservation, |_| true)?;
     }

@@ -4,14 +4,16 @@
 //! are given. Kernels may use a mapped range once cuMemSetAccess has opened it.
 
 use std::collections::BTreeMap;
+use std::ffi::CString;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::sync::{Arc, Mutex};
 
-use crate::arena::{Arena, Kind};
+use crate::arena::{Arena, Kind, NOBODY, Reach, bit};
+use crate::device;
 use crate::driver;
 use crate::handle::{Handle, Object, object};
 use crate::status::{Answer, Status};
-use crate::types::AllocationProperties;
+use crate::types::{AllocationProperties, Location};
 use crate::work::lock;
 
 /// Sizes, addresses and offsets are multiples of this.
@@ -25,6 +27,8 @@ pub struct Physical {
     pub size: u64,
     /// As the program gave them.
     pub properties: AllocationProperties,
+    /// Its device.
+    pub device: u8,
     file: OwnedFd,
     /// References by handle: cuMemRetainAllocationHandle adds to them.
     count: Mutex<u32>,
@@ -39,10 +43,20 @@ pub struct Mapping {
     pub size: u64,
     /// What is mapped there.
     pub physical: Arc<Physical>,
-    /// CUmemAccess_flags of the device.
-    pub access: u32,
+    /// Devices that may read, and those that may also write.
+    pub access: [Reach; 2],
 }
 
+impl Mapping {
+    /// CUmemAccess_flags of a device.
+    pub fn access_of(&self, device: u8) -> u32 {
+        let [readers, writers] = self.access.map(|all| all & bit(device) != 0);
+        if writers { 3 } else { u32::from(readers) }
+    }
+}
+
+/// Names of memory files, before the number of the device.
+const FILE: &str = "cuda-physical-";
 /// The length stays.
 const SEALS: libc::c_int = libc::F_SEAL_SHRINK | libc::F_SEAL_GROW;
 
@@ -51,7 +65,7 @@ static MAPPINGS: Mutex<BTreeMap<u64, Mapping>> = Mutex::new(BTreeMap::new());
 impl Drop for Physical {
     fn drop(&mut self) {
         if let Ok(arena) = driver::arena() {
-            arena.discharge(self.size);
+            arena.discharge(self.device, self.size);
         }
     }
 }
@@ -66,7 +80,7 @@ pub fn reserve(size: u64, align: u64) -> Answer<u64> {
     if size == 0 || !(align == 0 || align.is_power_of_two()) {
         return Err(Status::INVALID_VALUE);
     }
-    driver::arena()?.allocate_aligned(size, align.max(GRANULARITY), Kind::Reserved, 0)
+    driver::arena()?.allocate_aligned(size, align.max(GRANULARITY), Kind::Reserved, NOBODY)
 }
 
 /// cuMemAddressFree: the whole reservation, with nothing mapped in it.
@@ -83,25 +97,34 @@ pub fn create(size: u64, properties: AllocationProperties) -> Answer<Handle<Phys
     if size == 0 {
         return Err(Status::INVALID_VALUE);
     }
-    // SAFETY: a call with a constant name.
-    let file = unsafe { libc::memfd_create(c"cuda-physical".as_ptr(), libc::MFD_CLOEXEC | libc::MFD_ALLOW_SEALING) };
+    let device = device::number(properties.location.id)?;
+    let name = CString::new(format!("{FILE}{device}")).map_err(|_| Status::UNKNOWN)?;
+    // SAFETY: the name ends with a zero.
+    let file = unsafe { libc::memfd_create(name.as_ptr(), libc::MFD_CLOEXEC | libc::MFD_ALLOW_SEALING) };
     if file < 0 {
         return Err(Status::OUT_OF_MEMORY);
     }
     // SAFETY: a fresh descriptor that nothing else owns.
     let file = unsafe { OwnedFd::from_raw_fd(file) };
     let length = libc::off_t::try_from(size).map_err(|_| Status::OUT_OF_MEMORY)?;
-    driver::arena()?.charge(size)?;
+    driver::arena()?.charge(device, size)?;
     // Sealed, so that nobody who has it can cut pages off that somebody else has mapped.
     // SAFETY: our own file.
     let sized = unsafe {
         libc::ftruncate(file.as_raw_fd(), length) == 0 && libc::fcntl(file.as_raw_fd(), libc::F_ADD_SEALS, SEALS) == 0
     };
     if !sized {
-        driver::arena()?.discharge(size);
+        driver::arena()?.discharge(device, size);
         return Err(Status::OUT_OF_MEMORY);
     }
-    Ok(Physical::table().insert(|handle| Physical { handle, size, properties, file, count: Mutex::new(1) })?.0)
+    Ok(Physical::table().insert(|handle| Physical { handle, size, properties, device, file, count: Mutex::new(1) })?.0)
+}
+
+/// The device of physical memory, which its file's name ends with; the first where the system does not say.
+fn device_of(file: &OwnedFd) -> u8 {
+    let name = std::fs::read_link(format!("/proc/self/fd/{}", file.as_raw_fd())).unwrap_or_default();
+    let number = name.to_str().and_then(|name| name.split_once(FILE)?.1.split(' ').next()?.parse().ok());
+    number.filter(|device| *device < device::count()).unwrap_or(0)
 }
 
 /// cuMemImportFromShareableHandle for a file descriptor.
@@ -125,9 +148,11 @@ pub fn import(descriptor: i32) -> Answer<Handle<Physical>> {
     };
     let size = status.and_then(|status| u64::try_from(status.st_size).ok()).ok_or(Status::INVALID_VALUE)?;
     aligned(&[size])?;
-    driver::arena()?.charge(size)?;
-    let properties = AllocationProperties { kind: 1, ..AllocationProperties::default() };
-    Ok(Physical::table().insert(|handle| Physical { handle, size, properties, file, count: Mutex::new(1) })?.0)
+    let device = device_of(&file);
+    driver::arena()?.charge(device, size)?;
+    let location = Location { kind: 1, id: device.into() };
+    let properties = AllocationProperties { kind: 1, location, ..AllocationProperties::default() };
+    Ok(Physical::table().insert(|handle| Physical { handle, size, properties, device, file, count: Mutex::new(1) })?.0)
 }
 
 impl Physical {
@@ -172,7 +197,7 @@ pub fn map(address: u64, size: u64, offset: u64, physical: Handle<Physical>) -> 
         return Err(Status::INVALID_VALUE);
     }
     arena.map_file(address, size, physical.file.as_raw_fd(), offset)?;
-    mappings.insert(address, Mapping { size, physical, access: 0 });
+    mappings.insert(address, Mapping { size, physical, access: [0; 2] });
     Ok(())
 }
 
@@ -182,7 +207,7 @@ pub fn unmap(address: u64, size: u64) -> Answer {
     let mut mappings = lock(&MAPPINGS);
     for start in whole(&mappings, address, size)? {
         if let Some(mapping) = mappings.remove(&start) {
-            arena.mark_mapped(start, mapping.size, false);
+            arena.mark_mapped(start, mapping.size, 0);
             arena.unmap(start, mapping.size)?;
         }
     }
@@ -201,14 +226,16 @@ fn whole(mappings: &BTreeMap<u64, Mapping>, address: u64, size: u64) -> Answer<V
     if at == end && !starts.is_empty() { Ok(starts) } else { Err(Status::INVALID_VALUE) }
 }
 
-/// cuMemSetAccess for the device.
-pub fn set_access(address: u64, size: u64, access: u32) -> Answer {
+/// cuMemSetAccess for a device. Kernels of a device that may only read are not kept from writing.
+pub fn set_access(address: u64, size: u64, device: u8, access: u32) -> Answer {
     let arena = driver::arena()?;
     let mut mappings = lock(&MAPPINGS);
     for start in whole(&mappings, address, size)? {
         if let Some(mapping) = mappings.get_mut(&start) {
-            mapping.access = access;
-            arena.mark_mapped(start, mapping.size, access != 0);
+            for (all, granted) in mapping.access.iter_mut().zip([access != 0, access == 3]) {
+                *all = if granted { *all | bit(device) } else { *all & !bit(device) };
+            }
+            arena.mark_mapped(start, mapping.size, mapping.access[0]);
         }
     }
     Ok(())

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use crate::capture;
-use crate::context::{self, Context, DEVICE, LIMITS};
+use crate::context::{self, Context, LIMITS};
 use crate::device;
 use crate::event::Event;
 use crate::export::cuda;
@@ -43,8 +43,8 @@ fn given(context: Handle<Context>) -> Answer<Arc<Context>> {
 
 fn create(out: Out<Handle<Context>>, flags: u32, device: i32, api: u32) -> Answer {
     out.check()?;
-    device::check(device)?;
-    let context = Context::create(checked_flags(flags)?, api, false)?;
+    let device = device::number(device)?;
+    let context = Context::create(device, checked_flags(flags)?, api, false)?;
     out.set(context.handle)?;
     context::push(context);
     Ok(())
@@ -80,25 +80,21 @@ fn synchronize(context: &Context) -> Answer {
 }
 
 fn reset(device: i32) -> Answer {
-    device::check(device)?;
-    context::primary_reset()
+    context::primary_reset(device::number(device)?)
 }
 
 fn release(device: i32) -> Answer {
-    device::check(device)?;
-    context::primary_release()
+    context::primary_release(device::number(device)?)
 }
 
 fn set_primary_flags(device: i32, flags: u32) -> Answer {
-    device::check(device)?;
-    context::primary_set_flags(checked_flags(flags)?)
+    context::primary_set_flags(device::number(device)?, checked_flags(flags)?)
 }
 
 cuda! {
     fn cuDevicePrimaryCtxRetain(out: Out<Handle<Context>>, device: i32) {
         out.check()?;
-        device::check(device)?;
-        out.set(context::primary_retain()?)
+        out.set(context::primary_retain(device::number(device)?)?)
     }
 
     fn cuDevicePrimaryCtxRelease(device: i32) {
@@ -126,9 +122,9 @@ cuda! {
     }
 
     fn cuDevicePrimaryCtxGetState(device: i32, flags: Out<u32>, active: Out<i32>) {
-        device::check(device)?;
+        let device = device::number(device)?;
         active.check()?;
-        let state = context::primary_state()?;
+        let state = context::primary_state(device)?;
         flags.set(state.0)?;
         active.set(i32::from(state.1))
     }
@@ -209,13 +205,11 @@ cuda! {
     }
 
     fn cuCtxGetDevice(device: Out<i32>) {
-        context::current()?;
-        device.set(DEVICE)
+        device.set(context::current()?.device.into())
     }
 
     fn cuCtxGetDevice_v2(device: Out<i32>, context: Handle<Context>) {
-        or_current(context)?;
-        device.set(DEVICE)
+        device.set(or_current(context)?.device.into())
     }
 
     fn cuCtxGetFlags(flags: Out<u32>) {
@@ -320,14 +314,12 @@ cuda! {
     }
 
     fn cuCtxEnablePeerAccess(peer: Handle<Context>, flags: u32) {
-        context::usable()?;
-        peer.get()?;
-        if flags != 0 { Err(Status::INVALID_VALUE) } else { Err(Status::PEER_ACCESS_UNSUPPORTED) }
+        let context = context::usable()?;
+        let peer = peer.get()?;
+        if flags != 0 { Err(Status::INVALID_VALUE) } else { context.reach_peer(&peer) }
     }
 
     fn cuCtxDisablePeerAccess(peer: Handle<Context>) {
-        context::usable()?;
-        peer.get()?;
-        Err(Status::PEER_ACCESS_NOT_ENABLED)
+        context::usable()?.leave_peer(&*peer.get()?)
     }
 }

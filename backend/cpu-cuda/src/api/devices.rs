@@ -21,7 +21,7 @@ cuda! {
     }
 
     fn cuDeviceGetCount(count: Out<i32>) {
-        count.set(1)
+        count.set(device::count().into())
     }
 
     fn cuDeviceGetName(name: Out<c_char>, length: i32, device: i32) {
@@ -31,12 +31,12 @@ cuda! {
 
     fn cuDeviceGetUuid(uuid: Out<Uuid>, device: i32) {
         device::check(device)?;
-        uuid.set(device::uuid())
+        uuid.set(device::uuid(device))
     }
 
     fn cuDeviceGetUuid_v2(uuid: Out<Uuid>, device: i32) {
         device::check(device)?;
-        uuid.set(device::uuid())
+        uuid.set(device::uuid(device))
     }
 
     fn cuDeviceTotalMem(bytes: Out<u32>, device: i32) {
@@ -52,7 +52,7 @@ cuda! {
     fn cuDeviceGetAttribute(value: Out<i32>, attribute: u32, device: i32) {
         value.check()?;
         device::check(device)?;
-        value.set(device::attribute(attribute)?)
+        value.set(device::attribute(device, attribute)?)
     }
 
     fn cuDeviceComputeCapability(major: Out<i32>, minor: Out<i32>, device: i32) {
@@ -65,7 +65,7 @@ cuda! {
 
     fn cuDeviceGetProperties(properties: Out<DeviceProperties>, device: i32) {
         device::check(device)?;
-        let value = |number| device::attribute(number);
+        let value = |number| device::attribute(device, number);
         properties.set(DeviceProperties {
             max_threads: value(1)?,
             block: [value(2)?, value(3)?, value(4)?],
@@ -82,7 +82,7 @@ cuda! {
 
     fn cuDeviceGetPCIBusId(text: Out<c_char>, length: i32, device: i32) {
         device::check(device)?;
-        let id = device::pci_text();
+        let id = device::pci_text(device);
         if room(length)? <= id.len() {
             return Err(Status::INVALID_VALUE);
         }
@@ -94,10 +94,8 @@ cuda! {
         let text = text.read()?;
         let full = if text.matches(':').count() == 1 { format!("0000:{text}") } else { text };
         let full = if full.contains('.') { full } else { format!("{full}.0") };
-        if !full.eq_ignore_ascii_case(&device::pci_text()) {
-            return Err(Status::INVALID_DEVICE);
-        }
-        device.set(0)
+        let is_at = |number: &i32| full.eq_ignore_ascii_case(&device::pci_text(*number));
+        device.set((0..device::count().into()).find(is_at).ok_or(Status::INVALID_DEVICE)?)
     }
 
     fn cuDeviceGetTexture1DLinearMaxWidth(width: Out<u64>, format: u32, channels: u32, device: i32) {
@@ -109,14 +107,17 @@ cuda! {
     fn cuDeviceCanAccessPeer(can: Out<i32>, device: i32, peer: i32) {
         device::check(device)?;
         device::check(peer)?;
-        can.set(0)
+        can.set(i32::from(device != peer))
     }
 
-    fn cuDeviceGetP2PAttribute(_value: Out<i32>, _attribute: u32, source: i32, target: i32) {
-        // There is no second device, and none is its own peer.
+    fn cuDeviceGetP2PAttribute(value: Out<i32>, attribute: u32, source: i32, target: i32) {
         device::check(source)?;
         device::check(target)?;
-        Err(Status::INVALID_DEVICE)
+        if source == target {
+            // None is its own peer.
+            return Err(Status::INVALID_DEVICE);
+        }
+        value.set(device::peer_attribute(attribute)?)
     }
 
     fn cuDeviceGetExecAffinitySupport(support: Out<i32>, _kind: u32, device: i32) {

@@ -134,7 +134,7 @@ fn child(graph: Handle<Graph>) -> Answer<Payload> {
 
 fn alloc(params: Out<AllocNode>) -> Answer<Payload> {
     let mut all = params.read()?;
-    let memory = GraphMemory::create(all.bytes, context::usable()?.handle.0)?;
+    let memory = GraphMemory::create(all.bytes, context::usable()?.owner())?;
     all.address = memory.0;
     params.set(all)?;
     Ok(Payload::Alloc(all, memory))
@@ -372,7 +372,7 @@ cuda! {
             return Err(Status::INVALID_VALUE);
         }
         let context = if context == 0 { context::usable()? } else { Handle::<Context>::from_raw(context).get()? };
-        out.set(Condition::create(&graph, context.handle.0, (flags != 0).then_some(value))?)
+        out.set(Condition::create(&graph, context.owner(), (flags != 0).then_some(value))?)
     }
 
     fn cuGraphNodeSetParams(node: NodeHandle, params: Out<NodeParams>) {

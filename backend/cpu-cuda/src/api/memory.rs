@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::arena::Kind;
+use crate::arena::{Kind, Owner};
 use crate::capture;
 use crate::context::{self, Context};
 use crate::device;
@@ -26,14 +26,19 @@ const REGISTERED_READ_ONLY: u32 = 8;
 
 /// Allocates; when memory is short, first lets frees that are under way in streams happen.
 pub fn allocate(context: &Arc<Context>, bytes: u64, kind: Kind) -> Answer<u64> {
+    allocate_for(context.owner(), context, bytes, kind)
+}
+
+/// The same, for somebody else than the context whose work is waited for.
+pub fn allocate_for(owner: Owner, context: &Arc<Context>, bytes: u64, kind: Kind) -> Answer<u64> {
     if bytes == 0 {
         return Err(Status::INVALID_VALUE);
     }
     let arena = driver::arena()?;
-    match arena.allocate(bytes, kind, context.handle.0) {
+    match arena.allocate(bytes, kind, owner) {
         Err(Status::OUT_OF_MEMORY) if !context.all_unfinished().is_empty() => {
             context.synchronize()?;
-            arena.allocate(bytes, kind, context.handle.0)
+            arena.allocate(bytes, kind, owner)
         }
         other => other,
     }
@@ -50,8 +55,9 @@ fn free(address: u64, may: impl FnOnce(Kind) -> bool) -> Answer {
     if !may(found.kind) {
         return Err(Status::INVALID_VALUE);
     }
-    // As the vendor's: work that may use the memory ends first.
+    // As the vendor's: work that may use the memory ends first; it may be another context's, of another device.
     context.synchronize()?;
+    context::synchronize_others(&context);
     arena.free(address, |allocation| allocation.id == found.id).map(drop)
 }
 
@@ -138,16 +144,16 @@ fn prefetch(address: u64, bytes: u64, stream: Handle<Stream>) -> Answer {
 
 cuda! {
     fn cuMemGetInfo(free: Out<u32>, total: Out<u32>) {
-        context::usable()?;
+        let device = context::usable()?.device;
         let clipped = |bytes: u64| u32::try_from(bytes).unwrap_or(u32::MAX);
-        free.set_if_wanted(clipped(driver::arena()?.free_bytes()));
+        free.set_if_wanted(clipped(driver::arena()?.free_bytes(device)));
         total.set_if_wanted(clipped(driver::arena()?.capacity()));
         Ok(())
     }
 
     fn cuMemGetInfo_v2(free: Out<u64>, total: Out<u64>) {
-        context::usable()?;
-        free.set_if_wanted(driver::arena()?.free_bytes());
+        let device = context::usable()?.device;
+        free.set_if_wanted(driver::arena()?.free_bytes(device));
         total.set_if_wanted(driver::arena()?.capacity());
         Ok(())
     }
@@ -232,6 +238,7 @@ cuda! {
         }
         // Work that may use the memory ends first.
         context.synchronize()?;
+        context::synchronize_others(&context);
         host_memory::unregister(address)
     }
 

@@ -1,12 +1,14 @@
 //! Unified addressing: what a pointer is, and attributes of managed ranges.
 
 use crate::arena::{Allocation, Kind};
-use crate::context;
+use crate::context::{self, Context};
 use crate::driver;
 use crate::export::cuda;
 use crate::foreign::{In, Out};
+use crate::handle::Handle;
 use crate::host_memory;
 use crate::status::{Answer, Status};
+use crate::virtual_memory;
 
 const CONTEXT: u32 = 1;
 const MEMORY_TYPE: u32 = 2;
@@ -43,30 +45,46 @@ struct Known {
     pool: u64,
     sync_memops: bool,
     shareable: bool,
+    device: u8,
 }
 
 fn known(address: u64) -> Option<Known> {
     let from_arena = |found: Allocation| Known {
         base: found.base,
         size: found.size,
-        context: found.context,
+        context: found.owner.context,
         id: found.id,
         host: matches!(found.kind, Kind::Host(_)),
         managed: matches!(found.kind, Kind::Managed | Kind::ManagedVariable),
         pool: if let Kind::Pool(pool) = found.kind { pool } else { 0 },
         sync_memops: found.sync_memops,
         shareable: found.kind == Kind::Device,
+        device: found.owner.device,
     };
     let arena = driver::arena().ok()?;
     if let Some(found) = arena.find(address) {
         if found.kind == Kind::Reserved && !arena.holds(address, 1) {
             return None;
         }
-        return Some(from_arena(found));
+        let mapped = virtual_memory::find(address).ok().filter(|_| found.kind == Kind::Reserved);
+        let device = mapped.map_or(found.owner.device, |mapping| mapping.physical.device);
+        return Some(Known { device, ..from_arena(found) });
     }
     let range = host_memory::find(address)?;
     let (base, size, context, id) = (range.base, range.size, range.context, range.id);
-    Some(Known { base, size, context, id, host: true, managed: false, pool: 0, sync_memops: false, shareable: false })
+    let device = Handle::<Context>::from_raw(context).get().map_or(0, |context| context.device);
+    Some(Known {
+        base,
+        size,
+        context,
+        id,
+        host: true,
+        managed: false,
+        pool: 0,
+        sync_memops: false,
+        shareable: false,
+        device,
+    })
 }
 
 /// The value of an attribute and its bytes.
@@ -81,7 +99,7 @@ fn value(attribute: u32, address: u64, known: &Known) -> Answer<(u64, u8)> {
         SYNC_MEMOPS => (u64::from(known.sync_memops), 4),
         BUFFER_ID => (known.id, 8),
         IS_MANAGED => (u64::from(known.managed), 4),
-        DEVICE_ORDINAL => (0, 4),
+        DEVICE_ORDINAL => (u64::from(known.device), 4),
         IPC_CAPABLE => (u64::from(known.shareable), 4),
         RDMA_CAPABLE | DECOMPRESS_CAPABLE => (0, 4),
         RANGE_START | MAPPING_BASE => (known.base, 8),

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use super::memory::allocate;
-use crate::arena::Kind;
+use super::memory::allocate_for;
+use crate::arena::{Kind, Owner, bit};
 use crate::capture;
 use crate::device;
 use crate::driver;
@@ -39,7 +39,7 @@ fn alloc(out: Out<u64>, bytes: u64, pool: Handle<Pool>, stream: Handle<Stream>) 
     }
     let mut captured = None;
     let taken = capture::take_node(&stream, || {
-        let memory = GraphMemory::create(bytes, stream.context.handle.0)?;
+        let memory = GraphMemory::create(bytes, stream.context.owner())?;
         captured = Some(memory.0);
         Ok(Payload::Alloc(AllocNode { bytes, address: memory.0, ..AllocNode::default() }, memory))
     })?;
@@ -47,16 +47,18 @@ fn alloc(out: Out<u64>, bytes: u64, pool: Handle<Pool>, stream: Handle<Stream>) 
         return out.set(address);
     }
     capture::permit()?;
-    pool.get()?.admit(bytes)?;
-    out.set(allocate(&stream.context, bytes, Kind::Pool(pool.0))?)
+    let from = pool.get()?;
+    from.admit(bytes)?;
+    let owner = Owner { device: from.device, ..stream.context.owner() };
+    out.set(allocate_for(owner, &stream.context, bytes, Kind::Pool(pool.0))?)
 }
 
-fn device_location(location: In<Location>) -> Answer {
+fn device_location(location: In<Location>) -> Answer<u8> {
     let location = location.read()?;
     if location.kind != LOCATION_DEVICE {
         return Err(Status::NOT_SUPPORTED);
     }
-    device::check(location.id)
+    device::number(location.id)
 }
 
 fn attribute(pool: &Arc<Pool>, number: u32) -> Answer<u64> {
@@ -70,7 +72,8 @@ fn attribute(pool: &Arc<Pool>, number: u32) -> Answer<u64> {
 
 cuda! {
     fn cuMemAllocAsync | cuMemAllocAsync_ptsz (out: Out<u64>, bytes: u64, stream: Handle<Stream>) {
-        alloc(out, bytes, memory_pool::current_pool()?, stream)
+        let device = stream::resolve(stream)?.context.device;
+        alloc(out, bytes, memory_pool::current_pool(device)?, stream)
     }
 
     fn cuMemAllocFromPoolAsync | cuMemAllocFromPoolAsync_ptsz (
@@ -98,8 +101,7 @@ cuda! {
         if properties.location.kind != LOCATION_DEVICE {
             return Err(Status::NOT_SUPPORTED);
         }
-        device::check(properties.location.id)?;
-        out.set(Pool::create(properties.most, false)?)
+        out.set(Pool::create(device::number(properties.location.id)?, properties.most, false)?)
     }
 
     fn cuMemPoolDestroy(pool: Handle<Pool>) {
@@ -132,54 +134,55 @@ cuda! {
     }
 
     fn cuMemPoolSetAccess(pool: Handle<Pool>, list: In<Access>, count: u64) {
-        pool.get()?;
+        let own = pool.get()?.device;
         let count = usize::try_from(count).ok().filter(|n| *n <= 4096).ok_or(Status::INVALID_VALUE)?;
+        let arena = driver::arena()?;
+        let mut peers = arena.pool_peers(pool.0);
         for access in list.read_all(count)? {
-            if access.location.kind == LOCATION_DEVICE {
-                device::check(access.location.id)?;
-            }
-            // The device's access to its own pool cannot be taken away.
-            if access.flags != READ_WRITE {
+            if access.location.kind != LOCATION_DEVICE {
                 return Err(Status::INVALID_VALUE);
             }
+            let device = device::number(access.location.id)?;
+            match access.flags {
+                READ_WRITE => peers |= bit(device),
+                // A device's access to its own pool cannot be taken away.
+                0 if device != own => peers &= !bit(device),
+                _ => return Err(Status::INVALID_VALUE),
+            }
         }
+        arena.set_pool_peers(pool.0, peers);
         Ok(())
     }
 
     fn cuMemPoolGetAccess(flags: Out<u32>, pool: Handle<Pool>, location: In<Location>) {
-        pool.get()?;
-        device_location(location)?;
-        flags.set(READ_WRITE)
+        let own = pool.get()?.device;
+        let device = device_location(location)?;
+        let is_open = device == own || driver::arena()?.pool_peers(pool.0) & bit(device) != 0;
+        flags.set(if is_open { READ_WRITE } else { 0 })
     }
 
     fn cuDeviceGetDefaultMemPool(out: Out<Handle<Pool>>, device: i32) {
-        device::check(device)?;
-        out.set(memory_pool::default_pool()?)
+        out.set(memory_pool::default_pool(device::number(device)?)?)
     }
 
     fn cuDeviceGetMemPool(out: Out<Handle<Pool>>, device: i32) {
-        device::check(device)?;
-        out.set(memory_pool::current_pool()?)
+        out.set(memory_pool::current_pool(device::number(device)?)?)
     }
 
     fn cuDeviceSetMemPool(device: i32, pool: Handle<Pool>) {
-        device::check(device)?;
-        memory_pool::set_current_pool(pool)
+        memory_pool::set_current_pool(device::number(device)?, pool)
     }
 
     fn cuMemGetDefaultMemPool(out: Out<Handle<Pool>>, location: In<Location>, _kind: u32) {
-        device_location(location)?;
-        out.set(memory_pool::default_pool()?)
+        out.set(memory_pool::default_pool(device_location(location)?)?)
     }
 
     fn cuMemGetMemPool(out: Out<Handle<Pool>>, location: In<Location>, _kind: u32) {
-        device_location(location)?;
-        out.set(memory_pool::current_pool()?)
+        out.set(memory_pool::current_pool(device_location(location)?)?)
     }
 
     fn cuMemSetMemPool(location: In<Location>, _kind: u32, pool: Handle<Pool>) {
-        device_location(location)?;
-        memory_pool::set_current_pool(pool)
+        memory_pool::set_current_pool(device_location(location)?, pool)
     }
 
     fn cuDeviceGraphMemTrim(device: i32) {

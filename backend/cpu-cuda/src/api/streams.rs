@@ -1,7 +1,7 @@
 //! Stream management, capture, and operations on memory in stream order.
 
 use crate::capture;
-use crate::context::{self, Context, DEVICE};
+use crate::context::{self, Context};
 use crate::copy::side;
 use crate::driver;
 use crate::event::Event;
@@ -159,8 +159,7 @@ cuda! {
     }
 
     fn cuStreamGetDevice | cuStreamGetDevice_ptsz (stream: Handle<Stream>, device: Out<i32>) {
-        stream::resolve(stream)?;
-        device.set(DEVICE)
+        device.set(stream::resolve(stream)?.context.device.into())
     }
 
     fn cuStreamGetCtx | cuStreamGetCtx_ptsz (stream: Handle<Stream>, context: Out<Handle<Context>>) {

@@ -67,8 +67,7 @@ cuda! {
             if access.location.kind != DEVICE || !matches!(access.flags, 0 | 1 | 3) {
                 return Err(Status::INVALID_VALUE);
             }
-            device::check(access.location.id)?;
-            virtual_memory::set_access(address, size, access.flags)?;
+            virtual_memory::set_access(address, size, device::number(access.location.id)?, access.flags)?;
         }
         Ok(())
     }
@@ -78,8 +77,8 @@ cuda! {
         if location.kind != DEVICE {
             return Err(Status::INVALID_VALUE);
         }
-        device::check(location.id)?;
-        flags.set(u64::from(virtual_memory::find(address)?.access))
+        let device = device::number(location.id)?;
+        flags.set(u64::from(virtual_memory::find(address)?.access_of(device)))
     }
 
     fn cuMemGetAllocationGranularity(granularity: Out<u64>, properties: In<AllocationProperties>, option: u32) {
