@@ -166,10 +166,11 @@ fn start(
     let vhost = sockets.vhost.map(|listener| nursery(VM_ROOM).map(|nursery| (listener, nursery))).transpose()?;
     let local = sockets.local.map(|listener| nursery(LOCAL_ROOM).map(|nursery| (listener, nursery))).transpose()?;
     let devices = match &options.opencl {
-        None => options.device.to_string(),
-        Some(opencl) => format!("{} and {opencl}", options.device),
+        None => options.devices.to_string(),
+        Some(opencl) => format!("{} and {opencl}", options.devices),
     };
-    info!("ready on device{} {devices}", if options.opencl.is_some() { "s" } else { "" });
+    let is_one = options.opencl.is_none() && options.devices.count() == Some(1);
+    info!("ready on device{} {devices}", if is_one { "" } else { "s" });
     let roster = Roster::new(devices);
     let limits = options.memory;
     let mut nurseries = Vec::new();
@@ -210,7 +211,8 @@ fn program(options: &Options, layers: &Layers) -> Result<Program, Fatal> {
             own.with_file_name("gpuferry-worker")
         }
     };
-    let mut arguments: Vec<OsString> = vec!["--device".into(), options.device.to_string().into(), "--log-level".into()];
+    let mut arguments: Vec<OsString> =
+        vec!["--device".into(), options.devices.to_string().into(), "--log-level".into()];
     arguments.push(options.level.as_str().to_ascii_lowercase().into());
     if let Some(library) = &options.library {
         arguments.extend(["--library".into(), std::path::absolute(library)?.into()]);

@@ -8,7 +8,7 @@ use wire::device::MAX_SESSIONS;
 
 use crate::ledger::Limits;
 use crate::sandbox::{self, Mode};
-use crate::worker::{AnyDevice, Device, OpenClDevice};
+use crate::worker::{AnyDevice, Devices, OpenClDevice};
 
 /// What `--help` prints.
 pub const HELP: &str = "\
@@ -20,20 +20,21 @@ usage: gpuferryd (--socket-path PATH | --fd NUMBER) [--local-path PATH] [OPTION]
   --fd NUMBER          listening Unix socket inherited under this number, instead of --socket-path
   --local-path PATH    Unix socket to make, for programs of this host (GPUFERRY=unix:PATH)
   --control-path PATH  Unix socket to make, for gpuferryctl: what each session has done and holds
-  --device DEVICE      for CUDA: cpu, cuda:NUMBER or cuda:UUID (default cpu)
+  --device DEVICE      for CUDA: cpu, cuda:NUMBER or cuda:UUID (default cpu); several for one guest, which reach each other's memory
+                       where the host's do: cuda:0,cuda:1 or cuda:0,1 or the option again; all of the host: cuda:all
                        for OpenCL, beside it: opencl:PLATFORM/DEVICE, each a number or a part of the name; /DEVICE or both may
                        be left out for all devices or the first platform (default: OpenCL is not served)
   --library FILE       CUDA's driver library, instead of the usual one
   --opencl-library FILE  an OpenCL loader, instead of the usual libOpenCL.so.1
   --worker FILE        the worker's program (default: gpuferry-worker beside this program)
   --max-sessions N     sessions at a time, 1 to 256, all carriers together (default 64)
-  --memory-limit SIZE  device memory of a VM, all its processes together (and of all local programs): bytes, or with K, M, G, T
+  --memory-limit SIZE  device memory of a VM, all its processes and devices together (and of all local programs): bytes, or with K, M, G, T
   --process-memory-limit SIZE  device memory of each process
   --call-timeout SECONDS     longest that a call may take, waiting for a kernel too; then its worker ends (default: none)
   --compile-timeout SECONDS  longest that compiling one module may take (default 300, 0 for none)
   --prestart N         workers kept started for the next sessions, 0 to 16 (default 1)
   --compile-cache SIZE the driver keeps what it compiled for a VM (and for local programs) in so much memory (default: not at all)
-  --prestart-contexts  these also have a context, so that programs start 0.1 s sooner: about 527 MiB of the GPU's memory each
+  --prestart-contexts  these also have a context on each device, so that programs start 0.1 s sooner: about 527 MiB of each GPU's memory each
   --allow-pageable-access  serve although the GPU reaches ordinary memory of processes (HMM, ATS)
   --user USER          what to become where started as root: name, UID or UID:GID (default 65534:65534)
   --require-sandbox    do not start where a layer of the sandbox is missing
@@ -95,8 +96,8 @@ pub struct Options {
     pub local: Option<PathBuf>,
     /// Where `gpuferryctl` connects, if it shall.
     pub control: Option<PathBuf>,
-    /// The device for CUDA.
-    pub device: Device,
+    /// The devices for CUDA.
+    pub devices: Devices,
     /// CUDA's library.
     pub library: Option<PathBuf>,
     /// The devices for OpenCL, if it is served.
@@ -137,7 +138,7 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, l
         vhost: None,
         local: None,
         control: None,
-        device: Device::Cpu,
+        devices: Devices::default(),
         library: None,
         opencl: None,
         opencl_library: None,
@@ -153,6 +154,7 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, l
         sandbox: sandbox::Settings::default(),
         level: log::LevelFilter::Info,
     };
+    let mut devices = None;
     while let Some(argument) = parser.next()? {
         match argument {
             Long("socket-path") => {
@@ -162,7 +164,9 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, l
             Long("local-path") => options.local = Some(PathBuf::from(parser.value()?)),
             Long("control-path") => options.control = Some(PathBuf::from(parser.value()?)),
             Long("device") => match parser.value()?.parse()? {
-                AnyDevice::Cuda(device) => options.device = device,
+                AnyDevice::Cuda(named) => {
+                    devices = Some(named.behind(devices.take()).map_err(|clash| clash.to_string())?)
+                }
                 AnyDevice::OpenCl(device) => options.opencl = Some(device),
             },
             Long("opencl-library") => options.opencl_library = Some(PathBuf::from(parser.value()?)),
@@ -192,6 +196,7 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, l
             other => return Err(other.unexpected()),
         }
     }
+    options.devices = devices.unwrap_or_default();
     check(&options)?;
     Ok(Command::Serve(Box::new(options)))
 }
@@ -275,13 +280,14 @@ mod tests {
         ]);
         assert_eq!(read.control, Some("c".into()));
         assert_eq!(read.vhost, Some(VhostSocket::Path("/run/a".into())));
-        assert_eq!((read.local, read.device, read.prestart), (Some("/run/b".into()), Device::Cuda(1), 2));
+        assert_eq!((read.local, read.devices.to_string(), read.prestart), (Some("/run/b".into()), "cuda:1".into(), 2));
         assert_eq!(options(&["--fd=3"]).vhost, Some(VhostSocket::Descriptor(3)));
-        let both = options(&["--fd=3", "--device", "opencl:pocl/0", "--device", "cuda:1"]);
+        let both = options(&["--fd=3", "--device", "cuda:1", "--device", "opencl:pocl/0", "--device", "cuda:0,2"]);
         assert_eq!(
-            (both.device, both.opencl.map(|it| it.to_string())),
-            (Device::Cuda(1), Some("opencl:pocl/0".into()))
+            (both.devices.to_string(), both.opencl.map(|it| it.to_string())),
+            ("cuda:1,cuda:0,cuda:2".into(), Some("opencl:pocl/0".into()))
         );
+        assert_eq!(options(&["--fd=3"]).devices, Devices::Cpu(1));
     }
 
     #[test]
@@ -292,7 +298,7 @@ mod tests {
 
     #[test]
     fn arguments_when_they_cannot_be_served_then_are_refused() {
-        let bad: [&[&str]; 18] = [
+        let bad: [&[&str]; 20] = [
             &["--fd", "3", "--call-timeout", "-1"],
             &["--fd", "3", "--call-timeout", "NaN"],
             &["--fd", "3", "--compile-timeout", "1e9"],
@@ -305,6 +311,8 @@ mod tests {
             &["--fd", "3", "--allow-call", "execve"],
             &[],
             &["--device", "gpu", "--fd", "3"],
+            &["--device", "cpu", "--device", "cuda:0", "--fd", "3"],
+            &["--device", "cuda:0", "--device", "cuda:0", "--fd", "3"],
             &["--fd", "3", "--socket-path", "x"],
             &["--fd", "x"],
             &["--fd", "3", "--max-sessions", "0"],

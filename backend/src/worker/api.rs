@@ -12,17 +12,7 @@ use wire::payload::Writer;
 use wire::slot::MAX_REPLY_BYTES;
 
 use super::Session;
-
-/// Which device the calls go to.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Device {
-    /// The CPU device of this project.
-    Cpu,
-    /// The GPU with this number, as the host's driver counts.
-    Cuda(u32),
-    /// The GPU with this UUID, as `nvidia-smi -L` prints it, without `GPU-`.
-    CudaUuid(String),
-}
+use super::devices::Devices;
 
 /// Which OpenCL devices the calls go to. A name is a part of the platform's or device's own, in either case of letters.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -36,9 +26,9 @@ pub struct OpenClDevice {
 /// What the front told the worker about the libraries to use.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
-    /// The device for CUDA.
-    pub device: Device,
-    /// File of its library; `None` for the usual one of the device.
+    /// The devices for CUDA.
+    pub devices: Devices,
+    /// File of their library; `None` for the usual one.
     pub library: Option<PathBuf>,
     /// The devices for OpenCL; `None` where it is not served.
     pub opencl: Option<OpenClDevice>,
@@ -46,7 +36,7 @@ pub struct Settings {
     pub opencl_library: Option<PathBuf>,
     /// Serve although kernels can reach this process's ordinary memory.
     pub allow_pageable: bool,
-    /// Make the device's primary context before there is a session.
+    /// Make the devices' primary contexts before there is a session.
     pub prepare_context: bool,
 }
 

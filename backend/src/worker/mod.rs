@@ -10,6 +10,7 @@ mod api;
 mod bytes;
 mod control;
 pub mod cuda;
+mod devices;
 #[cfg(fuzzing)]
 pub mod fuzz;
 mod lease;
@@ -39,7 +40,8 @@ use std::sync::Arc;
 use wire::sync::Ordering;
 use wire::window::HostCounters;
 
-pub use api::{Api, Device, Library, Load, LoadError, OpenClDevice, Patience, Reply, Settings};
+pub use api::{Api, Library, Load, LoadError, OpenClDevice, Patience, Reply, Settings};
+pub use devices::{Clash, Devices, Gpu, MOST_DEVICES};
 pub use lease::{Piece, Pieces};
 pub use memory::{MAX_MAPPED, MapError, Memory, PAGE_LOCKED_ADDRESS, PAGE_LOCKED_BYTES};
 pub use options::AnyDevice;
@@ -181,21 +183,21 @@ pub fn main(load: Load) -> ! {
     }
 }
 
-/// What the device's library needs.
+/// What the devices' library needs.
 fn profile(settings: &Settings) -> Profile {
-    match settings.device {
+    match settings.devices {
         _ if settings.opencl.is_some() => Profile::OpenCl,
-        Device::Cpu => Profile::Cpu,
-        Device::Cuda(_) | Device::CudaUuid(_) => Profile::Nvidia,
+        Devices::Cpu(_) => Profile::Cpu,
+        Devices::Gpus(_) | Devices::AllGpus => Profile::Nvidia,
     }
 }
 
 /// Files of the library that is to be loaded, as far as it is not where all libraries are.
 fn files(settings: &Settings) -> Vec<PathBuf> {
-    let device = match (&settings.library, &settings.device) {
-        (Some(library), _) => Some(library.clone()),
-        (None, Device::Cpu) => cuda::cpu_device().ok(),
-        (None, _) => None,
+    let device = match &settings.library {
+        Some(library) => Some(library.clone()),
+        None if settings.devices.is_cpu() => cuda::cpu_device().ok(),
+        None => None,
     };
     // Of its own program a library only asks where it is.
     let program = std::env::current_exe().ok();

@@ -4,7 +4,8 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::api::{Device, OpenClDevice, Settings};
+use super::api::{OpenClDevice, Settings};
+use super::devices::Devices;
 use super::watchdog::Times;
 use crate::sandbox::{self, Layers, Mode};
 
@@ -25,7 +26,7 @@ pub(super) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Opt
     let mut parser = lexopt::Parser::from_iter(arguments);
     let mut options = Options {
         settings: Settings {
-            device: Device::Cpu,
+            devices: Devices::default(),
             library: None,
             opencl: None,
             opencl_library: None,
@@ -40,7 +41,7 @@ pub(super) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Opt
     while let Some(argument) = parser.next()? {
         match argument {
             Long("device") => match parser.value()?.parse()? {
-                AnyDevice::Cuda(device) => options.settings.device = device,
+                AnyDevice::Cuda(devices) => options.settings.devices = devices,
                 AnyDevice::OpenCl(device) => options.settings.opencl = Some(device),
             },
             Long("opencl-library") => options.settings.opencl_library = Some(PathBuf::from(parser.value()?)),
@@ -65,14 +66,17 @@ pub(super) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Opt
 
 /// Not a device's name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("a device is cpu, cuda:NUMBER, cuda:UUID, opencl, opencl:PLATFORM or opencl:PLATFORM/DEVICE")]
+#[error(
+    "a device is cpu, cuda:NUMBER, cuda:UUID, a list of one kind of these with commas, cuda:all, opencl, opencl:PLATFORM or \
+     opencl:PLATFORM/DEVICE"
+)]
 pub struct NotADevice;
 
-/// What `--device` names: it may be given once for each API.
+/// What `--device` names.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum AnyDevice {
     /// CUDA's.
-    Cuda(Device),
+    Cuda(Devices),
     /// OpenCL's.
     OpenCl(OpenClDevice),
 }
@@ -107,50 +111,9 @@ impl std::fmt::Display for OpenClDevice {
     }
 }
 
-impl std::str::FromStr for Device {
-    type Err = NotADevice;
-
-    fn from_str(text: &str) -> Result<Device, NotADevice> {
-        if text == "cpu" {
-            return Ok(Device::Cpu);
-        }
-        let name = text.strip_prefix("cuda:").ok_or(NotADevice)?;
-        if let Ok(number) = name.parse() {
-            return Ok(Device::Cuda(number));
-        }
-        let uuid = name.strip_prefix("GPU-").unwrap_or(name);
-        let digits = uuid.split('-').map(str::len).collect::<Vec<_>>();
-        if digits != [8, 4, 4, 4, 12] || !uuid.bytes().all(|byte| byte == b'-' || byte.is_ascii_hexdigit()) {
-            return Err(NotADevice);
-        }
-        Ok(Device::CudaUuid(uuid.to_ascii_lowercase()))
-    }
-}
-
-impl std::fmt::Display for Device {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Device::Cpu => f.write_str("cpu"),
-            Device::Cuda(number) => write!(f, "cuda:{number}"),
-            Device::CudaUuid(uuid) => write!(f, "cuda:{uuid}"),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn device_when_named_in_every_way_then_is_read_and_written_back() {
-        for name in ["cpu", "cuda:0", "cuda:11", "cuda:12345678-9abc-def0-1234-56789abcdef0"] {
-            assert_eq!(name.parse::<Device>().expect("a device").to_string(), name);
-        }
-        assert_eq!(
-            "cuda:GPU-12345678-9ABC-def0-1234-56789abcdef0".parse::<Device>().expect("a device").to_string(),
-            "cuda:12345678-9abc-def0-1234-56789abcdef0"
-        );
-    }
 
     #[test]
     fn opencl_device_when_named_in_every_way_then_is_read_and_written_back() {
@@ -165,13 +128,6 @@ mod tests {
         for name in ["opencl:", "opencl:0/", "opencl0", "openclx:1"] {
             assert_eq!(name.parse::<AnyDevice>(), Err(NotADevice), "{name}");
         }
-        assert_eq!("cuda:1".parse(), Ok(AnyDevice::Cuda(Device::Cuda(1))));
-    }
-
-    #[test]
-    fn device_when_the_name_is_none_then_is_refused() {
-        for name in ["", "gpu", "cuda", "cuda:", "cuda:-1", "cuda:x"] {
-            assert_eq!(name.parse::<Device>(), Err(NotADevice), "{name}");
-        }
+        assert_eq!("cpu,cpu".parse(), Ok(AnyDevice::Cuda(Devices::Cpu(2))));
     }
 }

@@ -74,9 +74,10 @@ impl Cuda {
         if !matches!(facts, Buffer::Reply { .. }) {
             return Err(Failure::Status(CUDA_ERROR_INVALID_VALUE));
         }
-        let mut all = match &self.first_device {
-            Some(known) if dev == 0 => known.clone(),
-            _ => facts_of(&self.library, dev).map_err(|name| self.missing_or(name))?,
+        let known = usize::try_from(dev).ok().and_then(|dev| self.devices.get(dev));
+        let mut all = match known {
+            Some(known) => known.clone(),
+            None => facts_of(&self.library, dev).map_err(|name| self.missing_or(name))?,
         };
         // The one number that is not the device's but the session's.
         let mut total = 0usize;

@@ -9,12 +9,15 @@ use libloading::os::unix::{Library as File, RTLD_LOCAL, RTLD_NOW};
 
 use super::generated::Library;
 use super::{Cuda, contexts, quota};
-use crate::worker::{self, Api, Device, LoadError, Session, Settings};
+use crate::worker::{self, Api, Devices, Gpu, LoadError, Session, Settings};
 
 /// Name of the host driver's library.
 const DRIVER: &str = "libcuda.so.1";
 /// Name of the CPU device's library, beside the worker or in its `lib` folders.
 const CPU_DEVICE: &str = "libcpu_cuda.so";
+
+/// Tells the CPU device's library how many devices it is.
+const CPU_DEVICES: &str = "GPUFERRY_CPU_DEVICES";
 
 /// Why the library does not serve.
 #[derive(Debug, thiserror::Error)]
@@ -31,6 +34,8 @@ pub enum Trouble {
     NoCpuDevice(PathBuf),
     #[error("{0} has no {1}: it is no CUDA driver library")]
     NotCuda(String, &'static str),
+    #[error("{wanted}: the host's driver has {found} of these devices. Check that nvidia-smi -L lists each")]
+    TooFew { wanted: String, found: i32 },
     #[error("{name}: {call} answers {status}. {advice}")]
     Initialise { name: String, call: &'static str, status: i32, advice: &'static str },
 }
@@ -40,12 +45,13 @@ pub enum Trouble {
 /// # Errors
 /// What is wrong and what to do about it.
 pub fn load(settings: &Settings) -> Result<Box<dyn worker::Library>, LoadError> {
-    let path = match (&settings.library, &settings.device) {
-        (Some(path), _) => path.clone().into_os_string(),
-        (None, Device::Cpu) => cpu_device()?.into_os_string(),
-        (None, Device::Cuda(_) | Device::CudaUuid(_)) => OsString::from(DRIVER),
+    let is_processor = settings.devices.is_cpu();
+    let path = match &settings.library {
+        Some(path) => path.clone().into_os_string(),
+        None if is_processor => cpu_device()?.into_os_string(),
+        None => OsString::from(DRIVER),
     };
-    choose_device(&settings.device);
+    choose(&settings.devices);
     let name = path.to_string_lossy().into_owned();
     // SAFETY: the constructors of a driver library are the host's own code, as trusted as the worker.
     let file = unsafe { File::open(Some(&path), RTLD_NOW | RTLD_LOCAL) }.map_err(|error| Trouble::Load {
@@ -64,32 +70,47 @@ pub fn load(settings: &Settings) -> Result<Box<dyn worker::Library>, LoadError> 
         let advice = "Check that nvidia-smi lists the device on the host";
         return Err(Trouble::Initialise { name, call: "cuInit", status, advice }.into());
     }
-    if settings.device != Device::Cpu {
-        check_pageable(&library, settings.allow_pageable)?;
+    let count = count(&library, &settings.devices)?;
+    if !is_processor {
+        (0..count).try_for_each(|device| check_pageable(&library, device, settings.allow_pageable))?;
     }
-    log::debug!("{name} is loaded and initialised");
-    if settings.prepare_context {
-        let status = quota::prepare(&library);
+    log::debug!("{name} is loaded and initialised, with {count} devices");
+    for device in (0..count).filter(|_| settings.prepare_context) {
+        let status = quota::prepare(&library, device);
         if status != 0 {
             // The program's own attempt gets the answer.
-            log::warn!("a context ahead of the session cannot be made: status {status}");
+            log::warn!("a context of device {device} ahead of the session cannot be made: status {status}");
         }
     }
-    let context_bytes = if settings.device == Device::Cpu { 0 } else { quota::CONTEXT_BYTES };
+    let context_bytes = if is_processor { 0 } else { quota::CONTEXT_BYTES };
     // Where that fails the guest's question gets the answer.
-    let first_device = contexts::facts_of(&library, 0).ok();
-    Ok(Box::new(Loaded { library, context_bytes, is_processor: settings.device == Device::Cpu, first_device }))
+    let facts = (0..count).map_while(|device| contexts::facts_of(&library, device).ok()).collect();
+    Ok(Box::new(Loaded { library, context_bytes, is_processor, facts }))
+}
+
+/// How many devices the library has: all that were named, or nothing is served.
+fn count(library: &Library, devices: &Devices) -> Result<i32, Trouble> {
+    let mut found = 0;
+    if let Some(ask) = library.cuDeviceGetCount {
+        // SAFETY: the pointer is to a live variable. Where that fails it stays 0.
+        unsafe { ask(&raw mut found) };
+    }
+    let wanted = devices.count().unwrap_or(1);
+    if usize::try_from(found).is_ok_and(|found| found >= wanted) {
+        return Ok(found);
+    }
+    Err(Trouble::TooFew { wanted: devices.to_string(), found })
 }
 
 /// `CU_DEVICE_ATTRIBUTE_PAGEABLE_MEMORY_ACCESS`.
 const PAGEABLE_ACCESS: u32 = 88;
 
 /// Kernels of the guest must not reach memory of this process that nobody lent them.
-fn check_pageable(library: &Library, allowed: bool) -> Result<(), Trouble> {
+fn check_pageable(library: &Library, device: i32, allowed: bool) -> Result<(), Trouble> {
     let mut value = 0;
     let Some(ask) = library.cuDeviceGetAttribute else { return Ok(()) };
-    // SAFETY: the pointer is to a live variable. The device is the only one that the library sees, so its number is 0.
-    let status = unsafe { ask(&raw mut value, PAGEABLE_ACCESS, 0) };
+    // SAFETY: the pointer is to a live variable.
+    let status = unsafe { ask(&raw mut value, PAGEABLE_ACCESS, device) };
     pageable(status, value, allowed)
 }
 
@@ -112,17 +133,26 @@ fn symbol(file: &File, name: &CStr) -> Option<NonNull<c_void>> {
     NonNull::new(symbol.into_raw())
 }
 
-/// The device is the only one that the library sees, as number 0.
-fn choose_device(device: &Device) {
-    let visible = match device {
-        Device::Cpu => return,
-        Device::Cuda(number) => number.to_string(),
-        Device::CudaUuid(uuid) => format!("GPU-{uuid}"),
+/// The devices are the only ones that the library sees, from number 0 on in their order. Of all GPUs the operator's own variable may choose.
+fn choose(devices: &Devices) {
+    let variable = match devices {
+        Devices::Cpu(count) => Some((CPU_DEVICES, count.to_string())),
+        Devices::Gpus(gpus) => {
+            let name = |gpu: &Gpu| match gpu {
+                Gpu::Number(number) => number.to_string(),
+                Gpu::Uuid(uuid) => format!("GPU-{uuid}"),
+            };
+            Some(("CUDA_VISIBLE_DEVICES", gpus.iter().map(name).collect::<Vec<_>>().join(",")))
+        }
+        Devices::AllGpus => None,
     };
     // SAFETY: the worker has one thread until its library is loaded.
     unsafe {
+        // Numbers are those of nvidia-smi.
         std::env::set_var("CUDA_DEVICE_ORDER", "PCI_BUS_ID");
-        std::env::set_var("CUDA_VISIBLE_DEVICES", visible);
+        if let Some((name, value)) = variable {
+            std::env::set_var(name, value);
+        }
     }
 }
 
@@ -142,8 +172,8 @@ struct Loaded {
     context_bytes: u64,
     /// It is the CPU device.
     is_processor: bool,
-    /// Facts of device 0.
-    first_device: Option<Vec<u8>>,
+    /// Facts of the devices, by number.
+    facts: Vec<Vec<u8>>,
 }
 
 impl worker::Library for Loaded {
@@ -152,7 +182,7 @@ impl worker::Library for Loaded {
             Some(account) => quota::count(self.library, Arc::clone(account), self.context_bytes, self.is_processor),
             None => self.library,
         };
-        Arc::new(Cuda::new(library, session).knowing(self.is_processor, self.first_device))
+        Arc::new(Cuda::new(library, session).knowing(self.is_processor, self.facts))
     }
 }
 

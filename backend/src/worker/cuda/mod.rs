@@ -124,8 +124,8 @@ pub struct Cuda {
     is_lost: AtomicBool,
     /// Counts contexts that ended: what threads remember of the current one is void then.
     contexts_ended: AtomicU64,
-    /// Facts of device 0, which the driver takes 2 ms to tell; asked before the session.
-    first_device: Option<Vec<u8>>,
+    /// Facts of the devices by number, which the driver takes 2 ms each to tell; asked before the session.
+    devices: Vec<Vec<u8>>,
     /// The device's copies reach ordinary memory as fast as any: it is this processor.
     is_processor: bool,
     /// A stream of this session has recorded: copies from and to the guest must ask whether theirs does.
@@ -185,16 +185,16 @@ impl Cuda {
             complaints: Mutex::default(),
             is_lost: AtomicBool::new(false),
             contexts_ended: AtomicU64::new(0),
-            first_device: None,
+            devices: Vec::new(),
             is_processor: false,
             has_captured: AtomicBool::new(false),
             session,
         }
     }
 
-    /// The same, on the CPU device or not, and with what is known of device 0.
-    fn knowing(self, is_processor: bool, first_device: Option<Vec<u8>>) -> Cuda {
-        Cuda { is_processor, first_device, ..self }
+    /// The same, on the CPU device or not, and with what is known of the devices.
+    fn knowing(self, is_processor: bool, devices: Vec<Vec<u8>>) -> Cuda {
+        Cuda { is_processor, devices, ..self }
     }
 
     /// The host's library lacks a function: said once by name.

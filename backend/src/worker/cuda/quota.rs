@@ -11,7 +11,7 @@
 use std::cell::Cell;
 use std::collections::{BTreeMap, HashMap};
 use std::ffi::c_void;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use super::generated::{
@@ -19,6 +19,7 @@ use super::generated::{
     CUmemAllocationProp, Library,
 };
 use crate::ledger::Account;
+use crate::worker::MOST_DEVICES;
 
 /// What a context of NVIDIA's driver takes: measured on an H200 with release 580.
 pub const CONTEXT_BYTES: u64 = 527 << 20;
@@ -62,8 +63,8 @@ struct Table {
     handles: HashMap<u64, u64>,
     /// Addresses at which physical memory is mapped.
     mapped: BTreeMap<u64, u64>,
-    /// How often the primary context is held.
-    retained: usize,
+    /// How often each device's primary context is held.
+    retained: HashMap<i32, usize>,
     pools: Vec<usize>,
     /// Bytes of pools' allocations that live, and what is counted for pools: never less.
     pool_live: u64,
@@ -98,23 +99,30 @@ macro_rules! host {
 
 mod code;
 
-/// The primary context was made ahead of the session, and is kept until the guest asks for a context or decides about its flags.
-static PREPARED: AtomicBool = AtomicBool::new(false);
+/// Devices whose primary context was made ahead of the session, one bit each. It is kept until the guest asks for a context of the device
+/// or decides about its flags.
+static PREPARED: AtomicU32 = AtomicU32::new(0);
 
-/// Makes the primary context of the only device ahead of the session, which takes a tenth of a second on a GPU. Nobody is charged.
-pub fn prepare(host: &Library) -> i32 {
+fn bit(device: i32) -> u32 {
+    u32::try_from(device).ok().and_then(|device| 1u32.checked_shl(device)).unwrap_or(0)
+}
+
+/// Makes a device's primary context ahead of the session, which takes a tenth of a second on a GPU. Nobody is charged.
+pub fn prepare(host: &Library, device: i32) -> i32 {
     let mut context = std::ptr::null_mut();
     let Some(retain) = host.cuDevicePrimaryCtxRetain else { return CUDA_ERROR_NOT_SUPPORTED };
     // SAFETY: the pointer is to a live variable.
-    let status = unsafe { retain(&raw mut context, 0) };
-    PREPARED.store(status == 0, Ordering::Relaxed);
+    let status = unsafe { retain(&raw mut context, device) };
+    if status == 0 {
+        PREPARED.fetch_or(bit(device), Ordering::Relaxed);
+    }
     status
 }
 
 /// Gives up what [`prepare`] made: where the guest has retained it, it is the guest's alone then; else it ends.
-fn end_prepared() {
-    if PREPARED.swap(false, Ordering::Relaxed) {
-        host!(cuDevicePrimaryCtxRelease_v2(0));
+fn end_prepared(device: i32) {
+    if PREPARED.fetch_and(!bit(device), Ordering::Relaxed) & bit(device) != 0 {
+        host!(cuDevicePrimaryCtxRelease_v2(device));
     }
 }
 
@@ -139,13 +147,7 @@ impl Counted {
         }
         let mut reserved = 0u64;
         let mut pools = table.pools.clone();
-        let mut usual = std::ptr::null_mut();
-        if let Some(call) = self.host.cuDeviceGetDefaultMemPool {
-            // SAFETY: the pointer is to a live variable.
-            if unsafe { call(&raw mut usual, 0) } == 0 {
-                pools.push(usual.addr());
-            }
-        }
+        pools.extend(self.default_pools());
         for pool in pools {
             let pool = std::ptr::with_exposed_provenance_mut(pool);
             let mut value = [0u64; 2];
@@ -165,6 +167,17 @@ impl Counted {
         drop(table);
         self.account.refund(more);
         more != 0
+    }
+
+    /// The pools that devices have of themselves.
+    fn default_pools(&self) -> Vec<usize> {
+        let Some(call) = self.host.cuDeviceGetDefaultMemPool else { return Vec::new() };
+        let of = |device| {
+            let mut pool = std::ptr::null_mut();
+            // SAFETY: the pointer is to a live variable; there is no device of a number that is refused.
+            (unsafe { call(&raw mut pool, device) } == 0).then(|| pool.addr())
+        };
+        (0..MOST_DEVICES as i32).map_while(of).collect()
     }
 
     /// Counts an allocation that `make` makes, and undoes that where it fails. `make` gives the number and the bytes that it is of.
@@ -513,7 +526,7 @@ unsafe extern "C" fn end_pool(pool: *mut c_void) -> i32 {
 }
 
 unsafe extern "C" fn make_context(made: *mut *mut c_void, flags: u32, device: i32) -> i32 {
-    end_prepared();
+    end_prepared(device);
     let status = counted().context_made(|| (host!(cuCtxCreate_v2(made, flags, device)), written(made).addr()));
     if status == CUDA_ERROR_OUT_OF_MEMORY && !written(made).is_null() {
         host!(cuCtxDestroy_v2(written(made)));
@@ -539,17 +552,17 @@ unsafe extern "C" fn end_context(context: *mut c_void) -> i32 {
 
 /// Flags that are set before there is a context are those that it is made with.
 unsafe extern "C" fn set_flags(device: i32, flags: u32) -> i32 {
-    end_prepared();
+    end_prepared(device);
     host!(cuDevicePrimaryCtxSetFlags_v2(device, flags))
 }
 
 unsafe extern "C" fn retain(made: *mut *mut c_void, device: i32) -> i32 {
     let status = counted().context_made(|| (host!(cuDevicePrimaryCtxRetain(made, device)), written(made).addr()));
-    end_prepared();
+    end_prepared(device);
     if status == CUDA_ERROR_OUT_OF_MEMORY && !written(made).is_null() {
         host!(cuDevicePrimaryCtxRelease_v2(device));
     } else if status == 0 {
-        counted().lock().retained += 1;
+        *counted().lock().retained.entry(device).or_insert(0) += 1;
     }
     status
 }
@@ -559,8 +572,9 @@ unsafe extern "C" fn give_up(device: i32) -> i32 {
     let status = host!(cuDevicePrimaryCtxRelease_v2(device));
     if status == 0 {
         let mut table = counted().lock();
-        table.retained = table.retained.saturating_sub(1);
-        let last = table.retained == 0;
+        let retained = table.retained.entry(device).or_insert(0);
+        *retained = retained.saturating_sub(1);
+        let last = *retained == 0;
         drop(table);
         if last {
             counted().context_ended(context);

@@ -1,4 +1,4 @@
-//! NVML's functions for the CPU device: what it is, and what a processor can say of itself. The rest is not supported.
+//! NVML's functions for CPU devices: what each is, and what a processor can say of itself. The rest is not supported.
 
 use std::ffi::{CStr, CString, c_char, c_void};
 use std::ptr::NonNull;
@@ -9,14 +9,17 @@ use super::generated::{
     nvmlMemory_t, nvmlUtilization_t,
 };
 
-/// The address that stands for the device; nobody reads there.
-pub(super) const DEVICE: usize = 0x1000;
+/// The address that stands for device 0, those of the others behind it; nobody reads there.
+const DEVICE: usize = 0x1000;
 /// The same for a set of its events.
 const EVENT_SET: usize = 0x2000;
 /// Version of NVML and driver that is told: this project has neither.
 const VERSION: &CStr = c"580.0-gpuferry";
 
-/// What the CPU device is.
+/// `NVML_TOPOLOGY_NODE`: what lies between two devices that are processors of one machine.
+const SAME_NODE: u32 = 40;
+
+/// What a CPU device is.
 pub(super) struct Facts {
     pub(super) name: CString,
     pub(super) uuid: CString,
@@ -45,15 +48,24 @@ impl Facts {
     }
 }
 
-static FACTS: OnceLock<Facts> = OnceLock::new();
+static FACTS: OnceLock<Vec<Facts>> = OnceLock::new();
 
-/// Keeps what the device is.
-pub(super) fn describe(facts: Facts) {
+/// Keeps what the devices are.
+pub(super) fn describe(facts: Vec<Facts>) {
     FACTS.get_or_init(|| facts);
 }
 
-fn facts() -> Option<&'static Facts> {
-    FACTS.get()
+/// What stands for a device.
+pub(super) fn device(number: usize) -> usize {
+    DEVICE + number
+}
+
+fn number(device: *mut c_void) -> usize {
+    device.addr().wrapping_sub(DEVICE)
+}
+
+fn facts(device: *mut c_void) -> Option<&'static Facts> {
+    FACTS.get()?.get(number(device))
 }
 
 /// Writes a text of the API, whole or not at all.
@@ -81,22 +93,22 @@ unsafe extern "C" fn driver_version(to: *mut c_char, room: u32) -> i32 {
 
 unsafe extern "C" fn cuda_version(to: *mut i32) -> i32 {
     // SAFETY: the dispatcher hands in a place for it.
-    unsafe { to.write(facts().map_or(0, |facts| facts.cuda)) };
+    unsafe { to.write(FACTS.get().and_then(|all| all.first()).map_or(0, |facts| facts.cuda)) };
     0
 }
 
-unsafe extern "C" fn name(_: *mut c_void, to: *mut c_char, room: u32) -> i32 {
+unsafe extern "C" fn name(device: *mut c_void, to: *mut c_char, room: u32) -> i32 {
     // SAFETY: the dispatcher hands in a place of that size.
-    facts().map_or(NVML_ERROR_INVALID_ARGUMENT, |facts| unsafe { text(to, room, &facts.name) })
+    facts(device).map_or(NVML_ERROR_INVALID_ARGUMENT, |facts| unsafe { text(to, room, &facts.name) })
 }
 
-unsafe extern "C" fn uuid(_: *mut c_void, to: *mut c_char, room: u32) -> i32 {
+unsafe extern "C" fn uuid(device: *mut c_void, to: *mut c_char, room: u32) -> i32 {
     // SAFETY: as above.
-    facts().map_or(NVML_ERROR_INVALID_ARGUMENT, |facts| unsafe { text(to, room, &facts.uuid) })
+    facts(device).map_or(NVML_ERROR_INVALID_ARGUMENT, |facts| unsafe { text(to, room, &facts.uuid) })
 }
 
-unsafe extern "C" fn capability(_: *mut c_void, major: *mut i32, minor: *mut i32) -> i32 {
-    let [first, second] = facts().map_or([0, 0], |facts| facts.capability);
+unsafe extern "C" fn capability(device: *mut c_void, major: *mut i32, minor: *mut i32) -> i32 {
+    let [first, second] = facts(device).map_or([0, 0], |facts| facts.capability);
     // SAFETY: the dispatcher hands in places for them.
     unsafe { major.write(first) };
     // SAFETY: as above.
@@ -113,21 +125,21 @@ fn free_memory() -> u64 {
 }
 
 /// Total and free memory.
-fn memory() -> (u64, u64) {
-    let total = facts().map_or(0, |facts| facts.total);
+fn memory(device: *mut c_void) -> (u64, u64) {
+    let total = facts(device).map_or(0, |facts| facts.total);
     (total, free_memory().min(total))
 }
 
-unsafe extern "C" fn memory_info(_: *mut c_void, to: *mut nvmlMemory_t) -> i32 {
-    let (total, free) = memory();
+unsafe extern "C" fn memory_info(device: *mut c_void, to: *mut nvmlMemory_t) -> i32 {
+    let (total, free) = memory(device);
     // SAFETY: the dispatcher hands in a place for it.
     unsafe { to.write(nvmlMemory_t { total, free, used: total - free }) };
     0
 }
 
 /// nvmlMemory_v2_t: version, a gap, total, reserved, free, used.
-unsafe extern "C" fn memory_info_v2(_: *mut c_void, to: *mut c_void) -> i32 {
-    let (total, free) = memory();
+unsafe extern "C" fn memory_info_v2(device: *mut c_void, to: *mut c_void) -> i32 {
+    let (total, free) = memory(device);
     let words = to.cast::<u64>();
     for (number, word) in [(1, total), (2, 0), (3, free), (4, total - free)] {
         // SAFETY: `shapes` hands in more room than any structure has.
@@ -137,8 +149,8 @@ unsafe extern "C" fn memory_info_v2(_: *mut c_void, to: *mut c_void) -> i32 {
 }
 
 /// nvmlPciInfo_t: the short address as text, 5 numbers, the long address as text.
-unsafe extern "C" fn pci_info(_: *mut c_void, to: *mut c_void) -> i32 {
-    let [domain, bus, device] = facts().map_or([0; 3], |facts| facts.bus);
+unsafe extern "C" fn pci_info(of: *mut c_void, to: *mut c_void) -> i32 {
+    let [domain, bus, device] = facts(of).map_or([0; 3], |facts| facts.bus);
     let mut bytes = [0u8; 68];
     let mut put = |at: usize, text: &[u8]| {
         bytes.iter_mut().skip(at).zip(text).for_each(|(place, byte)| *place = *byte);
@@ -170,6 +182,25 @@ fn load_percent() -> u32 {
 unsafe extern "C" fn zero(_: *mut c_void, to: *mut u32) -> i32 {
     // SAFETY: the dispatcher hands in a place for it.
     unsafe { to.write(0) };
+    0
+}
+
+unsafe extern "C" fn minor_number(device: *mut c_void, to: *mut u32) -> i32 {
+    // SAFETY: the dispatcher hands in a place for it.
+    unsafe { to.write(number(device) as u32) };
+    0
+}
+
+/// Any two devices reach each other's memory (`NVML_P2P_STATUS_OK`); links of their own they have none.
+unsafe extern "C" fn peer_status(_: *mut c_void, _: *mut c_void, _index: u32, to: *mut u32) -> i32 {
+    // SAFETY: as above.
+    unsafe { to.write(0) };
+    0
+}
+
+unsafe extern "C" fn common_ancestor(_: *mut c_void, _: *mut c_void, to: *mut u32) -> i32 {
+    // SAFETY: as above.
+    unsafe { to.write(SAME_NODE) };
     0
 }
 
@@ -217,11 +248,13 @@ pub(super) fn function(name_: &CStr) -> Option<NonNull<c_void>> {
         b"nvmlDeviceRegisterEvents" => register_events as *const (),
         b"nvmlEventSetWait_v2" => event_wait as *const (),
         b"nvmlEventSetFree" => event_set_free as *const (),
-        // Default compute mode, performance state 0, persistence off, minor number 0.
-        b"nvmlDeviceGetComputeMode"
-        | b"nvmlDeviceGetPerformanceState"
-        | b"nvmlDeviceGetPersistenceMode"
-        | b"nvmlDeviceGetMinorNumber" => zero as *const (),
+        b"nvmlDeviceGetMinorNumber" => minor_number as *const (),
+        b"nvmlDeviceGetP2PStatus" => peer_status as *const (),
+        b"nvmlDeviceGetTopologyCommonAncestor" => common_ancestor as *const (),
+        // Default compute mode, performance state 0, persistence off.
+        b"nvmlDeviceGetComputeMode" | b"nvmlDeviceGetPerformanceState" | b"nvmlDeviceGetPersistenceMode" => {
+            zero as *const ()
+        }
         _ => return None,
     };
     NonNull::new(found.cast_mut().cast())

@@ -16,10 +16,10 @@ pub(in crate::worker) fn numbers() -> Vec<u16> {
 
 /// A session with one device.
 pub(in crate::worker) fn begin(session: Arc<Session>) -> Nvml {
-    cpu::describe(cpu::Facts::of_a_test());
+    cpu::describe(vec![cpu::Facts::of_a_test()]);
     // SAFETY: the fakes take what those functions take, or fewer arguments.
     let library = unsafe { Library::find(find) };
-    Nvml::new(Some(Host { library, devices: vec![cpu::DEVICE] }), session)
+    Nvml::new(Some(Host { library, devices: vec![cpu::device(0)] }), session)
 }
 
 extern "C" fn any() -> i32 {

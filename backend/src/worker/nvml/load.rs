@@ -10,11 +10,11 @@ use libloading::os::unix::{Library as File, RTLD_LOCAL, RTLD_NOW};
 
 use super::cpu;
 use super::generated::Library;
-use crate::worker::{Device, Settings};
+use crate::worker::Settings;
 
 /// Name of the host's library.
 const NVML: &str = "libnvidia-ml.so.1";
-/// Name of the host driver's library, which says which device CUDA's number 0 is.
+/// Name of the host driver's library, which says which devices CUDA's numbers are.
 const DRIVER: &str = "libcuda.so.1";
 
 /// What was loaded.
@@ -28,10 +28,7 @@ pub struct Host {
 /// Loads what answers for the device; to be called when CUDA's library has been initialised. `None` is said in the log.
 #[must_use]
 pub fn load(settings: &Settings) -> Option<Host> {
-    let loaded = match settings.device {
-        Device::Cpu => cpu_host(settings),
-        Device::Cuda(_) | Device::CudaUuid(_) => nvidia(settings.library.as_deref()),
-    };
+    let loaded = if settings.devices.is_cpu() { cpu_host(settings) } else { nvidia(settings.library.as_deref()) };
     loaded.map_err(|why| log::debug!("NVML is not served: {why}")).ok()
 }
 
@@ -66,23 +63,41 @@ fn nvidia(driver: Option<&Path>) -> Result<Host, String> {
         0 => {}
         status => return Err(format!("nvmlInit_v2 answers {status}")),
     }
-    let uuid = cuda_uuid(file(driver.unwrap_or(Path::new(DRIVER)))?)?;
-    let mut device = std::ptr::null_mut();
-    // SAFETY: the text ends with a zero byte, and the place is good for the object.
-    match unsafe { by_uuid(uuid.as_ptr(), &raw mut device) } {
-        0 => Ok(Host { library, devices: vec![device.expose_provenance()] }),
-        status => Err(format!("nvmlDeviceGetHandleByUUID answers {status} for {uuid:?}")),
+    let driver = file(driver.unwrap_or(Path::new(DRIVER)))?;
+    let mut devices = Vec::new();
+    for number in 0..cuda_devices(driver)? {
+        let uuid = cuda_uuid(driver, number)?;
+        let mut device = std::ptr::null_mut();
+        // SAFETY: the text ends with a zero byte, and the place is good for the object.
+        match unsafe { by_uuid(uuid.as_ptr(), &raw mut device) } {
+            0 => devices.push(device.expose_provenance()),
+            status => return Err(format!("nvmlDeviceGetHandleByUUID answers {status} for {uuid:?}")),
+        }
+    }
+    Ok(Host { library, devices })
+}
+
+/// How many devices this worker's CUDA has.
+fn cuda_devices(driver: &File) -> Result<i32, String> {
+    let mut count = 0;
+    type GetCount = unsafe extern "C" fn(*mut i32) -> i32;
+    // SAFETY: the driver's function of that name has that prototype.
+    let get = unsafe { driver.get::<GetCount>(b"cuDeviceGetCount\0") }.map_err(|error| error.to_string())?;
+    // SAFETY: the place is good for the number; CUDA has been initialised.
+    match unsafe { get(&raw mut count) } {
+        0 => Ok(count),
+        status => Err(format!("cuDeviceGetCount answers {status}")),
     }
 }
 
-/// The UUID of the device that this worker's CUDA has, as NVML writes it.
-fn cuda_uuid(driver: &File) -> Result<CString, String> {
+/// The UUID of a device that this worker's CUDA has, as NVML writes it.
+fn cuda_uuid(driver: &File, device: i32) -> Result<CString, String> {
     let mut uuid = [0u8; 16];
     type GetUuid = unsafe extern "C" fn(*mut u8, i32) -> i32;
     // SAFETY: the driver's function of that name has that prototype.
     let get = unsafe { driver.get::<GetUuid>(b"cuDeviceGetUuid_v2\0") }.map_err(|error| error.to_string())?;
     // SAFETY: the place is good for 16 bytes; CUDA has been initialised.
-    match unsafe { get(uuid.as_mut_ptr(), 0) } {
+    match unsafe { get(uuid.as_mut_ptr(), device) } {
         0 => Ok(uuid_text(uuid)),
         status => Err(format!("cuDeviceGetUuid_v2 answers {status}")),
     }
@@ -105,19 +120,21 @@ fn cpu_host(settings: &Settings) -> Result<Host, String> {
         Some(path) => path.clone(),
         None => crate::worker::cuda::cpu_device().map_err(|error| error.to_string())?,
     };
-    cpu::describe(cpu_facts(file(&path)?)?);
+    let driver = file(&path)?;
+    let count = cuda_devices(driver)?;
+    cpu::describe((0..count).map(|number| cpu_facts(driver, number)).collect::<Result<_, String>>()?);
     // SAFETY: the functions have the prototypes of the API.
     let library = unsafe { Library::find(cpu::function) };
-    Ok(Host { library, devices: vec![cpu::DEVICE] })
+    Ok(Host { library, devices: (0..count as usize).map(cpu::device).collect() })
 }
 
-/// What the CPU device says of itself as a CUDA device, so that both libraries tell the same.
-fn cpu_facts(driver: &File) -> Result<cpu::Facts, String> {
+/// What a CPU device says of itself as a CUDA device, so that both libraries tell the same.
+fn cpu_facts(driver: &File, device: i32) -> Result<cpu::Facts, String> {
     type GetName = unsafe extern "C" fn(*mut c_char, i32, i32) -> i32;
     type TotalMem = unsafe extern "C" fn(*mut usize, i32) -> i32;
     type GetVersion = unsafe extern "C" fn(*mut i32) -> i32;
     type GetAttribute = unsafe extern "C" fn(*mut i32, i32, i32) -> i32;
-    let uuid = cuda_uuid(driver)?;
+    let uuid = cuda_uuid(driver, device)?;
     let found = |error: libloading::Error| error.to_string();
     let mut name: [c_char; 96] = [0; 96];
     let (mut total, mut cuda) = (0usize, 0i32);
@@ -130,15 +147,15 @@ fn cpu_facts(driver: &File) -> Result<cpu::Facts, String> {
     // SAFETY: as above.
     let attribute = unsafe { driver.get::<GetAttribute>(b"cuDeviceGetAttribute\0") }.map_err(found)?;
     // SAFETY: the place has that many bytes.
-    unsafe { get_name(name.as_mut_ptr(), 96, 0) };
+    unsafe { get_name(name.as_mut_ptr(), 96, device) };
     // SAFETY: the place is good for the number.
-    unsafe { total_mem(&raw mut total, 0) };
+    unsafe { total_mem(&raw mut total, device) };
     // SAFETY: as above.
     unsafe { version(&raw mut cuda) };
     let ask = |which: i32| {
         let mut value = 0;
         // SAFETY: as above.
-        unsafe { attribute(&raw mut value, which, 0) };
+        unsafe { attribute(&raw mut value, which, device) };
         value
     };
     // SAFETY: the function ends the text with a zero byte.

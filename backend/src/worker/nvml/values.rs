@@ -35,10 +35,10 @@ fn messages_when_a_handle_is_wild_then_get_its_kinds_error_and_never_reach_the_l
 #[test]
 fn messages_when_of_the_cpu_device_then_are_answered_or_malformed_and_some_say_what_it_is() {
     let _turn = values::turn();
-    cpu::describe(cpu::Facts::of_a_test());
+    cpu::describe(vec![cpu::Facts::of_a_test()]);
     // SAFETY: the functions have the prototypes of the API.
     let library = unsafe { Library::find(cpu::function) };
-    let nvml = Nvml::new(Some(Host { library, devices: vec![cpu::DEVICE] }), values::session());
+    let nvml = Nvml::new(Some(Host { library, devices: vec![cpu::device(0)] }), values::session());
     let device = Handle::new(128, 1, 0).0.to_le_bytes();
     let mut answers = 0;
     for call in (0x6000..0x7000).filter(|call| generated::name(*call).is_some_and(|name| !name.contains("Wait"))) {
