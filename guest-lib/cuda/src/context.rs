@@ -16,7 +16,8 @@ use crate::status::{
 use crate::storage::Storage;
 use core::cell::{Cell, RefCell};
 use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
-use std::sync::OnceLock;
+use rt::Origin;
+use std::sync::{Mutex, OnceLock, PoisonError};
 
 /// Version that cuCtxGetApiVersion answers: that of the newest functions of contexts.
 const API_VERSION: u32 = 3020;
@@ -50,6 +51,8 @@ pub struct Context {
     /// Uses that cuCtxAttach and cuCtxDetach count.
     uses: AtomicU32,
     limits: [AtomicU64; LIMITS],
+    /// Of its null and its legacy stream, what is kept of their being idle ([`crate::progress`]).
+    pub(crate) idle: [AtomicU64; 2],
     /// Lowest and highest priority of its streams, once they were asked for.
     priorities: OnceLock<(i32, i32)>,
     /// Values that libraries keep with the context (export table c693336e).
@@ -98,10 +101,30 @@ pub(crate) fn make(device: i32, flags: u32, primary: bool) -> Result<&'static Co
         green: OnceLock::new(),
         uses: AtomicU32::new(1),
         limits: [const { AtomicU64::new(UNKNOWN) }; LIMITS],
+        idle: [const { AtomicU64::new(u64::MAX) }; 2],
         priorities: OnceLock::new(),
         storage: Storage::new(),
     };
-    handles::set_facts(handle, context).ok_or(CUDA_ERROR_OUT_OF_MEMORY)
+    let context = handles::set_facts(handle, context).ok_or(CUDA_ERROR_OUT_OF_MEMORY)?;
+    ALL.lock().unwrap_or_else(PoisonError::into_inner).push(context);
+    Ok(context)
+}
+
+/// Every context that was ever made.
+static ALL: Mutex<Vec<&'static Context>> = Mutex::new(Vec::new());
+
+/// Waits for all work of every context that is alive, the caller's first: where the caller's alone is not known to be the only one that
+/// uses some memory. Whether that went well.
+pub(crate) fn synchronize_all(caller: &Caller) -> bool {
+    let here = (caller.origin.context, caller.origin.context_generation);
+    let there = |context: &&'static Context| (context.handle.index() + 1, context.handle.generation());
+    let all = ALL.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    let others = all.iter().filter(|context| context.active.load(Ordering::Relaxed) && there(context) != here);
+    let mut in_each = std::iter::once(here).chain(others.map(there));
+    in_each.all(|(context, context_generation)| {
+        let origin = Origin { context, context_generation, ..caller.origin };
+        send::cuCtxSynchronize(&Caller { origin, ..*caller }) == 0
+    })
 }
 
 /// The current context's handle; null for none.
@@ -109,6 +132,12 @@ pub(crate) fn make(device: i32, flags: u32, primary: bool) -> Result<&'static Co
 #[must_use]
 pub fn current() -> Handle {
     CURRENT.get().map_or(Handle::NULL, |context| context.handle)
+}
+
+/// The current context's device; the first one where there is none.
+#[must_use]
+pub fn current_device() -> i32 {
+    CURRENT.get().map_or(0, |context| context.device)
 }
 
 /// The current context.

@@ -179,6 +179,13 @@ pub fn all() -> &'static [Device] {
     DEVICES.get().map_or(&[], Vec::as_slice)
 }
 
+/// Whether a context, a stream or memory may be another device's than the current one.
+#[inline]
+#[must_use]
+pub fn are_several() -> bool {
+    all().len() > 1
+}
+
 /// A device by its number.
 ///
 /// # Errors

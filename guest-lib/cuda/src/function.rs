@@ -3,7 +3,7 @@
 
 use crate::CUresult;
 use crate::caller::{self, Caller};
-use crate::context;
+use crate::context::{self, Context};
 use crate::device::{self, Device};
 use crate::generated::{Kind, kind, send};
 use crate::handles::{self, Facts, Handle};
@@ -176,18 +176,14 @@ unsafe impl Facts for Function {
 }
 
 impl Function {
-    /// A function of the current context.
+    /// A function of its module's context; of the current one where it has no module, or that is a library's.
     ///
     /// # Errors
     /// `CUDA_ERROR_INVALID_CONTEXT`.
     pub fn new(module: Handle, name: CString) -> Result<Function, CUresult> {
-        Ok(Function {
-            module,
-            name,
-            device: context::current_context()?.device,
-            layout: OnceLock::new(),
-            steps: Mutex::default(),
-        })
+        let of_module = if module.is_null() { None } else { handles::facts::<Context>(handles::owner(module)) };
+        let context = of_module.map_or_else(context::current_context, Ok)?;
+        Ok(Function { module, name, device: context.device, layout: OnceLock::new(), steps: Mutex::default() })
     }
 
     /// What is known of the function; at the first use the host is asked. A function whose code was not brought to the device yet
@@ -436,7 +432,7 @@ crate::export! {
         caller::session()?;
         paramOffset.check()?;
         let (handle, facts) = self::kernel(kernel)?;
-        let device = context::current_context().map_or(0, |context| context.device);
+        let device = context::current_device();
         let parameter = facts.layout(handle, device)?.parameter(paramIndex)?;
         paramSize.set_if_wanted(parameter.bytes as usize);
         paramOffset.set(parameter.offset as usize)

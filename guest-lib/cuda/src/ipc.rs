@@ -2,8 +2,9 @@
 //! every process of this guest, and in no other guest.
 
 use crate::CUresult;
-use crate::caller;
-use crate::generated::{kind, send};
+use crate::caller::{self, Caller};
+use crate::device;
+use crate::generated::{PointerFacts, kind, send};
 use crate::handles;
 use crate::program::Out;
 use crate::progress;
@@ -49,6 +50,14 @@ impl IpcHandle {
     }
 }
 
+/// The device of memory that is not in the guest's list yet.
+fn device_of(caller: &Caller, address: u64) -> Option<i32> {
+    let mut facts = PointerFacts::default();
+    let is_known =
+        device::are_several() && send::gpuferryPointerFacts(caller, address, &mut facts) == 0 && facts.status == 0;
+    is_known.then_some(facts.deviceOrdinal)
+}
+
 fn open_memory(out: Out<u64>, handle: &IpcHandle, flags: u32) -> Result<(), CUresult> {
     let caller = caller::enter_context()?;
     out.check()?;
@@ -58,7 +67,8 @@ fn open_memory(out: Out<u64>, handle: &IpcHandle, flags: u32) -> Result<(), CUre
     let (low, high) = handle.token(MEMORY)?;
     let (mut address, mut bytes) = (0, 0);
     caller::answer(send::gpuferryIpcOpenMemory(&caller, &mut address, &mut bytes, low, high, flags))?;
-    ranges::insert(Range::new(address, bytes, Kind::Device, 0));
+    let range = Range::new(address, bytes, Kind::Device, 0);
+    ranges::insert(Range { device: device_of(&caller, address).unwrap_or(range.device), ..range });
     out.set(address)
 }
 

@@ -9,7 +9,7 @@
 
 use crate::CUresult;
 use crate::caller;
-use crate::device::Limits;
+use crate::device::{self, Limits};
 use crate::function::{self, Layout};
 use crate::generated::{LAUNCH_COOPERATIVE, kind, number};
 use crate::handles::{self, Handle};
@@ -211,6 +211,11 @@ pub(crate) fn launch(launch: &Launch, each: *const *const c_void, extra: *const 
     let caller = caller::enter_context()?;
     let (function, layout, device) = function::layout(launch.function)?;
     check(launch, layout, &device.limits)?;
+    // A kernel of a library is launched in the stream's context, a function in its own.
+    let is_function = function.kind() == Some(kind::CUfunction.number);
+    if is_function && device::are_several() && !core::ptr::eq(device, device::get(stream::device_of(launch.stream)?)?) {
+        return Err(CUDA_ERROR_INVALID_HANDLE);
+    }
     if is_cooperative(launch) {
         occupancy::check_cooperative(launch.function, launch.grid, launch.block, launch.shared)?;
     }

@@ -3,10 +3,8 @@
 
 use crate::CUresult;
 use crate::caller::{self, Caller};
-use crate::context;
 use crate::device;
 use crate::generated::{PointerFacts, send};
-use crate::handles;
 use crate::program::{In, Out};
 use crate::ranges::{self, Kind, Range};
 use crate::status::{CUDA_ERROR_INVALID_VALUE, CUDA_ERROR_NOT_SUPPORTED};
@@ -81,16 +79,23 @@ pub fn find(caller: &Caller, address: u64) -> Option<Range> {
     }
     let kind = if facts.isManaged != 0 { Kind::Managed } else { Kind::Device };
     let (start, bytes) = if facts.rangeBytes == 0 { (address, 1) } else { (facts.rangeStart, facts.rangeBytes) };
-    Some(Range { id: facts.bufferId, ..Range::new(start, bytes, kind, 0) })
+    Some(Range { id: facts.bufferId, device: facts.deviceOrdinal, ..Range::new(start, bytes, kind, 0) })
 }
 
 fn is_managed(range: &Range) -> bool {
     matches!(range.kind, Kind::Managed | Kind::ManagedVariable)
 }
 
-/// The device of a range.
-fn device_of(range: &Range) -> i32 {
-    handles::facts::<context::Context>(range.context).map_or(0, |context| context.device)
+/// The same, with the device that it is known by now: what is mapped at reserved addresses, and what pools give, may be any device's.
+fn find_on_device(caller: &Caller, address: u64) -> Option<Range> {
+    let range = find(caller, address)?;
+    if !device::are_several() || !matches!(range.kind, Kind::Reserved | Kind::Pool) {
+        return Some(range);
+    }
+    let mut facts = PointerFacts::default();
+    let status = send::gpuferryPointerFacts(caller, address, &mut facts);
+    let device = if status == 0 && facts.status == 0 { facts.deviceOrdinal } else { range.device };
+    Some(Range { device, ..range })
 }
 
 fn value(range: &Range, address: u64, attribute: i32) -> Result<Value, CUresult> {
@@ -108,18 +113,18 @@ fn value(range: &Range, address: u64, attribute: i32) -> Result<Value, CUresult>
         attribute::SYNC_MEMOPS => Word(is_managed(range).into()),
         attribute::BUFFER_ID | attribute::MEMORY_BLOCK_ID => Long(range.id),
         attribute::IS_MANAGED => Word(is_managed(range).into()),
-        attribute::DEVICE_ORDINAL => Word(device_of(range) as u32),
+        attribute::DEVICE_ORDINAL => Word(range.device as u32),
         attribute::IS_LEGACY_CUDA_IPC_CAPABLE | attribute::IS_HW_DECOMPRESS_CAPABLE => Word(is_device.into()),
         attribute::RANGE_START_ADDR => Long(range.start),
         attribute::RANGE_SIZE => Long(range.bytes),
         attribute::MAPPED => Word(1),
         attribute::ALLOWED_HANDLE_TYPES => Long(0),
         attribute::IS_GPU_DIRECT_RDMA_CAPABLE => {
-            let device = device::get(device_of(range))?;
+            let device = device::get(range.device)?;
             Word((is_device && device.attribute(device::attribute::GPU_DIRECT_RDMA) == Ok(1)).into())
         }
         attribute::ACCESS_FLAGS => Word(READ_WRITE),
-        attribute::MEMPOOL_HANDLE if range.kind == Kind::Pool => Long(crate::pool::current(device_of(range))?.0),
+        attribute::MEMPOOL_HANDLE if range.kind == Kind::Pool => Long(crate::pool::current(range.device)?.0),
         attribute::MEMPOOL_HANDLE => Long(0),
         attribute::MAPPING_BASE_ADDR => Long(block),
         attribute::MAPPING_SIZE => {
@@ -156,7 +161,7 @@ crate::export! {
         if data.is_null() {
             return Err(CUDA_ERROR_INVALID_VALUE);
         }
-        let range = find(&caller, ptr).ok_or(CUDA_ERROR_INVALID_VALUE)?;
+        let range = find_on_device(&caller, ptr).ok_or(CUDA_ERROR_INVALID_VALUE)?;
         let value = value(&range, ptr, attribute);
         if value.is_err() && attribute == attribute::HOST_POINTER {
             Value::Long(0).put(data)?;
@@ -172,7 +177,7 @@ crate::export! {
         if numAttributes == 0 {
             return Err(CUDA_ERROR_INVALID_VALUE);
         }
-        let range = find(&caller, ptr);
+        let range = find_on_device(&caller, ptr);
         for index in 0..numAttributes as usize {
             let (attribute, to) = (attributes.at(index)?, data.at(index)?);
             let found = match &range {

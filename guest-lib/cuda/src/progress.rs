@@ -1,7 +1,7 @@
 //! What is known to be done: queries of idle streams and of events that have happened do not leave the process.
 //!
 //! **Streams.** The answer that a stream is idle holds as long as this process publishes nothing: the position up to which messages
-//! were published is kept with it, and compared. It is kept only where nothing else was published while the question was under way.
+//! were published is kept with it, and compared; for the null and the legacy stream with the context whose they are. It is kept only where nothing else was published while the question was under way.
 //!
 //! **Events.** The answer that an event has happened holds until the event is recorded again. An event's word counts its
 //! recordings, before and after each is published; the answer is kept only where the count is what it was before the question.
@@ -12,10 +12,13 @@
 use crate::CUresult;
 use crate::caller::{self, Caller};
 use crate::capture;
+use crate::context;
+use crate::device;
 use crate::generated::{kind, send};
 use crate::handles::{self, Handle};
-use crate::stream::{resolve, resolve_per_thread};
-use core::sync::atomic::{AtomicU64, Ordering};
+use crate::status::CUDA_ERROR_INVALID_HANDLE;
+use crate::stream::{self, resolve, resolve_per_thread};
+use core::sync::atomic::Ordering;
 
 /// Bit of an event's word: it has happened, and is not recorded since.
 const HAPPENED: u64 = 1;
@@ -27,9 +30,6 @@ const CAPTURED: u64 = 4;
 const RECORDING: u64 = 8;
 /// Bytes of a question, or of a call that waits, in the ring.
 const MESSAGE_SPAN: u64 = wire::frame::GRANULE as u64;
-
-/// The position up to which messages were published when the null stream and the legacy stream were idle.
-static SPECIAL: [AtomicU64; 2] = [AtomicU64::new(u64::MAX), AtomicU64::new(u64::MAX)];
 
 /// An event that was recorded last in a stream that records cannot be asked for, or waited for.
 ///
@@ -93,7 +93,7 @@ pub fn event(caller: &Caller, event: Handle, ask: impl FnOnce() -> Result<(), CU
 /// # Errors
 /// The host's answer.
 pub fn stream(caller: &Caller, stream: Handle, ask: impl FnOnce() -> Result<(), CUresult>) -> Result<(), CUresult> {
-    let idle_at = match SPECIAL.get(stream.0 as usize) {
+    let idle_at = match context::current_context()?.idle.get(stream.0 as usize) {
         Some(special) => special,
         None => handles::word_of(stream).ok_or(kind::CUstream.error)?,
     };
@@ -113,6 +113,9 @@ fn record_in(raw: u64, stream: Result<Handle, CUresult>, flags: Option<u32>) -> 
     let caller = caller::enter_context()?;
     let event = handles::of_kind(kind::CUevent, raw)?;
     let stream = stream?;
+    if device::are_several() && stream::device_of(stream)? != context::resolve(handles::owner(event).0)?.device {
+        return Err(CUDA_ERROR_INVALID_HANDLE);
+    }
     if let Some(word) = handles::word_of(event) {
         let is_captured = capture::is_any() && capture::recording_of(&caller, stream).is_some();
         // An external recording is a node of its own, which happens when the graph runs.

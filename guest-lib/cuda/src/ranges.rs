@@ -54,6 +54,8 @@ pub struct Range {
     pub kind: Kind,
     /// The context in which it was made; null for none.
     pub context: Handle,
+    /// The device of that context; of memory of another process, its own.
+    pub device: i32,
     /// Flags that it was made with, for page-locked memory.
     pub flags: u32,
     /// A number of its own in the process.
@@ -66,7 +68,8 @@ impl Range {
     pub fn new(start: u64, bytes: u64, kind: Kind, flags: u32) -> Range {
         static IDS: AtomicU64 = AtomicU64::new(1);
         let id = IDS.fetch_add(1, Ordering::Relaxed);
-        Range { start, bytes, kind, context: crate::context::current(), flags, id }
+        let (context, device) = (crate::context::current(), crate::context::current_device());
+        Range { start, bytes, kind, context, device, flags, id }
     }
 }
 

@@ -2,7 +2,7 @@
 //! piece do not leave the process.
 //!
 //! A slab belongs to the context in which it was made, and ends with it. A piece is whole pages. Natively freeing waits for the
-//! device; here a freed piece *rests*, and is given out again only after a wait for all work of the context that began after the
+//! device; here a freed piece *rests*, and is given out again only after a wait for all work of every context that began after the
 //! piece was freed. [`alloc`] makes that wait when pieces run short.
 
 use crate::CUresult;
@@ -121,7 +121,7 @@ pub fn alloc(caller: &Caller, bytes: usize) -> Result<u64, CUresult> {
         return Ok(address);
     }
     let resting: usize = slabs.iter().filter(|slab| slab.context == context).map(|slab| count(&slab.resting)).sum();
-    if resting >= WORTH_WAITING && !capture::is_any() && send::cuCtxSynchronize(caller) == 0 {
+    if resting >= WORTH_WAITING && !capture::is_any() && context::synchronize_all(caller) {
         wake(&mut slabs, context);
         if let Some(address) = take(&mut slabs, context, units) {
             return Ok(address);

@@ -5,6 +5,7 @@
 //! than `MOST_BYTES` would be kept, the oldest first, and when its context ends. Freeing waits for the device, as it does natively.
 
 use crate::caller::Caller;
+use crate::context;
 use crate::generated::send;
 use crate::handles::Handle;
 use rt::PageLocked;
@@ -71,7 +72,7 @@ pub fn take(sort: Sort) -> Option<PageLocked> {
 /// # Errors
 /// The memory, where it is too large or the device's work cannot be waited for.
 pub fn keep(caller: &Caller, sort: Sort, memory: PageLocked) -> Result<(), PageLocked> {
-    if sort.bytes > MOST_BYTES || send::cuCtxSynchronize(caller) != 0 {
+    if sort.bytes > MOST_BYTES || !context::synchronize_all(caller) {
         return Err(memory);
     }
     let gone = kept().keep(sort, memory);

@@ -90,6 +90,14 @@ fn context_of(stream: Handle) -> Result<Handle, CUresult> {
     if stream.0 <= LEGACY { Ok(context::current_context()?.handle) } else { Ok(handles::owner(stream)) }
 }
 
+/// The device of a stream: of the special ones, the current one.
+///
+/// # Errors
+/// `CUDA_ERROR_INVALID_CONTEXT`.
+pub fn device_of(stream: Handle) -> Result<i32, CUresult> {
+    Ok(context::resolve(context_of(stream)?.0)?.device)
+}
+
 fn context_out(stream: Result<Handle, CUresult>, context: Out<u64>, green: Out<u64>) -> Result<(), CUresult> {
     caller::enter_context()?;
     context.check()?;
@@ -104,7 +112,7 @@ fn context_out(stream: Result<Handle, CUresult>, context: Out<u64>, green: Out<u
 fn device_out(stream: Result<Handle, CUresult>, device: Out<i32>) -> Result<(), CUresult> {
     caller::enter_context()?;
     device.check()?;
-    device.set(context::resolve(context_of(stream?)?.0)?.device)
+    device.set(device_of(stream?)?)
 }
 
 const NOT_WANTED: Out<u64> = Out(core::ptr::null_mut());
