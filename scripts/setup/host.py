@@ -4,6 +4,7 @@ itself. Used by demo, gpu-check and tests/vm.
 import ctypes.util
 import os
 import pathlib
+import re
 import shutil
 import signal
 import subprocess
@@ -84,10 +85,24 @@ def environment(folder, library=None, carrier=None):
 
 
 def direct(device, folder):
-    """The environment of a program that uses the device in its own process; it sees those devices that a guest sees."""
+    """The environment of a program that uses the devices in its own process; it sees those that a guest sees."""
+    if is_cpu(device):
+        return {**environment(folder, CPU_LIBRARY), "GPUFERRY_CPU_DEVICES": str(count(device))}
     ordinals = [one.removeprefix("cuda:") for one in device.split(",")]
-    visible = {"CUDA_VISIBLE_DEVICES": ",".join(ordinals)} if all(map(str.isdigit, ordinals)) else {}
-    return {**environment(folder, CPU_LIBRARY if device == "cpu" else None), **visible}
+    visible = {"CUDA_DEVICE_ORDER": "PCI_BUS_ID", "CUDA_VISIBLE_DEVICES": ",".join(ordinals)} if all(map(str.isdigit, ordinals)) else {}
+    return {**environment(folder), **visible}
+
+
+def is_cpu(device):
+    """Whether gpuferryd's option names CPU devices."""
+    return device.startswith("cpu")
+
+
+def count(device):
+    """How many devices gpuferryd's option names."""
+    if device != "cuda:all":
+        return len(device.split(","))
+    return sum(re.fullmatch(r"nvidia\d+", name) is not None for name in os.listdir("/dev"))
 
 
 def program(name):

@@ -133,6 +133,24 @@ fn wide(way: Way<'_>, folder: &Folder, group: &str) -> Vec<String> {
     lines(&output)
 }
 
+#[test]
+fn several_devices_when_reached_over_the_local_carrier_then_differ_from_a_direct_run_only_where_it_is_known() {
+    let (folder, front) = (Folder::new(), Front::with(&["--device", "cpu"]));
+    let run = |way| {
+        let output = finish(program("several", way, &folder).env("GPUFERRY_CPU_DEVICES", "2"));
+        assert!(output.status.success(), "{}", errors(&output));
+        // Its workers do not share memory of the CPU device.
+        lines(&output).into_iter().filter(|line| !line.starts_with("ipc")).collect::<Vec<_>>()
+    };
+    let (direct, local) = (run(Way::Direct), run(Way::Local(&front)));
+    assert_eq!(direct.len(), local.len(), "{}", differences(&direct, &local));
+    let differs = direct.iter().zip(&local).filter(|(direct, local)| direct != local);
+    let found: Vec<_> =
+        differs.map(|(direct, local)| format!("{direct} -> {}", local.rsplit(": ").next().unwrap_or(""))).collect();
+    let known = of_programs("several-known.txt");
+    assert!(known == found, "{}", differences(&known, &found));
+}
+
 fn of_programs(name: &str) -> Vec<String> {
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../programs/expected").join(name);
     let text = std::fs::read_to_string(file).expect("the measure");
