@@ -9,7 +9,7 @@
 use crate::CUresult;
 use crate::caller::{self, Caller};
 use crate::context;
-use crate::descriptor::{self, MEMORY, Token};
+use crate::descriptor::{self, MEMORY};
 use crate::generated::{CUmemAccessDesc, CUmemAllocationProp, CUmemLocation, kind, send};
 use crate::handles::{self, Handle};
 use crate::program::{In, Out};
@@ -74,8 +74,6 @@ pub struct SemaphoreDescription {
 #[derive(Clone, Copy)]
 struct External {
     handle: Handle,
-    /// The descriptor that was handed over with what lies in it: it is the object's.
-    descriptor: (RawFd, Token),
     size: u64,
     dedicated: bool,
 }
@@ -115,7 +113,10 @@ fn import(caller: &Caller, what: &MemoryDescription) -> Result<External, CUresul
         send::gpuferryMemImport(caller, made, token.0, token.1)
     })?;
     let dedicated = what.flags & DEDICATED != 0;
-    Ok(External { handle, descriptor: (what.descriptor, token), size: what.size, dedicated })
+    // It goes over to the driver with the import, which closes it at once (seen on an H200).
+    // SAFETY: a descriptor of the program's, which has given it up by the API's text.
+    unsafe { libc::close(what.descriptor) };
+    Ok(External { handle, size: what.size, dedicated })
 }
 
 fn find(memory: u64) -> Result<External, CUresult> {
@@ -123,15 +124,10 @@ fn find(memory: u64) -> Result<External, CUresult> {
     lock(&OBJECTS).get(&memory).copied().ok_or(unknown)
 }
 
-/// Ends an object. What is mapped of it stays. The descriptor went over to us with the import; where the program has closed
-/// it all the same, its number may be another's by now.
+/// Ends an object. What is mapped of it stays.
 fn destroy(caller: &Caller, memory: u64) -> Result<(), CUresult> {
-    let External { handle, descriptor: (number, token), .. } = find(memory)?;
+    let External { handle, .. } = find(memory)?;
     lock(&OBJECTS).remove(&memory);
-    if descriptor::read(number, MEMORY) == Ok(token) {
-        // SAFETY: ours by the API's text, and still what it was.
-        unsafe { libc::close(number) };
-    }
     let status = send::cuMemRelease(caller, handle);
     handles::free(handle);
     caller::answer(status)

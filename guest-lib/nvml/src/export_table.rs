@@ -4,7 +4,7 @@
 //! NVIDIA's k8s-test-infra): word 0 is the table's size in bytes; place 81 finds a device by its number, places 213 to 215 list
 //! processes that compute, that draw, and those of MPS, each entry with its name; every other place that is called with a device and a
 //! place for a number wants a count there. What `dmon` and `pmon` ask besides was seen on an H200: place 72 whether a device can be
-//! watched, 145 what each process of it did since a time, of which the answer's layout is not known. Nothing of it leaves the process but the questions that the documented functions ask too.
+//! watched, 145 what each process of it did since a time ([`Record`]). Nothing of it leaves the process but the questions that the documented functions ask too.
 
 use crate::caller::guard;
 use crate::handles::{index_of, of_index};
@@ -12,6 +12,7 @@ use crate::init::device_count;
 use crate::nvmlReturn_t;
 use crate::processes::{self, Process};
 use crate::program::Out;
+use crate::record::Record;
 use crate::status::{NVML_ERROR_INVALID_ARGUMENT, NVML_ERROR_NOT_FOUND};
 use core::ffi::c_void;
 
@@ -55,7 +56,8 @@ impl Entry {
     }
 }
 
-type Function = unsafe extern "C" fn(*mut c_void, *mut c_void, *mut c_void, *mut c_void) -> nvmlReturn_t;
+/// A function of the table: none takes more arguments.
+type Function = unsafe extern "C" fn(*mut c_void, *mut c_void, *mut c_void, *mut c_void, *mut c_void) -> nvmlReturn_t;
 
 #[repr(C)]
 struct Table {
@@ -80,6 +82,7 @@ unsafe extern "C" fn handle_by_index(
     device: *mut c_void,
     _: *mut c_void,
     _: *mut c_void,
+    _: *mut c_void,
 ) -> nvmlReturn_t {
     guard(|| {
         let index = u32::try_from(index.addr()).map_err(|_| NVML_ERROR_INVALID_ARGUMENT)?;
@@ -96,6 +99,7 @@ unsafe extern "C" fn is_watched(
     watched: *mut c_void,
     _: *mut c_void,
     _: *mut c_void,
+    _: *mut c_void,
 ) -> nvmlReturn_t {
     guard(|| {
         index_of(device).ok_or(NVML_ERROR_INVALID_ARGUMENT)?;
@@ -103,9 +107,26 @@ unsafe extern "C" fn is_watched(
     })
 }
 
-/// Place 145: (device, a time, two places for numbers, …): no samples, which `pmon` shows as dashes.
-unsafe extern "C" fn process_samples(_: *mut c_void, _: *mut c_void, _: *mut c_void, _: *mut c_void) -> nvmlReturn_t {
-    NVML_ERROR_NOT_FOUND
+/// Place 145: (device, a time in microseconds, how many processes, how many records, records): one record, of the newest samples.
+unsafe extern "C" fn process_samples(
+    device: *mut c_void,
+    since: *mut c_void,
+    processes: *mut c_void,
+    records: *mut c_void,
+    list: *mut c_void,
+) -> nvmlReturn_t {
+    guard(|| {
+        let (processes, records, list): (Out<u32>, Out<u32>, Out<Record>) =
+            (Out(processes.cast()), Out(records.cast()), Out(list.cast()));
+        list.check()?;
+        let (record, count) = Record::of(&processes::samples(device, since.addr() as u64)?);
+        if count == 0 {
+            return Err(NVML_ERROR_NOT_FOUND);
+        }
+        processes.set(u32::try_from(count).unwrap_or(u32::MAX))?;
+        records.set(1)?;
+        list.set(record)
+    })
 }
 
 /// Place 213: (device, count of entries, entries).
@@ -113,6 +134,7 @@ unsafe extern "C" fn process_list(
     device: *mut c_void,
     count: *mut c_void,
     list: *mut c_void,
+    _: *mut c_void,
     _: *mut c_void,
 ) -> nvmlReturn_t {
     guard(|| {
@@ -130,7 +152,13 @@ unsafe extern "C" fn process_list(
 }
 
 /// All other places.
-unsafe extern "C" fn other(device: *mut c_void, count: *mut c_void, _: *mut c_void, _: *mut c_void) -> nvmlReturn_t {
+unsafe extern "C" fn other(
+    device: *mut c_void,
+    count: *mut c_void,
+    _: *mut c_void,
+    _: *mut c_void,
+    _: *mut c_void,
+) -> nvmlReturn_t {
     guard(|| match index_of(device) {
         Some(_) if !count.is_null() => Out(count.cast::<u32>()).set(0),
         _ => Ok(()),

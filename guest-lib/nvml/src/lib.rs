@@ -24,6 +24,7 @@ pub mod init;
 pub mod lists;
 pub mod processes;
 pub mod program;
+pub mod record;
 pub mod shape;
 pub mod status;
 pub mod system;

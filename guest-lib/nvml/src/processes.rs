@@ -81,6 +81,15 @@ pub type Sample = [u8; 32];
 /// Most samples asked for.
 const MAX_SAMPLES: u32 = 120;
 
+/// How busy each process of the guest has kept the device since a time, in microseconds.
+pub fn samples(device: *mut c_void, since: u64) -> Result<Vec<Sample>, nvmlReturn_t> {
+    let caller = enter()?;
+    let device = handles::check(kind::nvmlDevice_t, device)?;
+    let mut found = Vec::new();
+    caller::answer(send::gpuferryProcessUtilization(&caller, device, since, MAX_SAMPLES, &mut found))?;
+    Ok(found.as_chunks::<{ size_of::<Sample>() }>().0.to_vec())
+}
+
 crate::export! {
     /// NVML API Reference, nvmlDeviceGetProcessUtilization: of the guest's processes.
     extern "C" fn nvmlDeviceGetProcessUtilization(
@@ -89,13 +98,9 @@ crate::export! {
         processSamplesCount: Out<u32>,
         lastSeenTimeStamp: u64,
     ) {
-        let caller = enter()?;
-        let device = handles::check(kind::nvmlDevice_t, device)?;
+        enter()?;
         let room = processSamplesCount.get()?;
-        let mut found = Vec::new();
-        let status = send::gpuferryProcessUtilization(&caller, device, lastSeenTimeStamp, MAX_SAMPLES, &mut found);
-        caller::answer(status)?;
-        let (samples, _) = found.as_chunks::<{ size_of::<Sample>() }>();
+        let samples = samples(device, lastSeenTimeStamp)?;
         if samples.is_empty() {
             return Err(NVML_ERROR_NOT_FOUND);
         }
