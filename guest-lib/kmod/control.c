@@ -7,6 +7,7 @@
  * the device was told it may use.
  */
 #include <linux/freezer.h>
+#include <linux/ktime.h>
 #include <linux/rcupdate.h>
 #include <linux/sched.h>
 #include <linux/slab.h>
@@ -138,48 +139,6 @@ int gpuferry_request_submit(struct gpuferry_request *request)
 	return error;
 }
 
-/* How long a host that lives may leave a doorbell in the queue. */
-#define GPUFERRY_SILENCE (4 * HZ)
-
-/**
- * gpuferry_request_wait() - sleep until a request is answered
- * @request: the request, submitted
- *
- * A request may take long: the host starts a worker for it. A doorbell does not, so it
- * shows whether anybody is there: nothing else tells a guest that its host's gpuferryd has
- * ended.
- *
- * Context: Process. Only a fatal signal interrupts the sleep; then, and when nobody is
- * there, the request stays with the queue, and what it names stays with the session's
- * table entry.
- * Return: the answer as an error number, -EINTR when the caller is being killed, or
- * -EPIPE, with @request->valid unset, when nobody is there.
- */
-int gpuferry_request_wait(struct gpuferry_request *request)
-{
-	struct gpuferry_session *session = request->session;
-	unsigned int taken = 0;
-	bool rung = false;
-	long left;
-
-	for (;;) {
-		left = wait_for_completion_killable_timeout(&request->answered,
-							    rung ? GPUFERRY_SILENCE : HZ);
-		if (left < 0)
-			return -EINTR;
-		if (left)
-			return request->error;
-		try_to_freeze();
-		if (rung && gpuferry_bells_taken(session) == taken) {
-			dev_err_ratelimited(&session->device->vdev->dev,
-					    "the host does not take doorbells: its gpuferryd has ended or hangs\n");
-			return -EPIPE;
-		}
-		taken = gpuferry_bells_taken(session);
-		rung = !gpuferry_ring(session);
-	}
-}
-
 /**
  * gpuferry_request_answer() - a request is back from the device
  * @request: the request; the queue's reference is dropped
@@ -199,7 +158,11 @@ static void gpuferry_request_answer(struct gpuferry_request *request, bool valid
 	session->outstanding--;
 	gpuferry_session_retire(session);
 	complete(&request->answered);
-	gpuferry_request_put(request);
+	/* The reference passes to the work. */
+	if (request->late)
+		queue_work(gpuferry_workqueue, &request->finish);
+	else
+		gpuferry_request_put(request);
 }
 
 /**
@@ -226,22 +189,25 @@ static int gpuferry_response_error(u32 status)
 }
 
 /**
- * gpuferry_control_callback() - the device has answered requests
- * @vq: the control queue
+ * gpuferry_answers_handle() - take the answers that the device has given
+ * @device: the device
+ * @listen: whether the next answer is to interrupt; else who called looks again
  *
- * Context: Interrupt, or any.
+ * Context: Any.
  */
-void gpuferry_control_callback(struct virtqueue *vq)
+static void gpuferry_answers_handle(struct gpuferry_device *device, bool listen)
 {
-	struct gpuferry_device *device = vq->vdev->priv;
+	struct virtqueue *vq;
 	struct gpuferry_request *request;
 	bool notify = false;
 	unsigned long flags;
 	unsigned int bytes;
 
+	rcu_read_lock();
 	spin_lock_irqsave(&device->lock, flags);
 	if (device->stopped)
 		goto unlock;
+	vq = device->control;
 	do {
 		virtqueue_disable_cb(vq);
 		while ((request = virtqueue_get_buf(vq, &bytes))) {
@@ -265,12 +231,92 @@ void gpuferry_control_callback(struct virtqueue *vq)
 			list_del_init(&request->backlog);
 			notify = true;
 		}
-	} while (!virtqueue_enable_cb(vq));
+	} while (listen && !virtqueue_enable_cb(vq));
 	notify = notify && virtqueue_kick_prepare(vq);
 unlock:
 	spin_unlock_irqrestore(&device->lock, flags);
 	if (notify)
 		virtqueue_notify(vq);
+	rcu_read_unlock();
+}
+
+/**
+ * gpuferry_control_callback() - the device has answered requests
+ * @vq: the control queue
+ *
+ * Context: Interrupt, or any.
+ */
+void gpuferry_control_callback(struct virtqueue *vq)
+{
+	gpuferry_answers_handle(vq->vdev->priv, true);
+}
+
+/*
+ * How long to look for an answer before sleeping: most come within this time, and an interrupt
+ * and a switch of threads take a good part of it.
+ */
+#define GPUFERRY_LOOK_NS (100 * NSEC_PER_USEC)
+
+/**
+ * gpuferry_request_look() - look for the answer to a request, for a short time
+ * @request: the request, submitted
+ *
+ * Context: Process.
+ */
+static void gpuferry_request_look(struct gpuferry_request *request)
+{
+	struct gpuferry_device *device = request->session->device;
+	u64 end = ktime_get_ns() + GPUFERRY_LOOK_NS;
+
+	do {
+		gpuferry_answers_handle(device, false);
+		cpu_relax();
+		cond_resched();
+	} while (!completion_done(&request->answered) && ktime_get_ns() < end);
+	gpuferry_answers_handle(device, true);
+}
+
+/* How long a host that lives may leave a doorbell in the queue. */
+#define GPUFERRY_SILENCE (4 * HZ)
+
+/**
+ * gpuferry_request_wait() - sleep until a request is answered
+ * @request: the request, submitted
+ *
+ * A request may take long: the host starts a worker for it. A doorbell does not, so it
+ * shows whether anybody is there: nothing else tells a guest that its host's gpuferryd has
+ * ended.
+ *
+ * Context: Process. Only a fatal signal interrupts the sleep; then, and when nobody is
+ * there, the request stays with the queue, and what it names stays with the session's
+ * table entry.
+ * Return: the answer as an error number, -EINTR when the caller is being killed, or
+ * -EPIPE, with @request->valid unset, when nobody is there.
+ */
+int gpuferry_request_wait(struct gpuferry_request *request)
+{
+	struct gpuferry_session *session = request->session;
+	unsigned int taken = 0;
+	bool rung = false;
+	long left;
+
+	gpuferry_request_look(request);
+	for (;;) {
+		left = wait_for_completion_killable_timeout(&request->answered,
+							    rung ? GPUFERRY_SILENCE : HZ);
+		if (left < 0)
+			return -EINTR;
+		if (left)
+			return request->error;
+		try_to_freeze();
+		if (rung && gpuferry_bells_taken(session) == taken) {
+			dev_err_ratelimited(&session->device->vdev->dev,
+					    "the host does not take doorbells: its gpuferryd has ended or hangs\n");
+			return -EPIPE;
+		}
+		taken = gpuferry_bells_taken(session);
+		rung = !gpuferry_ring(session);
+	}
 }
 
 /**

@@ -31,7 +31,10 @@ static DEFINE_IDA(gpuferry_indices);
  */
 static void gpuferry_device_release(struct kref *ref)
 {
-	kfree(container_of(ref, struct gpuferry_device, ref));
+	struct gpuferry_device *device = container_of(ref, struct gpuferry_device, ref);
+
+	gpuferry_window_free(device->spare);
+	kfree(device);
 }
 
 /**
@@ -251,6 +254,7 @@ static int gpuferry_probe(struct virtio_device *vdev)
 	kref_init(&device->ref);
 	spin_lock_init(&device->lock);
 	INIT_LIST_HEAD(&device->backlog);
+	INIT_DELAYED_WORK(&device->preparing, gpuferry_window_prepare);
 	device->stopped = true;
 	device->vdev = vdev;
 	device->reboot.notifier_call = gpuferry_reboot;
@@ -271,6 +275,7 @@ static int gpuferry_probe(struct virtio_device *vdev)
 	if (error)
 		goto stop;
 	register_reboot_notifier(&device->reboot);
+	gpuferry_window_replace(device, 0);
 	dev_info(&vdev->dev, "%s: version %u.%u, %u sessions, windows of %u KiB, leases of %u pages\n",
 		 device->nodes[0].name, le16_to_cpu(device->config.major),
 		 le16_to_cpu(device->config.minor), device->max_sessions,

@@ -154,8 +154,10 @@ static int gpuferry_file_pin(struct gpuferry_session *session, void __user *argu
 	if (error)
 		return error;
 	if (copy_to_user(argument, &pin, sizeof(pin))) {
+		struct gpuferry_ioctl_unpin unpin = { .lease = pin.lease };
+
 		/* The caller does not know the number, so nobody else would end the lease. */
-		gpuferry_lease_unpin(session, pin.lease);
+		gpuferry_lease_unpin(session, &unpin);
 		return -EFAULT;
 	}
 	return 0;
@@ -175,9 +177,9 @@ static int gpuferry_file_unpin(struct gpuferry_session *session, void __user *ar
 
 	if (copy_from_user(&unpin, argument, sizeof(unpin)))
 		return -EFAULT;
-	if (unpin.reserved)
+	if (unpin.flags & ~GPUFERRY_UNPIN_LATE)
 		return -EINVAL;
-	return gpuferry_lease_unpin(session, unpin.lease);
+	return gpuferry_lease_unpin(session, &unpin);
 }
 
 /**

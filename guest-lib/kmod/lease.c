@@ -239,16 +239,14 @@ out:
 }
 
 /**
- * gpuferry_lease_pin() - lend a range of the caller's memory to the device
+ * gpuferry_lease_try() - lend a range of the caller's memory, if the limits allow it now
  * @session: a session of the caller's
  * @pin: the range; the lease's number is set
  *
  * Context: Process. Waits for the device; only a fatal signal interrupts that.
- * Return: 0; -EINVAL (length 0 or over the limit, wrap, wrong flags, window not
- * mapped); -EFAULT; -ENOSPC (no number left, or the device's limit); -EPIPE (dead);
- * -ENOMEM; -EPROTO (the device refuses); -EINTR (being killed).
+ * Return: as gpuferry_lease_pin().
  */
-int gpuferry_lease_pin(struct gpuferry_session *session, struct gpuferry_ioctl_pin *pin)
+static int gpuferry_lease_try(struct gpuferry_session *session, struct gpuferry_ioctl_pin *pin)
 {
 	struct gpuferry_lease *lease;
 	unsigned long count;
@@ -287,25 +285,91 @@ int gpuferry_lease_pin(struct gpuferry_session *session, struct gpuferry_ioctl_p
 	return gpuferry_lease_lend(session, lease, pin);
 }
 
+/* How long PIN waits for leases that are on their way out. */
+#define GPUFERRY_UNPINNING HZ
+
+/**
+ * gpuferry_lease_await_room() - wait until what is on its way out counts no more
+ * @session: a session of the caller's
+ *
+ * Context: Process.
+ * Return: whether anything was on its way, and is out.
+ */
+static bool gpuferry_lease_await_room(struct gpuferry_session *session)
+{
+	if (!atomic_read(&session->unpinning))
+		return false;
+	return wait_event_killable_timeout(session->unpinned, !atomic_read(&session->unpinning),
+					   GPUFERRY_UNPINNING) > 0;
+}
+
+/**
+ * gpuferry_lease_pin() - lend a range of the caller's memory to the device
+ * @session: a session of the caller's
+ * @pin: the range; the lease's number is set
+ *
+ * Context: Process. Waits for the device; only a fatal signal interrupts that.
+ * Return: 0; -EINVAL (length 0 or over the limit, wrap, wrong flags, window not
+ * mapped); -EFAULT; -ENOSPC (no number left, or the device's limit); -EPIPE (dead);
+ * -ENOMEM; -EPROTO (the device refuses); -EINTR (being killed).
+ */
+int gpuferry_lease_pin(struct gpuferry_session *session, struct gpuferry_ioctl_pin *pin)
+{
+	int error;
+
+	do {
+		error = gpuferry_lease_try(session, pin);
+	} while ((error == -ENOMEM || error == -ENOSPC) && gpuferry_lease_await_room(session));
+	return error;
+}
+
+/**
+ * gpuferry_lease_finish() - act on the answer to an UNPIN for which nobody waited
+ * @work: the request's; it holds the request and the session
+ *
+ * Where the device refused, the pages stay pinned until the session ends.
+ *
+ * Context: Work queue.
+ */
+static void gpuferry_lease_finish(struct work_struct *work)
+{
+	struct gpuferry_request *request = container_of(work, struct gpuferry_request, finish);
+	struct gpuferry_session *session = request->session;
+	struct gpuferry_lease *lease = NULL;
+
+	if (!request->error)
+		lease = xa_erase(&session->leases, le32_to_cpu(request->wire.unpin.lease));
+	if (lease)
+		gpuferry_lease_end(session, lease);
+	if (atomic_dec_and_test(&session->unpinning))
+		wake_up_all(&session->unpinned);
+	gpuferry_request_put(request);
+	gpuferry_session_put(session);
+}
+
 /**
  * gpuferry_lease_unpin() - end a lease
  * @session: a session of the caller's
- * @number: the lease's
+ * @unpin: the lease's number, and whether to wait
  *
- * Context: Process. Waits for the device; only a fatal signal interrupts that.
+ * Context: Process. Waits for the device, unless GPUFERRY_UNPIN_LATE says not to; only a
+ * fatal signal interrupts that.
  * Return: 0; -ENOENT when there is no such lease; -EPIPE when the session is dead,
  * -EPROTO when the device refuses, -EINTR when being killed: then the pages stay
  * pinned until the session ends.
  */
-int gpuferry_lease_unpin(struct gpuferry_session *session, u32 number)
+int gpuferry_lease_unpin(struct gpuferry_session *session, const struct gpuferry_ioctl_unpin *unpin)
 {
 	struct gpuferry_request *request = gpuferry_request_new(session, GPUFERRY_REQUEST_UNPIN);
 	struct gpuferry_lease *lease;
+	u32 number = unpin->lease;
 	int error;
 
 	if (!request)
 		return -ENOMEM;
 	request->wire.unpin.lease = cpu_to_le32(number);
+	request->late = unpin->flags & GPUFERRY_UNPIN_LATE;
+	INIT_WORK(&request->finish, gpuferry_lease_finish);
 
 	mutex_lock(&session->lock);
 	error = READ_ONCE(session->dead) ? -EPIPE : -ENOENT;
@@ -318,14 +382,23 @@ int gpuferry_lease_unpin(struct gpuferry_session *session, u32 number)
 		}
 		xa_unlock(&session->leases);
 	}
-	if (!error)
+	if (!error && request->late) {
+		/* The work's, which may run before this returns. */
+		kref_get(&session->ref);
+		atomic_inc(&session->unpinning);
+	}
+	if (!error) {
 		error = gpuferry_request_submit(request);
+		if (error && request->late) {
+			atomic_dec(&session->unpinning);
+			gpuferry_session_put(session);
+		}
+	}
 	mutex_unlock(&session->lock);
 
-	if (!error)
-		error = gpuferry_request_wait(request);
-	else
+	if (error || request->late)
 		goto out;
+	error = gpuferry_request_wait(request);
 	if (!error) {
 		lease = xa_erase(&session->leases, number);
 		if (lease)

@@ -191,5 +191,6 @@ void gpuferry_queues_stop(struct gpuferry_device *device)
 		gpuferry_session_retire(session);
 	}
 	spin_unlock_irq(&device->lock);
+	gpuferry_window_stop(device);
 	flush_workqueue(gpuferry_workqueue);
 }

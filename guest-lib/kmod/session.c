@@ -13,9 +13,6 @@
 
 #include "virtio_gpuferry.h"
 
-/* Largest piece of a window: 2 MiB, like a large page. */
-#define GPUFERRY_WINDOW_ORDER 9
-
 /**
  * gpuferry_session_release() - free a session
  * @ref: its last reference: neither the device nor an open file uses it
@@ -25,12 +22,8 @@
 static void gpuferry_session_release(struct kref *ref)
 {
 	struct gpuferry_session *session = container_of(ref, struct gpuferry_session, ref);
-	unsigned int i;
 
-	for (i = 0; i < session->page_count; i++)
-		__free_page(session->pages[i]);
-	kvfree(session->pages);
-	gpuferry_extents_free(&session->extents);
+	gpuferry_window_free(session->window);
 	gpuferry_request_put(session->close);
 	xa_destroy(&session->leases);
 	mmdrop(session->mm);
@@ -111,48 +104,6 @@ void gpuferry_session_close(struct gpuferry_session *session)
 }
 
 /**
- * gpuferry_session_fill() - allocate the pages of a session's window
- * @session: the session
- * @count: number of pages
- *
- * Context: Process.
- * Return: 0 or -ENOMEM; what was allocated goes with the session.
- */
-static int gpuferry_session_fill(struct gpuferry_session *session, unsigned int count)
-{
-	unsigned int order = GPUFERRY_WINDOW_ORDER;
-
-	session->pages = kvcalloc(count, sizeof(*session->pages), GFP_KERNEL_ACCOUNT);
-	if (!session->pages)
-		return -ENOMEM;
-	while (session->page_count < count) {
-		gfp_t flags = GFP_KERNEL_ACCOUNT | __GFP_ZERO;
-		struct page *page;
-		unsigned int i;
-
-		if (order > ilog2(count - session->page_count))
-			order = ilog2(count - session->page_count);
-		if (order)
-			flags |= __GFP_NOWARN | __GFP_NORETRY;
-		page = alloc_pages(flags, order);
-		if (!page) {
-			if (!order)
-				return -ENOMEM;
-			order--;
-			continue;
-		}
-		/* Pages of their own: a mapping may outlive the session. */
-		if (order)
-			split_page(page, order);
-		for (i = 0; i < 1U << order; i++)
-			session->pages[session->page_count++] = page + i;
-		if (gpuferry_extents_add(&session->extents, page, 1U << order))
-			return -ENOMEM;
-	}
-	return 0;
-}
-
-/**
  * gpuferry_session_enter() - put a session into the device's table
  * @session: the session
  *
@@ -206,8 +157,8 @@ static int gpuferry_session_start(struct gpuferry_session *session)
 		get_task_comm(name, current);
 		memcpy(open->wire.open.name, name, sizeof(name));
 		open->wire.open.process = cpu_to_le32(task_tgid_nr(current));
-		open->wire.open.extents = cpu_to_le32(session->extents.count);
-		open->extents = &session->extents;
+		open->wire.open.extents = cpu_to_le32(session->window->extents.count);
+		open->extents = &session->window->extents;
 		error = gpuferry_request_submit(open);
 		if (!error) {
 			error = gpuferry_request_wait(open);
@@ -233,6 +184,9 @@ static int gpuferry_session_start(struct gpuferry_session *session)
 	return error;
 }
 
+/* When the next session's window is made: by then a program has started. */
+#define GPUFERRY_REPLACE (HZ / 5)
+
 /**
  * gpuferry_session_open() - set up a session for the calling process
  * @device: the device
@@ -255,21 +209,20 @@ struct gpuferry_session *gpuferry_session_open(struct gpuferry_device *device)
 	session->mm = current->mm;
 	mmgrab(session->mm);
 	init_waitqueue_head(&session->waiters);
+	init_waitqueue_head(&session->unpinned);
 	mutex_init(&session->lock);
 	xa_init_flags(&session->leases, XA_FLAGS_ALLOC);
 	INIT_WORK(&session->teardown, gpuferry_session_teardown);
-	gpuferry_extents_init(&session->extents, device->window_bytes >> PAGE_SHIFT,
-			      device->max_chunks);
 
-	error = gpuferry_session_fill(session, device->window_bytes >> PAGE_SHIFT);
-	if (!error)
-		error = gpuferry_session_enter(session);
+	session->window = gpuferry_window_take(device);
+	error = session->window ? gpuferry_session_enter(session) : -ENOMEM;
 	if (!error)
 		error = gpuferry_session_start(session);
 	if (error) {
 		gpuferry_session_put(session);
 		return ERR_PTR(error);
 	}
+	gpuferry_window_replace(device, GPUFERRY_REPLACE);
 	return session;
 }
 
@@ -334,7 +287,7 @@ static const struct vm_operations_struct gpuferry_mapping_operations = {
 int gpuferry_session_map(struct gpuferry_session *session, struct vm_area_struct *vma)
 {
 	unsigned long flags = VM_IO | VM_DONTEXPAND | VM_DONTCOPY | VM_DONTDUMP;
-	unsigned long left = session->page_count;
+	unsigned long left = session->window->page_count;
 	int error;
 
 	if (vma->vm_pgoff || vma_pages(vma) != left || !(vma->vm_flags & VM_SHARED))
@@ -353,7 +306,14 @@ int gpuferry_session_map(struct gpuferry_session *session, struct vm_area_struct
 #else
 	vma->vm_flags |= flags;
 #endif
-	error = vm_insert_pages(vma, vma->vm_start, session->pages, &left);
+#ifdef _PAGE_DIRTY
+	/*
+	 * The pages are never written back. Where the kernel keeps the dirty bit itself, as User-Mode
+	 * Linux does, the first write to a page that is not dirty is a fault of 15 us.
+	 */
+	vma->vm_page_prot = __pgprot(pgprot_val(vma->vm_page_prot) | _PAGE_DIRTY);
+#endif
+	error = vm_insert_pages(vma, vma->vm_start, session->window->pages, &left);
 	if (error)
 		goto unlock;
 	session->mapped = true;

@@ -3,9 +3,9 @@
  * virtio_gpuferry: /dev/gpuferry, the guest's end of the gpuferry device
  *
  * Read in this order: driver.c (probe, remove, suspend), file.c (what a process
- * calls), session.c (window, OPEN and CLOSE), wait.c, lease.c (PIN and UNPIN),
- * extents.c (lists of pages), then the virtqueues: queues.c (setting up), control.c,
- * event.c, doorbell.c. What crosses them is spec/device.md.
+ * calls), window.c (a session's memory), session.c (OPEN and CLOSE), wait.c, lease.c
+ * (PIN and UNPIN), extents.c (lists of pages), then the virtqueues: queues.c (setting
+ * up), control.c, event.c, doorbell.c. What crosses them is spec/device.md.
  *
  * Who keeps what alive:
  *  - A device is held by its driver binding, by each open file and by each
@@ -85,6 +85,18 @@ struct gpuferry_extents {
 };
 
 /**
+ * struct gpuferry_window - memory that a process shares with its worker
+ * @pages: its pages
+ * @page_count: number of @pages
+ * @extents: @pages as the device is told of them
+ */
+struct gpuferry_window {
+	struct page **pages;
+	unsigned int page_count;
+	struct gpuferry_extents extents;
+};
+
+/**
  * struct gpuferry_node - a device node in /dev
  * @misc: the misc device; its name is @name
  * @device: the device behind it
@@ -130,6 +142,7 @@ struct gpuferry_event_buffer {
  * @window_bytes: size of each window
  * @max_pin_pages: most pages of one lease
  * @max_chunks: most chunks of extents of a request, from the size of @control
+ * @preparing: makes @spare
  * @lock: protects everything below
  * @stopped: the virtqueues are gone or going, and the device is or will be reset
  * @ending: no session may be opened any more; protected by @lock
@@ -142,6 +155,7 @@ struct gpuferry_event_buffer {
  * @bells: by session number
  * @again: how many of @bells have `again` set
  * @events: buffers of the event queue
+ * @spare: a window for the next session, or NULL
  */
 struct gpuferry_device {
 	struct kref ref;
@@ -154,6 +168,7 @@ struct gpuferry_device {
 	u32 window_bytes;
 	u32 max_pin_pages;
 	u32 max_chunks;
+	struct delayed_work preparing;
 
 	spinlock_t lock; /* see @lock above */
 	bool stopped;
@@ -167,6 +182,7 @@ struct gpuferry_device {
 	struct gpuferry_bell bells[GPUFERRY_MAX_SESSIONS];
 	unsigned int again;
 	struct gpuferry_event_buffer events[GPUFERRY_EVENTS];
+	struct gpuferry_window *spare;
 };
 
 /**
@@ -176,9 +192,7 @@ struct gpuferry_device {
  * @number: index in @device->sessions
  * @mm: the address space that set the session up (mmgrab'ed, may be empty by now)
  * @leased_pages: pages of its leases
- * @pages: the window
- * @page_count: number of @pages
- * @extents: @pages as the device is told of them
+ * @window: its window
  * @mappings: areas of @mm that map the window
  * @waiters: threads in IOCTL_WAIT
  * @dead: the worker has ended or the session is being closed; only ever set
@@ -187,6 +201,8 @@ struct gpuferry_device {
  * @closing: CLOSE has been queued; nothing may be queued after it
  * @mapped: the window has been mapped
  * @leases: by number; protected by its own lock, taken with interrupts on
+ * @unpinning: UNPINs whose answer nobody waits for
+ * @unpinned: woken when there are none any more
  * @close: the CLOSE request, made beforehand so that closing cannot fail
  * @outstanding: requests that the device has not answered; protected by @device->lock
  * @closed: the device has no use of the session any more; protected by @device->lock
@@ -199,9 +215,7 @@ struct gpuferry_session {
 	u32 number;
 	struct mm_struct *mm;
 	atomic64_t leased_pages;
-	struct page **pages;
-	unsigned int page_count;
-	struct gpuferry_extents extents;
+	struct gpuferry_window *window;
 	refcount_t mappings;
 	wait_queue_head_t waiters;
 	bool dead;
@@ -211,6 +225,8 @@ struct gpuferry_session {
 	bool closing;
 	bool mapped;
 	struct xarray leases;
+	atomic_t unpinning;
+	wait_queue_head_t unpinned;
 	struct gpuferry_request *close;
 
 	unsigned int outstanding;
@@ -257,6 +273,8 @@ struct gpuferry_lease {
  * @lease: of a PIN, held
  * @extents: follow the request, or NULL
  * @bytes: size of the member of @wire in use
+ * @late: nobody waits for the answer: @finish acts on it
+ * @finish: of an UNPIN, see gpuferry_lease_finish()
  * @answered: completed when @valid and @error are set
  * @valid: the answer was complete, so it can be relied on
  * @error: the answer as an error number
@@ -270,6 +288,8 @@ struct gpuferry_request {
 	struct gpuferry_lease *lease;
 	const struct gpuferry_extents *extents;
 	size_t bytes;
+	bool late;
+	struct work_struct finish;
 	struct completion answered;
 	bool valid;
 	int error;
@@ -308,6 +328,13 @@ void gpuferry_session_put(struct gpuferry_session *session);
 void gpuferry_session_retire(struct gpuferry_session *session);
 int gpuferry_session_map(struct gpuferry_session *session, struct vm_area_struct *vma);
 
+/* window.c */
+void gpuferry_window_free(struct gpuferry_window *window);
+void gpuferry_window_prepare(struct work_struct *work);
+void gpuferry_window_replace(struct gpuferry_device *device, unsigned long delay);
+void gpuferry_window_stop(struct gpuferry_device *device);
+struct gpuferry_window *gpuferry_window_take(struct gpuferry_device *device);
+
 /* wait.c */
 int gpuferry_session_wait(struct gpuferry_session *session, u32 offset, u32 value, u64 timeout_ns);
 
@@ -319,7 +346,7 @@ void gpuferry_extents_free(struct gpuferry_extents *extents);
 
 /* lease.c */
 int gpuferry_lease_pin(struct gpuferry_session *session, struct gpuferry_ioctl_pin *pin);
-int gpuferry_lease_unpin(struct gpuferry_session *session, u32 number);
+int gpuferry_lease_unpin(struct gpuferry_session *session, const struct gpuferry_ioctl_unpin *unpin);
 void gpuferry_lease_end_all(struct gpuferry_session *session);
 void gpuferry_lease_put(struct gpuferry_lease *lease);
 

@@ -75,9 +75,10 @@ int gpuferry_session_wait(struct gpuferry_session *session, u32 offset, u32 valu
 	ktime_t end = KTIME_MAX;
 	int error = 0;
 
-	if (offset % sizeof(__le32) || offset / PAGE_SIZE >= session->page_count)
+	if (offset % sizeof(__le32) || offset / PAGE_SIZE >= session->window->page_count)
 		return -EINVAL;
-	waiter.word = page_address(session->pages[offset / PAGE_SIZE]) + offset % PAGE_SIZE;
+	waiter.word = page_address(session->window->pages[offset / PAGE_SIZE]) +
+		      offset % PAGE_SIZE;
 	init_waitqueue_func_entry(&waiter.entry, gpuferry_waiter_wake);
 	waiter.entry.private = current;
 	INIT_LIST_HEAD(&waiter.entry.entry);

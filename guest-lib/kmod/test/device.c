@@ -65,11 +65,16 @@ static int pin(int fd, void *address, uint64_t bytes, uint32_t flags, uint32_t *
 	return error;
 }
 
-static int unpin(int fd, uint32_t lease)
+static int unpin_with(int fd, uint32_t lease, uint32_t flags)
 {
-	struct gpuferry_ioctl_unpin argument = { .lease = lease };
+	struct gpuferry_ioctl_unpin argument = { .lease = lease, .flags = flags };
 
 	return call(fd, GPUFERRY_IOC_UNPIN, &argument);
+}
+
+static int unpin(int fd, uint32_t lease)
+{
+	return unpin_with(fd, lease, 0);
 }
 
 static int wait_word(int fd, uint32_t offset, uint32_t value, uint64_t timeout_ns)
@@ -288,6 +293,31 @@ static void wrong_pins_are_refused(void)
 	EXPECT(unpin(session.fd, lease), ENOENT);
 	EXPECT(pinned(), before);
 	session_close(session);
+	munmap(page, 4096);
+}
+
+static void leases_that_nobody_waits_for_end(void)
+{
+	struct session session = session_open();
+	char *page = memory(4096, PROT_READ | PROT_WRITE);
+	long before = pinned();
+	uint32_t lease;
+	int i;
+
+	page[0] = 1;
+	EXPECT(pin(session.fd, page, 1, GPUFERRY_PIN_READ, &lease), 0);
+	EXPECT(unpin_with(session.fd, lease, 2), EINVAL);
+	EXPECT(unpin_with(session.fd, lease, GPUFERRY_UNPIN_LATE), 0);
+	EXPECT(unpin_with(session.fd, lease, GPUFERRY_UNPIN_LATE), ENOENT);
+	EXPECT(pinned_in_the_end(before), before);
+	/* More than there are numbers, so that PIN has to wait for them. */
+	for (i = 0; i < 20000 && !failures; i++) {
+		EXPECT(pin(session.fd, page, 1, GPUFERRY_PIN_READ, &lease), 0);
+		EXPECT(unpin_with(session.fd, lease, GPUFERRY_UNPIN_LATE), 0);
+	}
+	/* The last ones may be under way. */
+	session_close(session);
+	EXPECT(pinned_in_the_end(before), before);
 	munmap(page, 4096);
 }
 
@@ -521,6 +551,7 @@ int main(int count, char **arguments)
 	RUN(children_have_no_session);
 	RUN(wait_ends_by_value_time_and_signal);
 	RUN(wrong_pins_are_refused);
+	RUN(leases_that_nobody_waits_for_end);
 	RUN(random_ranges_are_pinned_and_unpinned);
 	RUN(two_processes_of_eight_threads);
 	RUN(a_killed_process_leaves_nothing_pinned);

@@ -104,6 +104,8 @@ struct gpuferry_doorbell {
 
 #define GPUFERRY_IOCTL_TYPE 0xB7
 
+#define GPUFERRY_UNPIN_LATE 1
+
 struct gpuferry_ioctl_info {
 	struct gpuferry_config config;
 };
@@ -123,7 +125,7 @@ struct gpuferry_ioctl_pin {
 
 struct gpuferry_ioctl_unpin {
 	__u32 lease;
-	__u32 reserved;
+	__u32 flags;
 };
 
 #define GPUFERRY_IOC_INFO _IOR(GPUFERRY_IOCTL_TYPE, 0, struct gpuferry_ioctl_info)

@@ -148,6 +148,14 @@ impl Link {
             Link::Local(link) => link.unpin(lease),
         }
     }
+
+    /// Ends a lease that no call uses any more; the memory is the caller's again, whenever the other side lets go of it.
+    pub fn unpin_late(&self, lease: u32) {
+        match self {
+            Link::Virtio(link) => link.unpin_late(lease),
+            Link::Local(link) => link.unpin(lease),
+        }
+    }
 }
 
 #[cfg(test)]

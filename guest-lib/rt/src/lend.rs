@@ -235,7 +235,7 @@ impl Lease<'_> {
 
 impl Drop for Lease<'_> {
     fn drop(&mut self) {
-        self.session.link.unpin(self.lease);
+        self.session.link.unpin_late(self.lease);
         if let Some((file, Some(back))) = &self.copy {
             // SAFETY: `lend` was given this memory for writing, for as long as the lease lives.
             let memory = unsafe { std::slice::from_raw_parts_mut(*back, self.bytes) };

@@ -9,7 +9,7 @@ use std::path::Path;
 use wire::WIRE_VERSION;
 use wire::device::{
     DEVICE_MAJOR, IOCTL_INFO, IOCTL_KICK, IOCTL_PIN, IOCTL_SETUP, IOCTL_TYPE, IOCTL_UNPIN, IOCTL_WAIT, IoctlInfo,
-    IoctlPin, IoctlUnpin, IoctlWait, MAGIC,
+    IoctlPin, IoctlUnpin, IoctlWait, MAGIC, UNPIN_LATE,
 };
 
 use crate::carrier::{LendError, OpenError, Pinned, Slept};
@@ -122,11 +122,22 @@ impl VirtioLink {
     }
 
     pub fn unpin(&self, lease: u32) {
-        let mut unpin = IoctlUnpin { lease, reserved: 0 };
+        self.end_lease(IoctlUnpin { lease, flags: 0 });
+    }
+
+    /// As [`VirtioLink::unpin`], without waiting for the device: no call uses the memory any more.
+    pub fn unpin_late(&self, lease: u32) {
+        self.end_lease(IoctlUnpin { lease, flags: UNPIN_LATE });
+    }
+
+    fn end_lease(&self, mut unpin: IoctlUnpin) {
         while let Err(error) = self.ioctl(WRITE, IOCTL_UNPIN, &mut unpin) {
-            // Anything but a signal means that the session is dead or the lease is gone already.
-            if error.kind() != io::ErrorKind::Interrupted {
-                return;
+            match error.kind() {
+                io::ErrorKind::Interrupted => {}
+                // A module that knows of no flags.
+                io::ErrorKind::InvalidInput if unpin.flags != 0 => unpin.flags = 0,
+                // The session is dead or the lease is gone already.
+                _ => return,
             }
         }
     }

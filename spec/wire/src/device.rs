@@ -204,8 +204,10 @@ pub const IOCTL_KICK: u32 = 2;
 pub const IOCTL_WAIT: u32 = 3;
 /// `_IOWR(IOCTL_TYPE, 4, IoctlPin)`: lends a range of the caller's memory to the device.
 pub const IOCTL_PIN: u32 = 4;
-/// `_IOW(IOCTL_TYPE, 5, IoctlUnpin)`: ends a lease and waits until the device confirms it.
+/// `_IOW(IOCTL_TYPE, 5, IoctlUnpin)`: ends a lease and waits until the device confirms it, unless [`UNPIN_LATE`] says not to.
 pub const IOCTL_UNPIN: u32 = 5;
+/// The call that used the memory has been answered: end the lease when the device confirms it, and do not wait for that.
+pub const UNPIN_LATE: u32 = 1;
 
 /// Answer of `IOCTL_INFO`.
 #[repr(C)]
@@ -249,6 +251,6 @@ pub struct IoctlPin {
 pub struct IoctlUnpin {
     /// The lease's number.
     pub lease: u32,
-    /// Zero.
-    pub reserved: u32,
+    /// [`UNPIN_LATE`] or 0.
+    pub flags: u32,
 }
