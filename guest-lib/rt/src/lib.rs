@@ -19,6 +19,7 @@ pub mod program;
 mod session;
 mod thread;
 mod virtio;
+mod waiting;
 mod window;
 
 pub use carrier::{Carrier, DEVICE_NODE, LendError, OpenError};

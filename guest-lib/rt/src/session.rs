@@ -3,39 +3,20 @@
 use std::cell::Cell;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use std::time::{Duration, Instant};
 
 use wire::Malformed;
 use wire::frame::{FrameHeader, NO_SLOT};
 use wire::payload::{Full, Reader, Writer};
 use wire::ring::{Doorbell, Producers, Reservation, span_for};
-use wire::slot::{FreeSlots, MAX_REPLY_BYTES, SlotHead, is_ready, park, unpark};
-use wire::window::{
-    HEAD_EPOCH_OFFSET, RING_BYTES, SLOT_COUNT, STATE_DEAD, STATE_NEW, STATE_OFFSET, STATE_READY, slot_offset,
-};
+use wire::slot::{FreeSlots, MAX_REPLY_BYTES};
+use wire::window::{HEAD_EPOCH_OFFSET, RING_BYTES, SLOT_COUNT, STATE_DEAD, STATE_NEW, STATE_OFFSET, STATE_READY};
 
 use crate::carrier::{Carrier, Link, OpenError, Slept};
 use crate::lend::Chunks;
 use crate::local::LocalLink;
 use crate::virtio::VirtioLink;
+use crate::waiting::Patience;
 use crate::window::Window;
-
-/// Time that every waiting thread gives the worker before it sleeps: what a sleep and a wake-up cost at least.
-const SPIN_MIN: Duration = Duration::from_micros(20);
-/// Time at most, where replies have been coming within the spin.
-const SPIN_MAX: Duration = Duration::from_micros(100);
-
-/// Calls for which a thread lets others run while it waits, after that has brought a reply.
-const CROWDED: u32 = 64;
-
-/// Looks after the spin, each of about [`LOOK`], before a thread sleeps: what is worth it at most, and the first step above nothing.
-/// Waking costs as much as tens of microseconds here, and a driver in the program's own process spins without end.
-const LOOKS_MAX: u32 = 256;
-const LOOKS_MIN: u32 = 16;
-/// Of the local carrier, where waits have been long: the worker may wait for this processor.
-const LOOKS_LOCAL: u32 = 4;
-/// Time between two looks, in which other threads may run.
-const LOOK: Duration = Duration::from_micros(10);
 
 /// The session is dead: its worker, the front or the device is gone. Every later call fails the same way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,15 +60,7 @@ pub struct Session {
     producers: Producers,
     free_slots: FreeSlots,
     sequences: [AtomicU32; SLOT_COUNT],
-    /// Turns of the spin loop in [`SPIN_MIN`] on this machine, and those that are worth it at present.
-    spin_min: u32,
-    spin: AtomicU32,
-    /// Looks after the spin that are worth it at present, and at most; see [`patience`].
-    looks: AtomicU32,
-    most_looks: AtomicU32,
-    /// Not 0 where the worker seems to wait for this processor: calls for which to let it run meanwhile. Over the local carrier
-    /// alone; the worker of a guest runs on no processor that the guest's kernel knows.
-    crowded: AtomicU32,
+    pub(crate) patience: Patience,
     dead: AtomicU32,
     /// Bytes of those that kernels printed that the program has.
     shown: AtomicU64,
@@ -118,7 +91,7 @@ impl Session {
             Carrier::Virtio(path) => VirtioLink::open(path).map(|(link, window)| (Link::Virtio(link), window))?,
             Carrier::Local(path) => LocalLink::open(path).map(|(link, window)| (Link::Local(link), window))?,
         };
-        let spin_min = spin_turns(SPIN_MIN);
+        let patience = Patience::new(matches!(link, Link::Local(_)));
         let session = Session {
             chunks: Chunks::new(window.staging_bytes()),
             window,
@@ -126,11 +99,7 @@ impl Session {
             producers: Producers::new(RING_BYTES as u64),
             free_slots: FreeSlots::new(),
             sequences: [const { AtomicU32::new(0) }; SLOT_COUNT],
-            spin_min,
-            spin: AtomicU32::new(spin_min),
-            looks: AtomicU32::new(0),
-            most_looks: AtomicU32::new(LOOKS_MAX),
-            crowded: AtomicU32::new(0),
+            patience,
             dead: AtomicU32::new(0),
             shown: AtomicU64::new(0),
             show: OnceLock::new(),
@@ -320,16 +289,14 @@ impl Session {
     #[cold]
     fn await_room(&self, span: u64) -> Result<(), Gone> {
         let words = self.window.words();
-        for _ in 0..self.spin_min {
-            std::hint::spin_loop();
-        }
+        self.patience.spin_shortly();
         if let Some(epoch) = self.producers.park_full(&words, span) {
             self.sleep(words.head_epoch, HEAD_EPOCH_OFFSET, epoch)?;
         }
         Ok(())
     }
 
-    fn sleep(&self, word: &AtomicU32, offset: usize, value: u32) -> Result<(), Gone> {
+    pub(crate) fn sleep(&self, word: &AtomicU32, offset: usize, value: u32) -> Result<(), Gone> {
         if self.is_dead() {
             return Err(self.die());
         }
@@ -339,118 +306,6 @@ impl Session {
             Slept::Dead => Err(self.die()),
         }
     }
-
-    fn await_reply(&self, index: usize, sequence: u32) -> Result<(), Gone> {
-        let slot = self.window.slot(index);
-        let spin = self.spin.load(Ordering::Relaxed);
-        let crowded = self.crowded.load(Ordering::Relaxed);
-        // About a microsecond.
-        let step = if crowded == 0 { u32::MAX } else { (self.spin_min / SPIN_MIN.as_micros() as u32).max(1) };
-        let mut has_yielded = false;
-        for turn in 1..=spin {
-            if is_ready(slot, sequence) {
-                if crowded != 0 {
-                    self.crowded.store(if has_yielded { CROWDED } else { crowded - 1 }, Ordering::Relaxed);
-                }
-                // Replies come within the spin: be ready to wait a little longer next time.
-                let most = self.spin_min.saturating_mul((SPIN_MAX.as_micros() / SPIN_MIN.as_micros()) as u32);
-                if spin < most {
-                    self.spin.store((spin + spin / 8).min(most), Ordering::Relaxed);
-                }
-                return Ok(());
-            }
-            has_yielded = turn.is_multiple_of(step);
-            if has_yielded {
-                std::thread::yield_now();
-            } else {
-                std::hint::spin_loop();
-            }
-        }
-        self.spin.store((spin - spin / 4).max(self.spin_min), Ordering::Relaxed);
-        self.ring_overdue();
-        if self.look(slot, sequence) {
-            return Ok(());
-        }
-        let begin = Instant::now();
-        while let Some(value) = park(slot, sequence) {
-            if let Err(gone) = self.sleep(&slot.ready, slot_offset(index), value) {
-                unpark(slot);
-                return Err(gone);
-            }
-        }
-        unpark(slot);
-        let most = self.most_looks.load(Ordering::Relaxed);
-        self.looks.store(patience(self.looks.load(Ordering::Relaxed), begin.elapsed()).min(most), Ordering::Relaxed);
-        Ok(())
-    }
-
-    /// From now on threads sleep after the spin, however long replies take: the program has asked that its waits cost no processor.
-    pub fn sleep_early(&self) {
-        self.most_looks.store(0, Ordering::Relaxed);
-        self.looks.store(0, Ordering::Relaxed);
-    }
-
-    /// The reply is late. The worker may have begun the call without announcing that it sleeps: where nobody would be told of frames,
-    /// the doorbell is rung (`wire.md`).
-    #[cold]
-    fn ring_overdue(&self) {
-        if self.window.header().host_parked.load(Ordering::Relaxed) == 0 {
-            self.counters.doorbells.fetch_add(1, Ordering::Relaxed);
-            self.link.ring();
-        }
-    }
-
-    /// Looks for a reply that did not come within the spin, and lets other threads run in between. Whether it came.
-    #[cold]
-    fn look(&self, slot: &SlotHead, sequence: u32) -> bool {
-        let is_local = matches!(self.link, Link::Local(_));
-        let looks = self.looks.load(Ordering::Relaxed).max(if is_local { LOOKS_LOCAL } else { 0 });
-        let turns = self.spin_min / (SPIN_MIN.as_micros() / LOOK.as_micros()) as u32;
-        for number in 0..looks {
-            std::thread::yield_now();
-            if is_ready(slot, sequence) {
-                if is_local && number < LOOKS_LOCAL {
-                    self.crowded.store(CROWDED, Ordering::Relaxed);
-                }
-                return true;
-            }
-            for _ in 0..turns {
-                if is_ready(slot, sequence) {
-                    return true;
-                }
-                std::hint::spin_loop();
-            }
-        }
-        false
-    }
-}
-
-/// Looks that are worth it after a sleep of `slept` that came after `looks`: twice as many where so many would have spared it, else half.
-fn patience(looks: u32, slept: Duration) -> u32 {
-    if slept <= LOOK * LOOKS_MAX {
-        (looks * 2).clamp(LOOKS_MIN, LOOKS_MAX)
-    } else if looks <= LOOKS_MIN {
-        0
-    } else {
-        looks / 2
-    }
-}
-
-/// Turns of the spin loop that take about `time` on this machine, of which one turn is very different from another's. Reading the
-/// clock may take longer than the turns: where a guest's kernel has no other, it is a system call.
-fn spin_turns(time: Duration) -> u32 {
-    const PROBE: u32 = 256;
-    // What a fuzz target's front has not answered it never will.
-    if cfg!(fuzzing) {
-        return 1;
-    }
-    let start = Instant::now();
-    let read = start.elapsed();
-    for _ in 0..PROBE {
-        std::hint::spin_loop();
-    }
-    let nanos = start.elapsed().saturating_sub(2 * read).as_nanos().max(1);
-    u32::try_from(time.as_nanos() * u128::from(PROBE) / nanos).unwrap_or(u32::MAX).clamp(64, 1 << 16)
 }
 
 fn header(from: Origin) -> FrameHeader {
@@ -515,17 +370,4 @@ impl Drop for Slot<'_> {
 fn thread_hint() -> usize {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     NEXT.fetch_add(1, Ordering::Relaxed) as usize % SLOT_COUNT
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn patience_when_sleeps_are_short_then_grows_and_when_long_then_vanishes() {
-        let after = |looks, slept| (0..10).fold(looks, |looks, _| patience(looks, slept));
-        assert_eq!(patience(0, Duration::from_micros(600)), LOOKS_MIN);
-        assert_eq!(after(0, Duration::from_micros(600)), LOOKS_MAX);
-        assert_eq!(after(LOOKS_MAX, Duration::from_millis(20)), 0);
-    }
 }

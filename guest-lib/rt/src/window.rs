@@ -28,11 +28,9 @@ impl Window {
         if !(WINDOW_BYTES_MIN..=WINDOW_BYTES_MAX).contains(&bytes) || !bytes.is_multiple_of(HEADER_BYTES) {
             return Err(io::Error::new(io::ErrorKind::InvalidData, format!("a window of {bytes} bytes")));
         }
-        let (access, shared) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_SHARED | libc::MAP_POPULATE);
-        // The staging area is touched when it is used; only what every session uses is populated.
-        let populate = if bytes > WINDOW_BYTES_MIN { shared & !libc::MAP_POPULATE } else { shared };
+        let access = libc::PROT_READ | libc::PROT_WRITE;
         // SAFETY: a fresh mapping of a file at an address of the kernel's choice.
-        let base = unsafe { libc::mmap(std::ptr::null_mut(), bytes, access, populate, file.as_raw_fd(), 0) };
+        let base = unsafe { libc::mmap(std::ptr::null_mut(), bytes, access, libc::MAP_SHARED, file.as_raw_fd(), 0) };
         if base == libc::MAP_FAILED {
             return Err(io::Error::last_os_error());
         }
