@@ -10,8 +10,8 @@ use wire::ring::{RingMemory, Words};
 use wire::slot::{MAX_REPLY_BYTES, SLOT_PAYLOAD_OFFSET, SlotHead};
 use wire::sync::{AtomicU32, Ordering};
 use wire::window::{
-    Header, RING_OFFSET, SLOT_COUNT, STAGING_OFFSET, STATE_DEAD, STATE_READY, WINDOW_BYTES_MAX, WINDOW_BYTES_MIN,
-    slot_offset,
+    Header, RING_BYTES, RING_OFFSET, SLOT_COUNT, STAGING_OFFSET, STATE_DEAD, STATE_READY, WINDOW_BYTES_MAX,
+    WINDOW_BYTES_MIN, slot_offset,
 };
 
 use crate::mapping::Mapping;
@@ -115,6 +115,15 @@ impl Window {
     pub(crate) fn staging_area(&self) -> (*mut u8, usize) {
         // SAFETY: the window is at least WINDOW_BYTES_MIN long, where the staging area begins.
         (unsafe { self.base.add(STAGING_OFFSET) }, self.bytes - STAGING_OFFSET)
+    }
+
+    /// Has the kernel map a part of the ring, so that no call pays for the first touch of a page: `bytes` from `from` on, both whole pages
+    /// and within the ring.
+    pub(crate) fn populate_ring(&self, from: usize, bytes: usize) {
+        assert!(from <= RING_BYTES && bytes <= RING_BYTES - from);
+        // SAFETY: the range lies in the ring by the assertion; this changes no byte. Where the kernel does not know the advice, the
+        // first lap through the ring is slower.
+        unsafe { libc::madvise(self.base.add(RING_OFFSET + from).cast(), bytes, libc::MADV_POPULATE_WRITE) };
     }
 
     /// Says that the worker serves the ring.
