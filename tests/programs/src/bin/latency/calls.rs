@@ -3,6 +3,7 @@
 use programs::driver::Handle;
 use programs::{call, must};
 use std::ffi::c_void;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use crate::clock::Moment;
@@ -14,6 +15,8 @@ const NOT_READY: i32 = 600;
 const BUSY_ROUNDS: u32 = 2_000_000;
 /// Steps of it, for waits of about 0.1, 0.7 and 3 ms on an H200.
 const WAITS: [(&str, u32); 3] = [("short", 50_000), ("middle", 350_000), ("long", 1_500_000)];
+/// What ends a thread that is woken again and again.
+const LAST: u32 = u32::MAX;
 /// A pause after which nobody spins any more.
 const PAUSE: Duration = Duration::from_millis(5);
 
@@ -103,6 +106,7 @@ impl Lab<'_> {
 
     /// Waits in which somebody may sleep: a call after a pause, and kernels that take their time.
     pub fn waits(&mut self) -> Result<(), String> {
+        self.wake_after_pause()?;
         self.after_pauses("waited_call_after_pause", |lab| {
             let mut flags = 0;
             must!(lab.cuda, cuStreamGetFlags(lab.stream, &mut flags))
@@ -116,6 +120,32 @@ impl Lab<'_> {
             })?;
         }
         Ok(())
+    }
+
+    /// What a wake-up takes on this machine, whatever it is for: of a thread of this program that sleeps, until it runs.
+    fn wake_after_pause(&mut self) -> Result<(), String> {
+        let (asked, seen) = (&AtomicU32::new(0), &AtomicU32::new(0));
+        std::thread::scope(|scope| {
+            let sleeper = scope.spawn(move || {
+                while seen.load(Ordering::Relaxed) != LAST {
+                    std::thread::park();
+                    seen.store(asked.load(Ordering::Acquire), Ordering::Release);
+                }
+            });
+            let wake = |number: u32| {
+                asked.store(number, Ordering::Release);
+                sleeper.thread().unpark();
+                while seen.load(Ordering::Acquire) != number {
+                    std::hint::spin_loop();
+                }
+            };
+            let result = self.after_pauses("thread_wake_after_pause", |_| {
+                wake(asked.load(Ordering::Relaxed) + 1);
+                Ok(())
+            });
+            wake(LAST);
+            result
+        })
     }
 
     /// p50 and p99 of single calls, with a pause before each.
