@@ -64,7 +64,8 @@ def shown(value):
 
 
 def result(name, value):
-    print(f"{name}: {shown(value)}", flush=True)
+    # In one piece, as several processes may print.
+    print(f"{name}: {shown(value)}\n", end="", flush=True)
 
 
 def took(name, seconds):
