@@ -123,6 +123,8 @@ trait Beginning {
     #[driver]
     fn nvmlDeviceGetProcessUtilization(device: nvmlDevice_t, samples: *mut c_void, count: *mut u32, last: u64);
     #[driver]
+    fn nvmlDeviceGetComputeRunningProcesses_v3(device: nvmlDevice_t, count: *mut u32, infos: *mut c_void);
+    #[driver]
     fn nvmlDeviceGetHandleByUUID(uuid: *const c_char, device: *mut *mut c_void);
     #[driver]
     fn nvmlSystemGetCudaDriverVersion(version: *mut i32);

@@ -30,7 +30,7 @@ pub fn load(settings: &Settings) -> Result<Box<dyn Library>, LoadError> {
 
 /// All libraries, before the session.
 struct Loaded {
-    cuda: Box<dyn Library>,
+    cuda: cuda::Loaded,
     nvml: Option<nvml::Host>,
     opencl: Option<Box<dyn Library>>,
 }
@@ -38,8 +38,9 @@ struct Loaded {
 impl Library for Loaded {
     fn begin(self: Box<Self>, session: Arc<Session>) -> Arc<dyn Api> {
         let opencl = self.opencl.map(|library| library.begin(Arc::clone(&session)));
+        let figure = self.nvml.as_ref().and_then(nvml::Host::figure);
         let nvml = nvml::Nvml::new(self.nvml, Arc::clone(&session));
-        Arc::new(Router { cuda: self.cuda.begin(session), nvml, opencl })
+        Arc::new(Router { cuda: self.cuda.begin(session, figure), nvml, opencl })
     }
 }
 

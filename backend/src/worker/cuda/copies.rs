@@ -148,14 +148,19 @@ impl Cuda {
 
     /// A stream that records would keep addresses of memory that is the guest's only for now.
     pub(super) fn not_recording(&self, stream: *mut c_void) -> Result<(), Failure> {
+        if self.records(stream)? { Err(Failure::Status(CAPTURE_UNSUPPORTED)) } else { Ok(()) }
+    }
+
+    /// Whether a stream records.
+    pub(super) fn records(&self, stream: *mut c_void) -> Result<bool, Failure> {
         if !self.has_captured.load(Ordering::Relaxed) {
-            return Ok(());
+            return Ok(false);
         }
         let call = function!(self, cuStreamIsCapturing)?;
         let mut state = 0u32;
         // SAFETY: the stream lives, the pointer is to a live variable.
         ok(unsafe { call(stream, &raw mut state) })?;
-        if state == 0 { Ok(()) } else { Err(Failure::Status(CAPTURE_UNSUPPORTED)) }
+        Ok(state != 0)
     }
 
     fn prepare(&self, buffer: &Buffer<'_>) {

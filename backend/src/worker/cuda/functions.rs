@@ -11,10 +11,13 @@ use wire::handle::Handle;
 
 use super::Cuda;
 use super::generated::{CUDA_ERROR_INVALID_HANDLE, kind};
+use super::quota::Local;
 use crate::worker::answer::Failure;
 
 /// Attributes in the facts of a function.
 const ATTRIBUTES: u32 = 16;
+/// `CU_FUNC_ATTRIBUTE_LOCAL_SIZE_BYTES`.
+const LOCAL_BYTES: u32 = 3;
 /// Most parameters whose layout fits a reply.
 const MAX_PARAMETERS: usize = 450;
 
@@ -35,6 +38,8 @@ pub struct Layout {
     pub parameters: Option<Vec<(usize, usize)>>,
     /// Bytes of the whole block.
     pub bytes: usize,
+    /// Its local memory.
+    pub local: Local,
 }
 
 /// What a launch can be of.
@@ -96,30 +101,43 @@ impl Cuda {
         if let Some(layout) = self.layouts.read().unwrap_or_else(PoisonError::into_inner).get(&handle) {
             return Ok(Arc::clone(layout));
         }
-        let layout = Arc::new(self.ask_layout(code));
+        let (parameters, bytes) = self.ask_parameters(code);
+        let layout = Arc::new(Layout { parameters, bytes, local: self.ask_local(code) });
         match self.layouts.write().unwrap_or_else(PoisonError::into_inner).entry(handle) {
             Entry::Occupied(first) => Ok(Arc::clone(first.get())),
             Entry::Vacant(place) => Ok(Arc::clone(place.insert(layout))),
         }
     }
 
-    fn ask_layout(&self, code: Code) -> Layout {
+    /// Local memory of a function, of a kernel as on the first device.
+    fn ask_local(&self, code: Code) -> Local {
+        let (of_function, of_kernel) = (self.library.cuFuncGetAttribute, self.library.cuKernelGetAttribute);
+        Local::known(|value| match code {
+            // SAFETY: the function lives, and the caller's variable too.
+            Code::Function(function) => of_function.map(|call| unsafe { call(value, LOCAL_BYTES, function) }),
+            // SAFETY: as above.
+            Code::Kernel(kernel) => of_kernel.map(|call| unsafe { call(value, LOCAL_BYTES, kernel, 0) }),
+        })
+    }
+
+    /// Where the parameters lie in the packed block, and its bytes.
+    fn ask_parameters(&self, code: Code) -> (Option<Vec<(usize, usize)>>, usize) {
         let (ask, object) = match code {
             Code::Function(object) => (self.library.cuFuncGetParamInfo, object),
             Code::Kernel(object) => (self.library.cuKernelGetParamInfo, object),
         };
-        let Some(ask) = ask else { return Layout { parameters: None, bytes: 0 } };
+        let Some(ask) = ask else { return (None, 0) };
         let (mut parameters, mut bytes) = (Vec::new(), 0);
         while parameters.len() <= MAX_PARAMETERS {
             let (mut offset, mut size) = (0usize, 0usize);
             // SAFETY: the function lives, the pointers are to live variables. Past the last parameter the call refuses.
             if unsafe { ask(object, parameters.len(), &raw mut offset, &raw mut size) } != 0 {
-                return Layout { parameters: Some(parameters), bytes };
+                return (Some(parameters), bytes);
             }
             bytes = bytes.max(offset.saturating_add(size));
             parameters.push((offset, size));
         }
-        Layout { parameters: None, bytes: 0 }
+        (None, 0)
     }
 
     /// `gpuferryFunctionFacts`: see the spec for the layout.

@@ -10,7 +10,7 @@ use super::generated::{
     CUDA_ERROR_INVALID_HANDLE, CUDA_ERROR_INVALID_VALUE, CUDA_ERROR_NOT_SUPPORTED, CUDA_ERROR_OUT_OF_MEMORY, IpcHandle,
 };
 use super::ranges::{Range, Sort};
-use super::{Cuda, lock};
+use super::{Cuda, lock, quota};
 use crate::worker::answer::{Failure, ok};
 
 /// 128 random bits.
@@ -97,12 +97,18 @@ impl Cuda {
         let handle = self.given(low, high)?;
         // SAFETY: the pointer is to a live variable; the handle came from the driver, in a worker of this guest.
         ok(unsafe { call(address, handle, flags) })?;
-        let extent = self.extent(*address).inspect_err(|_| {
+        let mut imported = lock(&self.imported);
+        let held = self.extent(*address).and_then(|(length, left)| {
+            // It may outlive the process that made it, so it counts here too, once.
+            let is_held = imported.contains_key(address) || quota::hold(*address, length);
+            if is_held { Ok(left) } else { Err(Failure::Status(CUDA_ERROR_OUT_OF_MEMORY)) }
+        });
+        *bytes = held.inspect_err(|_| {
             // SAFETY: opened just now, and known to nobody.
             unsafe { close(*address) };
-        });
-        *bytes = extent?.1;
-        *lock(&self.imported).entry(*address).or_insert(0) += 1;
+        })?;
+        *imported.entry(*address).or_insert(0) += 1;
+        drop(imported);
         let owner = super::thread::context_of(from);
         self.range_made(*address, Range { bytes: *bytes, sort: Sort::Imported, owner });
         Ok(())
@@ -124,6 +130,7 @@ impl Cuda {
         *left = *count;
         if *count == 0 {
             imported.remove(&address);
+            quota::let_go(address);
             self.range_ended(address, Sort::Imported);
         }
         Ok(())

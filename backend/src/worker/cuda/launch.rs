@@ -73,28 +73,53 @@ impl Cuda {
         parameters: &[u8],
     ) -> Result<(), Failure> {
         self.with_launchable(handle, |code, layout| {
-            let mut attributes = self.attributes(attributes)?;
-            let cooperative = launch.flags & LAUNCH_COOPERATIVE != 0;
-            let Some(places) = &layout.parameters else {
-                // The library cannot tell the layout: it is told the block's length and checks that itself.
-                return self.launch_block(code, stream, launch, &mut attributes, cooperative, parameters);
-            };
-            if parameters.len() < layout.bytes {
-                return Err(Failure::Status(CUDA_ERROR_INVALID_VALUE));
-            }
-            let mut few = [const { MaybeUninit::uninit() }; FEW];
-            let mut many;
-            let pointers = match few.get_mut(..places.len()) {
-                Some(pointers) => pointers,
-                None => {
-                    many = vec![MaybeUninit::uninit(); places.len()];
-                    &mut many[..]
-                }
-            };
-            point(pointers, layout, parameters)?;
-            let pointers = pointers.as_mut_ptr().cast();
-            self.launch_with(code, stream, launch, &mut attributes, cooperative, pointers, std::ptr::null_mut())
+            let launch = || self.launch(code, layout, stream, launch, attributes, parameters);
+            if layout.local.is_counted_here() { launch() } else { self.launch_first(layout, stream, launch) }
         })
+    }
+
+    /// The first launch of a function that needs local memory, in this context.
+    #[cold]
+    fn launch_first(
+        &self,
+        layout: &Layout,
+        stream: *mut c_void,
+        launch: impl FnOnce() -> Result<(), Failure>,
+    ) -> Result<(), Failure> {
+        // What is recorded takes the memory when the graph is instantiated.
+        if self.records(stream)? { launch() } else { layout.local.launch_first(launch) }
+    }
+
+    fn launch(
+        &self,
+        code: Code,
+        layout: &Layout,
+        stream: *mut c_void,
+        launch: &Launch,
+        attributes: &[u8],
+        parameters: &[u8],
+    ) -> Result<(), Failure> {
+        let mut attributes = self.attributes(attributes)?;
+        let cooperative = launch.flags & LAUNCH_COOPERATIVE != 0;
+        let Some(places) = &layout.parameters else {
+            // The library cannot tell the layout: it is told the block's length and checks that itself.
+            return self.launch_block(code, stream, launch, &mut attributes, cooperative, parameters);
+        };
+        if parameters.len() < layout.bytes {
+            return Err(Failure::Status(CUDA_ERROR_INVALID_VALUE));
+        }
+        let mut few = [const { MaybeUninit::uninit() }; FEW];
+        let mut many;
+        let pointers = match few.get_mut(..places.len()) {
+            Some(pointers) => pointers,
+            None => {
+                many = vec![MaybeUninit::uninit(); places.len()];
+                &mut many[..]
+            }
+        };
+        point(pointers, layout, parameters)?;
+        let pointers = pointers.as_mut_ptr().cast();
+        self.launch_with(code, stream, launch, &mut attributes, cooperative, pointers, std::ptr::null_mut())
     }
 
     fn launch_block(
@@ -250,7 +275,8 @@ mod tests {
 
     #[test]
     fn point_when_the_block_is_short_then_refuses() {
-        let layout = Layout { parameters: Some(vec![(0, 8), (8, 4)]), bytes: 12 };
+        let layout =
+            Layout { parameters: Some(vec![(0, 8), (8, 4)]), bytes: 12, local: super::super::quota::Local::default() };
         let mut pointers = [const { MaybeUninit::uninit() }; 2];
         let block = [0u8; 12];
         assert_eq!(point(&mut pointers, &layout, &block), Ok(()));

@@ -9,7 +9,8 @@ use libloading::os::unix::{Library as File, RTLD_LOCAL, RTLD_NOW};
 
 use super::generated::Library;
 use super::{Cuda, contexts, quota};
-use crate::worker::{self, Api, Devices, Gpu, LoadError, Session, Settings};
+use crate::worker::nvml::Figure;
+use crate::worker::{Api, Devices, Gpu, LoadError, Session, Settings};
 
 /// Name of the host driver's library.
 const DRIVER: &str = "libcuda.so.1";
@@ -44,7 +45,7 @@ pub enum Trouble {
 ///
 /// # Errors
 /// What is wrong and what to do about it.
-pub fn load(settings: &Settings) -> Result<Box<dyn worker::Library>, LoadError> {
+pub fn load(settings: &Settings) -> Result<Loaded, LoadError> {
     let is_processor = settings.devices.is_cpu();
     let path = match &settings.library {
         Some(path) => path.clone().into_os_string(),
@@ -85,7 +86,7 @@ pub fn load(settings: &Settings) -> Result<Box<dyn worker::Library>, LoadError> 
     let context_bytes = if is_processor { 0 } else { quota::CONTEXT_BYTES };
     // Where that fails the guest's question gets the answer.
     let facts = (0..count).map_while(|device| contexts::facts_of(&library, device).ok()).collect();
-    Ok(Box::new(Loaded { library, context_bytes, is_processor, facts }))
+    Ok(Loaded { library, context_bytes, is_processor, facts })
 }
 
 /// How many devices the library has: all that were named, or nothing is served.
@@ -166,7 +167,7 @@ pub fn cpu_device() -> Result<PathBuf, Trouble> {
 }
 
 /// The library before its session.
-struct Loaded {
+pub struct Loaded {
     library: Library,
     /// Bytes that a context takes.
     context_bytes: u64,
@@ -176,10 +177,13 @@ struct Loaded {
     facts: Vec<Vec<u8>>,
 }
 
-impl worker::Library for Loaded {
-    fn begin(self: Box<Self>, session: Arc<Session>) -> Arc<dyn Api> {
+impl Loaded {
+    /// Starts serving the worker's session; `figure` tells what the process holds of the device's memory.
+    pub fn begin(self, session: Arc<Session>, figure: Option<Figure>) -> Arc<dyn Api> {
         let library = match session.account() {
-            Some(account) => quota::count(self.library, Arc::clone(account), self.context_bytes, self.is_processor),
+            Some(account) => {
+                quota::count(self.library, Arc::clone(account), self.context_bytes, self.is_processor, figure)
+            }
             None => self.library,
         };
         Arc::new(Cuda::new(library, session).knowing(self.is_processor, self.facts))

@@ -64,7 +64,7 @@ use wire::handle::Handle;
 use wire::payload::{Buffer, Full, Writer};
 
 pub(super) use load::cpu_device;
-pub use load::load;
+pub use load::{Loaded, load};
 
 use super::answer::{self, Failure, Missing};
 use super::bytes::{Bytes, Input, Output};

@@ -4,36 +4,41 @@
 //! tell sizes by ones that count and call them. So nothing above can forget it; a way to allocate that is new in `spec/api` must be added here
 //! (`ways_to_allocate_when_in_the_spec_then_are_counted_or_have_a_reason` fails until it is).
 //!
-//! Memory of pools is counted as long as the pool keeps it: freed memory that a pool still holds is given back when it is needed. A
-//! context of a GPU is counted as [`CONTEXT_BYTES`], as its size can be seen on the device as a whole only; code of the CPU device by what
-//! that has less (`code`). Memory that a recorded graph allocates is counted when it is recorded.
+//! Memory of pools is counted as long as the pool keeps it: freed memory that a pool still holds is given back when it is needed.
+//! What no call tells the size of, such as contexts, code, stacks and queues, is counted where there is a limit: on a GPU by the driver's figure of
+//! this process, which then is what counts ([`measured`]), on the CPU device by what that has less ([`code`]). Without a limit a context is
+//! [`CONTEXT_BYTES`], and the rest is not counted.
 
 use std::cell::Cell;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::ffi::c_void;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
-use super::generated::{
-    CUDA_ARRAY_DESCRIPTOR, CUDA_ARRAY3D_DESCRIPTOR, CUDA_ERROR_NOT_SUPPORTED, CUDA_ERROR_OUT_OF_MEMORY,
-    CUmemAllocationProp, Library,
-};
+use super::generated::{CUDA_ERROR_NOT_SUPPORTED, CUDA_ERROR_OUT_OF_MEMORY, Library};
 use crate::ledger::Account;
-use crate::worker::MOST_DEVICES;
+use crate::worker::nvml::Figure;
 
-/// What a context of NVIDIA's driver takes: measured on an H200 with release 580.
-pub const CONTEXT_BYTES: u64 = 527 << 20;
+/// What a context of NVIDIA's driver takes: measured on an H200 with release 580. Charged before it is made.
+pub const CONTEXT_BYTES: u64 = 518 << 20;
 /// The smallest piece that the driver gives.
 const GRAIN: u64 = 512;
-/// `CU_MEMPOOL_ATTR_RESERVED_MEM_CURRENT`.
-const POOL_RESERVED: u32 = 5;
 
 /// An allocation: in which context, and how large.
 #[derive(Clone, Copy)]
 struct Held {
     context: usize,
     bytes: u64,
-    of_pool: bool,
+    from: From,
+}
+
+/// Where an allocation is from.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum From {
+    Device,
+    Pool,
+    /// Another process of the guest.
+    Other,
 }
 
 /// What a number stands for in the table.
@@ -46,29 +51,16 @@ enum Sort {
     Code,
 }
 
-/// Physical memory: it is there as long as it has a handle or is mapped.
-struct Physical {
-    bytes: u64,
-    handles: usize,
-    mapped: usize,
-}
-
 #[derive(Default)]
 struct Table {
     held: HashMap<(Sort, u64), Held>,
-    /// Physical memory by a number of our own, as the driver's may be given anew while it is still mapped.
-    physical: HashMap<u64, Physical>,
-    next: u64,
-    /// The driver's handles.
-    handles: HashMap<u64, u64>,
-    /// Addresses at which physical memory is mapped.
-    mapped: BTreeMap<u64, u64>,
+    physical: physical::Physical,
     /// How often each device's primary context is held.
     retained: HashMap<i32, usize>,
-    pools: Vec<usize>,
-    /// Bytes of pools' allocations that live, and what is counted for pools: never less.
-    pool_live: u64,
-    pool_counted: u64,
+    pools: pools::Pools,
+    local: local::Known,
+    /// Bytes that instances of graphs allocate when they are launched, where they do.
+    instances: HashMap<usize, u64>,
 }
 
 struct Counted {
@@ -78,6 +70,8 @@ struct Counted {
     context_bytes: u64,
     /// The device's memory is this process's alone.
     memory_is_own: bool,
+    /// What counts on a GPU, where there is a limit.
+    measured: Option<Measured>,
     table: Mutex<Table>,
 }
 
@@ -92,12 +86,22 @@ macro_rules! host {
         match counted().host.$name {
             // SAFETY: the arguments are those of the counting function, whose caller keeps the host function's contract.
             Some(call) => unsafe { call($($argument),*) },
-            None => super::CUDA_ERROR_NOT_SUPPORTED,
+            None => $crate::worker::cuda::CUDA_ERROR_NOT_SUPPORTED,
         }
     };
 }
 
+mod arrays;
 mod code;
+mod instances;
+mod local;
+mod measured;
+mod physical;
+mod pools;
+
+pub(super) use local::Local;
+use measured::Measured;
+pub(super) use physical::{import, physical_bytes};
 
 /// Devices whose primary context was made ahead of the session, one bit each. It is kept until the guest asks for a context of the device
 /// or decides about its flags.
@@ -121,8 +125,12 @@ pub fn prepare(host: &Library, device: i32) -> i32 {
 
 /// Gives up what [`prepare`] made: where the guest has retained it, it is the guest's alone then; else it ends.
 fn end_prepared(device: i32) {
-    if PREPARED.fetch_and(!bit(device), Ordering::Relaxed) & bit(device) != 0 {
+    let before = PREPARED.fetch_and(!bit(device), Ordering::Relaxed);
+    if before & bit(device) != 0 {
         host!(cuDevicePrimaryCtxRelease_v2(device));
+        if let Some(measured) = &counted().measured {
+            measured.ahead_ended((before & !bit(device)).count_ones(), before.count_ones());
+        }
     }
 }
 
@@ -130,160 +138,182 @@ fn end_prepared(device: i32) {
 static COUNTED: OnceLock<Counted> = OnceLock::new();
 
 impl Counted {
+    fn new(
+        host: Library,
+        account: Arc<Account>,
+        context_bytes: u64,
+        memory_is_own: bool,
+        figure: Option<Figure>,
+    ) -> Counted {
+        let figure = figure.filter(|_| account.limit().is_some() && !memory_is_own);
+        let measured = figure.map(|figure| Measured::new(figure, Arc::clone(&account)));
+        if let Some(measured) = measured.as_ref().filter(|_| PREPARED.load(Ordering::Relaxed) != 0) {
+            measured.is_ahead();
+        }
+        Counted { host, account, context_bytes, memory_is_own, measured, table: Mutex::default() }
+    }
+
     fn lock(&self) -> MutexGuard<'_, Table> {
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes `bytes`; where there is no room, pools give back what they keep for later.
+    /// Takes `bytes` for a call that begins; where there is no room, pools give back what they keep for later.
     fn charge(&self, bytes: u64) -> bool {
-        self.account.charge(bytes) || self.trim() && self.account.charge(bytes)
+        self.charge_once(bytes) || self.trim() && self.charge_once(bytes)
     }
 
-    /// Lets pools free what nobody uses, and counts what they still have.
-    fn trim(&self) -> bool {
-        let mut table = self.lock();
-        if table.pool_counted == table.pool_live {
-            return false;
+    fn charge_once(&self, bytes: u64) -> bool {
+        match &self.measured {
+            Some(measured) => measured.begin(bytes),
+            None => self.account.charge(bytes),
         }
-        let mut reserved = 0u64;
-        let mut pools = table.pools.clone();
-        pools.extend(self.default_pools());
-        for pool in pools {
-            let pool = std::ptr::with_exposed_provenance_mut(pool);
-            let mut value = [0u64; 2];
-            if let (Some(trim), Some(ask)) = (self.host.cuMemPoolTrimTo, self.host.cuMemPoolGetAttribute) {
-                // SAFETY: pools of the table live; the attribute is 8 bytes.
-                unsafe {
-                    trim(pool, 0);
-                    ask(pool, POOL_RESERVED, value.as_mut_ptr().cast());
-                }
-            }
-            reserved = reserved.saturating_add(value[0]);
-        }
-        // The driver reserves in larger pieces than were asked for; what was asked for is counted.
-        let now = reserved.clamp(table.pool_live, table.pool_counted);
-        let more = table.pool_counted - now;
-        table.pool_counted = now;
-        drop(table);
-        self.account.refund(more);
-        more != 0
     }
 
-    /// The pools that devices have of themselves.
-    fn default_pools(&self) -> Vec<usize> {
-        let Some(call) = self.host.cuDeviceGetDefaultMemPool else { return Vec::new() };
-        let of = |device| {
-            let mut pool = std::ptr::null_mut();
-            // SAFETY: the pointer is to a live variable; there is no device of a number that is refused.
-            (unsafe { call(&raw mut pool, device) } == 0).then(|| pool.addr())
-        };
-        (0..MOST_DEVICES as i32).map_while(of).collect()
+    /// The call has taken what was charged, of which it told so much.
+    fn made(&self, charged: u64, told: u64) {
+        if let Some(measured) = &self.measured {
+            measured.made(charged, told);
+        }
+    }
+
+    /// The call has taken nothing of what was charged.
+    fn failed(&self, charged: u64) {
+        match &self.measured {
+            Some(measured) => measured.failed(charged),
+            None => self.account.refund(charged),
+        }
+    }
+
+    /// Memory is freed that was counted.
+    fn refund(&self, bytes: u64) {
+        match &self.measured {
+            Some(measured) => measured.freed(bytes),
+            None => self.account.refund(bytes),
+        }
+    }
+
+    /// Memory of another process was charged, and is held.
+    fn foreign_made(&self, bytes: u64) {
+        if let Some(measured) = &self.measured {
+            measured.foreign_made(bytes);
+        }
+    }
+
+    fn foreign_ended(&self, bytes: u64) {
+        match &self.measured {
+            Some(measured) => measured.foreign_ended(bytes),
+            None => self.account.refund(bytes),
+        }
+    }
+
+    /// Asks the driver, where that is what counts; false where it says that a limit is passed.
+    fn look(&self) -> bool {
+        self.measured.as_ref().is_none_or(Measured::look)
+    }
+
+    /// An allocation of so many bytes as it is charged: whole pieces of the driver's, or what it gives at least.
+    fn rounded(&self, bytes: u64) -> u64 {
+        match self.measured {
+            Some(_) => measured::pieces(bytes),
+            None => bytes.checked_next_multiple_of(GRAIN).unwrap_or(u64::MAX),
+        }
     }
 
     /// Counts an allocation that `make` makes, and undoes that where it fails. `make` gives the number and the bytes that it is of.
-    fn allocate(&self, sort: Sort, bytes: u64, make: impl FnOnce() -> (i32, u64)) -> i32 {
-        let bytes = bytes.checked_next_multiple_of(GRAIN).unwrap_or(u64::MAX);
+    fn allocate(&self, sort: Sort, told: u64, make: impl FnOnce() -> (i32, u64)) -> i32 {
+        let bytes = self.rounded(told);
         if !self.charge(bytes) {
             return CUDA_ERROR_OUT_OF_MEMORY;
         }
         let (status, number) = make();
         if status == 0 {
-            let held = Held { context: CURRENT.get(), bytes, of_pool: false };
-            if let Some(other) = self.lock().held.insert((sort, number), held) {
-                self.account.refund(other.bytes);
-            }
+            self.made(bytes, told);
+            self.hold((sort, number), Held { context: CURRENT.get(), bytes, from: From::Device });
         } else {
-            self.account.refund(bytes);
+            self.failed(bytes);
         }
         status
     }
 
-    /// As [`Counted::allocate`], from a pool: memory that pools keep is used first.
-    fn allocate_from_pool(&self, bytes: u64, make: impl FnOnce() -> (i32, u64)) -> i32 {
-        let bytes = bytes.checked_next_multiple_of(GRAIN).unwrap_or(u64::MAX);
-        let take = || {
-            let mut table = self.lock();
-            let Some(live) = table.pool_live.checked_add(bytes) else { return false };
-            let more = live.saturating_sub(table.pool_counted);
-            if more != 0 && !self.account.charge(more) {
-                return false;
-            }
-            table.pool_live = live;
-            table.pool_counted += more;
-            true
-        };
-        if !(take() || self.trim() && take()) {
-            return CUDA_ERROR_OUT_OF_MEMORY;
+    fn hold(&self, key: (Sort, u64), held: Held) {
+        let other = self.lock().held.insert(key, held);
+        if let Some(other) = other {
+            self.refund(other.bytes);
         }
-        let (status, address) = make();
-        let mut table = self.lock();
-        if status == 0 {
-            let held = Held { context: 0, bytes, of_pool: true };
-            table.held.insert((Sort::Address, address), held);
-        } else {
-            table.pool_live = table.pool_live.saturating_sub(bytes);
-        }
-        status
     }
 
     /// The allocation is gone.
     fn free(&self, sort: Sort, number: u64) {
-        let mut table = self.lock();
-        let Some(held) = table.held.remove(&(sort, number)) else { return };
-        if held.of_pool {
-            table.pool_live = table.pool_live.saturating_sub(held.bytes);
-        } else {
-            drop(table);
-            self.account.refund(held.bytes);
+        let Some(held) = self.lock().held.remove(&(sort, number)) else { return };
+        match held.from {
+            From::Device => self.refund(held.bytes),
+            From::Pool => self.of_pool_ended(held.bytes),
+            From::Other => self.foreign_ended(held.bytes),
         }
     }
 
-    /// What has neither a handle nor an address any more is gone.
-    fn settle(&self, table: &mut Table, number: u64) {
-        if let Some(memory) = table.physical.get(&number)
-            && memory.handles == 0
-            && memory.mapped == 0
-        {
-            self.account.refund(memory.bytes);
-            table.physical.remove(&number);
-        }
-    }
-
-    /// A context, once; what a primary context takes is counted at its first use.
-    fn context_made(&self, make: impl FnOnce() -> (i32, usize)) -> i32 {
-        // Room is looked for before, though a context that is there already takes none.
-        let (status, context) = make();
-        if status != 0 || self.context_bytes == 0 {
-            return status;
-        }
-        let number = (Sort::Context, context as u64);
-        if self.lock().held.contains_key(&number) {
-            return status;
-        }
-        if !self.charge(self.context_bytes) {
+    /// A context, once; `is_new` where it certainly is not there yet. What passes a limit is undone.
+    fn context_made(&self, is_new: bool, make: impl FnOnce() -> (i32, usize), undo: impl FnOnce() -> i32) -> i32 {
+        let charged = if is_new { self.context_bytes } else { 0 };
+        if !self.charge(charged) {
             return CUDA_ERROR_OUT_OF_MEMORY;
         }
-        self.lock().held.insert(number, Held { context, bytes: self.context_bytes, of_pool: false });
-        status
+        let (status, context) = make();
+        let number = (Sort::Context, context as u64);
+        if status != 0 || self.lock().held.contains_key(&number) {
+            self.failed(charged);
+            return status;
+        }
+        self.made(charged, charged);
+        let fits = is_new || self.charge(self.context_bytes);
+        if fits {
+            self.lock().held.insert(number, Held { context, bytes: self.context_bytes, from: From::Device });
+        }
+        if fits && self.measured.as_ref().is_none_or(Measured::look_at_context) {
+            return 0;
+        }
+        undo();
+        self.context_ended(context);
+        CUDA_ERROR_OUT_OF_MEMORY
     }
 
     /// All that was in a context is gone with it.
     fn context_ended(&self, context: usize) {
         let mut table = self.lock();
-        let mut bytes = 0u64;
+        let (mut bytes, mut foreign) = (0u64, 0u64);
         table.held.retain(|_, held| {
             let stays = held.context != context;
-            bytes += if stays { 0 } else { held.bytes };
+            if !stays {
+                *if held.from == From::Other { &mut foreign } else { &mut bytes } += held.bytes;
+            }
             stays
         });
         drop(table);
-        self.account.refund(bytes);
+        self.forget_local(context);
+        self.foreign_ended(foreign);
+        self.refund(bytes);
+        self.look();
     }
+}
+
+#[cfg(test)]
+thread_local! {
+    /// A test's session, on its thread.
+    static HERE: Cell<Option<&'static Counted>> = const { Cell::new(None) };
+}
+
+/// The session that is counted, if there is one.
+fn session() -> Option<&'static Counted> {
+    #[cfg(test)]
+    if let Some(here) = HERE.get() {
+        return Some(here);
+    }
+    COUNTED.get()
 }
 
 fn counted() -> &'static Counted {
     // Set before the functions are given to anybody.
-    COUNTED.get().unwrap_or_else(|| unreachable!("counting functions are made by count"))
+    session().unwrap_or_else(|| unreachable!("counting functions are made by count"))
 }
 
 /// What a call wrote to its caller's variable.
@@ -303,170 +333,23 @@ unsafe extern "C" fn pitched(dptr: *mut u64, pitch: *mut usize, width: usize, he
     counted().allocate(Sort::Address, row.saturating_mul(height as u64), make)
 }
 
-unsafe extern "C" fn in_order(dptr: *mut u64, bytes: usize, stream: *mut c_void) -> i32 {
-    counted().allocate_from_pool(bytes as u64, || (host!(cuMemAllocAsync(dptr, bytes, stream)), written(dptr)))
-}
-
-unsafe extern "C" fn from_pool(dptr: *mut u64, bytes: usize, pool: *mut c_void, stream: *mut c_void) -> i32 {
-    let make = || (host!(cuMemAllocFromPoolAsync(dptr, bytes, pool, stream)), written(dptr));
-    counted().allocate_from_pool(bytes as u64, make)
-}
-
-unsafe extern "C" fn physical(
-    made: *mut *mut c_void,
-    bytes: usize,
-    prop: *const CUmemAllocationProp,
-    flags: u64,
-) -> i32 {
-    let counted = counted();
-    if !counted.charge(bytes as u64) {
-        return CUDA_ERROR_OUT_OF_MEMORY;
-    }
-    let status = host!(cuMemCreate(made, bytes, prop, flags));
-    if status != 0 {
-        counted.account.refund(bytes as u64);
-        return status;
-    }
-    let mut table = counted.lock();
-    let number = table.next;
-    table.next += 1;
-    table.physical.insert(number, Physical { bytes: bytes as u64, handles: 1, mapped: 0 });
-    table.handles.insert(written(made).addr() as u64, number);
-    status
-}
-
-/// Counts physical memory of another process, which `call` makes a handle of: it may outlive the one that made it, so it counts here too.
-/// What this process has itself counts once.
-pub(super) fn import(bytes: u64, made: &mut *mut c_void, call: impl FnOnce(*mut *mut c_void) -> i32) -> i32 {
-    let Some(counted) = COUNTED.get() else { return call(made) };
-    if !counted.charge(bytes) {
-        return CUDA_ERROR_OUT_OF_MEMORY;
-    }
-    let status = call(made);
-    if status != 0 {
-        counted.account.refund(bytes);
-        return status;
-    }
-    let mut table = counted.lock();
-    let key = made.addr() as u64;
-    if let Some(number) = table.handles.get(&key).copied()
-        && let Some(memory) = table.physical.get_mut(&number)
-    {
-        // The driver has given its handle of that memory once more.
-        memory.handles += 1;
-        counted.account.refund(bytes);
-        return status;
-    }
-    let number = table.next;
-    table.next += 1;
-    table.physical.insert(number, Physical { bytes, handles: 1, mapped: 0 });
-    table.handles.insert(key, number);
-    status
-}
-
-/// Bytes of the physical memory that a handle of the driver's stands for; 0 where nothing is counted.
-pub(super) fn physical_bytes(handle: *mut c_void) -> u64 {
-    let Some(counted) = COUNTED.get() else { return 0 };
-    let table = counted.lock();
-    let number = table.handles.get(&(handle.addr() as u64));
-    number.and_then(|number| table.physical.get(number)).map_or(0, |memory| memory.bytes)
-}
-
-/// Counts an allocation of another process's pool; false where there is no room.
+/// Counts an allocation of another process that was opened here; false where there is no room.
 pub(super) fn hold(address: u64, bytes: u64) -> bool {
-    let Some(counted) = COUNTED.get() else { return true };
-    counted.allocate(Sort::Address, bytes, || (0, address)) == 0
-}
-
-unsafe extern "C" fn retain_physical(made: *mut *mut c_void, address: u64) -> i32 {
-    let status = host!(cuMemRetainAllocationHandle(made, address));
-    if status == 0 {
-        let mut table = counted().lock();
-        let at = table.mapped.range(..=address).next_back().map(|(_, number)| *number);
-        if let Some(number) = at
-            && let Some(memory) = table.physical.get_mut(&number)
-        {
-            memory.handles += 1;
-            table.handles.insert(written(made).addr() as u64, number);
-        }
+    let Some(counted) = session() else { return true };
+    let bytes = counted.rounded(bytes);
+    if !counted.charge(bytes) {
+        return false;
     }
-    status
+    counted.foreign_made(bytes);
+    counted.hold((Sort::Address, address), Held { context: CURRENT.get(), bytes, from: From::Other });
+    true
 }
 
-unsafe extern "C" fn map(address: u64, bytes: usize, offset: usize, handle: *mut c_void, flags: u64) -> i32 {
-    let status = host!(cuMemMap(address, bytes, offset, handle, flags));
-    if status == 0 {
-        let mut table = counted().lock();
-        if let Some(number) = table.handles.get(&(handle.addr() as u64)).copied()
-            && let Some(memory) = table.physical.get_mut(&number)
-        {
-            memory.mapped += 1;
-            table.mapped.insert(address, number);
-        }
+/// The allocation of another process was closed, for the last time.
+pub(super) fn let_go(address: u64) {
+    if let Some(counted) = session() {
+        counted.free(Sort::Address, address);
     }
-    status
-}
-
-unsafe extern "C" fn unmap(address: u64, bytes: usize) -> i32 {
-    let status = host!(cuMemUnmap(address, bytes));
-    if status == 0 {
-        let counted = counted();
-        let mut table = counted.lock();
-        let end = address.saturating_add(bytes as u64);
-        let gone: Vec<(u64, u64)> = table.mapped.range(address..end).map(|(at, number)| (*at, *number)).collect();
-        for (at, number) in gone {
-            table.mapped.remove(&at);
-            if let Some(memory) = table.physical.get_mut(&number) {
-                memory.mapped -= 1;
-            }
-            counted.settle(&mut table, number);
-        }
-    }
-    status
-}
-
-/// Bytes of an element of `CUarray_format`; compressed formats take at most one byte a texel.
-fn element(format: u32) -> u64 {
-    match format {
-        0x02 | 0x09 | 0x10 => 2,
-        0x03 | 0x0a | 0x20 => 4,
-        _ => 1,
-    }
-}
-
-fn array_bytes(width: usize, height: usize, depth: usize, format: u32, channels: u32) -> u64 {
-    let texels = [height, depth].iter().fold(width as u64, |all, next| all.saturating_mul((*next).max(1) as u64));
-    texels.saturating_mul(element(format)).saturating_mul(u64::from(channels))
-}
-
-unsafe extern "C" fn array(made: *mut *mut c_void, description: *const CUDA_ARRAY_DESCRIPTOR) -> i32 {
-    let d = written(description);
-    let bytes = array_bytes(d.Width, d.Height, 1, d.Format, d.NumChannels);
-    let make = || (host!(cuArrayCreate_v2(made, description)), written(made).addr() as u64);
-    counted().allocate(Sort::Array, bytes, make)
-}
-
-unsafe extern "C" fn array_3d(made: *mut *mut c_void, description: *const CUDA_ARRAY3D_DESCRIPTOR) -> i32 {
-    let d = written(description);
-    let bytes = array_bytes(d.Width, d.Height, d.Depth, d.Format, d.NumChannels);
-    let make = || (host!(cuArray3DCreate_v2(made, description)), written(made).addr() as u64);
-    counted().allocate(Sort::Array, bytes, make)
-}
-
-unsafe extern "C" fn mipmapped(
-    made: *mut *mut c_void,
-    description: *const CUDA_ARRAY3D_DESCRIPTOR,
-    levels: u32,
-) -> i32 {
-    let d = written(description);
-    let smaller = |size: usize, level: u32| size.checked_shr(level).unwrap_or(0).max(usize::from(size != 0));
-    // More levels than there are bits in a size are refused by the driver.
-    let bytes = (0..levels.min(64)).fold(0u64, |sum, level| {
-        let (width, height) = (smaller(d.Width, level), smaller(d.Height, level));
-        sum.saturating_add(array_bytes(width, height, smaller(d.Depth, level), d.Format, d.NumChannels))
-    });
-    let make = || (host!(cuMipmappedArrayCreate(made, description, levels)), written(made).addr() as u64);
-    counted().allocate(Sort::Array, bytes, make)
 }
 
 /// After a call that may have freed: takes it off where it has.
@@ -481,57 +364,10 @@ unsafe extern "C" fn free(dptr: u64) -> i32 {
     freed(host!(cuMemFree_v2(dptr)), Sort::Address, dptr)
 }
 
-unsafe extern "C" fn free_in_order(dptr: u64, stream: *mut c_void) -> i32 {
-    freed(host!(cuMemFreeAsync(dptr, stream)), Sort::Address, dptr)
-}
-
-unsafe extern "C" fn release(handle: *mut c_void) -> i32 {
-    let status = host!(cuMemRelease(handle));
-    if status == 0 {
-        let counted = counted();
-        let mut table = counted.lock();
-        let key = handle.addr() as u64;
-        if let Some(number) = table.handles.get(&key).copied()
-            && let Some(memory) = table.physical.get_mut(&number)
-        {
-            memory.handles -= 1;
-            if memory.handles == 0 {
-                table.handles.remove(&key);
-            }
-            counted.settle(&mut table, number);
-        }
-    }
-    status
-}
-
-unsafe extern "C" fn end_array(array: *mut c_void) -> i32 {
-    freed(host!(cuArrayDestroy(array)), Sort::Array, array.addr() as u64)
-}
-
-unsafe extern "C" fn end_mipmapped(array: *mut c_void) -> i32 {
-    freed(host!(cuMipmappedArrayDestroy(array)), Sort::Array, array.addr() as u64)
-}
-
-unsafe extern "C" fn make_pool(made: *mut *mut c_void, props: *const super::generated::CUmemPoolProps) -> i32 {
-    let status = host!(cuMemPoolCreate(made, props));
-    if status == 0 {
-        counted().lock().pools.push(written(made).expose_provenance());
-    }
-    status
-}
-
-unsafe extern "C" fn end_pool(pool: *mut c_void) -> i32 {
-    counted().lock().pools.retain(|known| *known != pool.addr());
-    host!(cuMemPoolDestroy(pool))
-}
-
 unsafe extern "C" fn make_context(made: *mut *mut c_void, flags: u32, device: i32) -> i32 {
     end_prepared(device);
-    let status = counted().context_made(|| (host!(cuCtxCreate_v2(made, flags, device)), written(made).addr()));
-    if status == CUDA_ERROR_OUT_OF_MEMORY && !written(made).is_null() {
-        host!(cuCtxDestroy_v2(written(made)));
-    }
-    status
+    let make = || (host!(cuCtxCreate_v2(made, flags, device)), written(made).addr());
+    counted().context_made(true, make, || host!(cuCtxDestroy_v2(written(made))))
 }
 
 unsafe extern "C" fn make_current(context: *mut c_void) -> i32 {
@@ -557,11 +393,14 @@ unsafe extern "C" fn set_flags(device: i32, flags: u32) -> i32 {
 }
 
 unsafe extern "C" fn retain(made: *mut *mut c_void, device: i32) -> i32 {
-    let status = counted().context_made(|| (host!(cuDevicePrimaryCtxRetain(made, device)), written(made).addr()));
-    end_prepared(device);
-    if status == CUDA_ERROR_OUT_OF_MEMORY && !written(made).is_null() {
-        host!(cuDevicePrimaryCtxRelease_v2(device));
-    } else if status == 0 {
+    let is_new = counted().lock().retained.get(&device).is_none_or(|times| *times == 0);
+    let make = || {
+        let status = host!(cuDevicePrimaryCtxRetain(made, device));
+        end_prepared(device);
+        (status, written(made).addr())
+    };
+    let status = counted().context_made(is_new, make, || host!(cuDevicePrimaryCtxRelease_v2(device)));
+    if status == 0 {
         *counted().lock().retained.entry(device).or_insert(0) += 1;
     }
     status
@@ -603,6 +442,7 @@ unsafe extern "C" fn reset(device: i32) -> i32 {
 
 unsafe extern "C" fn left(free: *mut usize, total: *mut usize) -> i32 {
     let status = host!(cuMemGetInfo_v2(free, total));
+    counted().look();
     let account = &counted().account;
     if status == 0
         && let Some(limit) = account.limit()
@@ -647,22 +487,22 @@ macro_rules! replaced {
 replaced! {
     cuMemAlloc_v2: memory,
     cuMemAllocPitch_v2: pitched,
-    cuMemAllocAsync: in_order,
-    cuMemAllocFromPoolAsync: from_pool,
-    cuMemCreate: physical,
-    cuArrayCreate_v2: array,
-    cuArray3DCreate_v2: array_3d,
-    cuMipmappedArrayCreate: mipmapped,
-    cuMemRetainAllocationHandle: retain_physical,
-    cuMemMap: map,
-    cuMemUnmap: unmap,
+    cuMemAllocAsync: pools::allocate,
+    cuMemAllocFromPoolAsync: pools::allocate_from,
+    cuMemCreate: physical::create,
+    cuArrayCreate_v2: arrays::make,
+    cuArray3DCreate_v2: arrays::make_3d,
+    cuMipmappedArrayCreate: arrays::make_mipmapped,
+    cuMemRetainAllocationHandle: physical::retain,
+    cuMemMap: physical::map,
+    cuMemUnmap: physical::unmap,
     cuMemFree_v2: free,
-    cuMemFreeAsync: free_in_order,
-    cuMemRelease: release,
-    cuArrayDestroy: end_array,
-    cuMipmappedArrayDestroy: end_mipmapped,
-    cuMemPoolCreate: make_pool,
-    cuMemPoolDestroy: end_pool,
+    cuMemFreeAsync: pools::free,
+    cuMemRelease: physical::release,
+    cuArrayDestroy: arrays::end,
+    cuMipmappedArrayDestroy: arrays::end_mipmapped,
+    cuMemPoolCreate: pools::make,
+    cuMemPoolDestroy: pools::end,
     cuCtxCreate_v2: make_context,
     cuCtxSetCurrent: make_current,
     cuCtxDestroy_v2: end_context,
@@ -684,14 +524,28 @@ replaced! {
     cuCtxSetLimit: code::set_limit,
     cuStreamCreate: code::make_stream,
     cuStreamCreateWithPriority: code::make_stream_with,
-    cuGraphInstantiateWithParams: code::make_instance,
-    cuGraphInstantiateWithFlags: code::make_instance_with,
+    cuGreenCtxCreate: code::make_green,
+    cuGreenCtxStreamCreate: code::make_green_stream,
+    cuGreenCtxDestroy: code::end_green,
+    cuGraphInstantiateWithParams: instances::make,
+    cuGraphInstantiateWithFlags: instances::make_with_flags,
+    cuGraphExecUpdate_v2: instances::update,
+    cuGraphExecNodeSetParams: instances::change,
+    cuGraphLaunch: instances::launch,
+    cuGraphUpload: instances::upload,
+    cuGraphExecDestroy: instances::end,
 }
 
 /// Replaces the functions that allocate, free and tell sizes. For the one session of the process.
-pub fn count(host: Library, account: Arc<Account>, context_bytes: u64, memory_is_own: bool) -> Library {
+pub fn count(
+    host: Library,
+    account: Arc<Account>,
+    context_bytes: u64,
+    memory_is_own: bool,
+    figure: Option<Figure>,
+) -> Library {
     let mut library = host;
-    let counted = Counted { host, account, context_bytes, memory_is_own, table: Mutex::default() };
+    let counted = Counted::new(host, account, context_bytes, memory_is_own, figure);
     if COUNTED.set(counted).is_err() {
         log::error!("a second session in one worker is not counted");
         return library;

@@ -5,6 +5,7 @@ use std::ptr::NonNull;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use super::super::generated::{CUDA_ARRAY_DESCRIPTOR, CUDA_ARRAY3D_DESCRIPTOR, CUmemAllocationProp};
 use super::*;
 use crate::ledger::{Ledger, Limits};
 
@@ -201,7 +202,7 @@ fn memory_when_taken_in_any_way_then_ends_at_the_limit_exactly_and_is_given_back
     let row = ledger.take(7).expect("a row");
     let account = Arc::new(Account::new(row.file().expect("a file"), row.number()).expect("an account"));
     // SAFETY: the fakes take what those functions take, or fewer arguments.
-    let library = count(unsafe { Library::find(find) }, Arc::clone(&account), CONTEXT, true);
+    let library = count(unsafe { Library::find(find) }, Arc::clone(&account), CONTEXT, true, None);
     let none = std::ptr::null_mut::<c_void>;
     let mut size = 0usize;
     assert_eq!(ask!(library, cuDeviceTotalMem_v2(&raw mut size, 0)), 0);

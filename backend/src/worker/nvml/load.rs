@@ -9,6 +9,7 @@ use std::ptr::NonNull;
 use libloading::os::unix::{Library as File, RTLD_LOCAL, RTLD_NOW};
 
 use super::cpu;
+use super::figure::Figure;
 use super::generated::Library;
 use crate::worker::Settings;
 
@@ -23,6 +24,14 @@ pub struct Host {
     pub library: Library,
     /// The guest's devices, by address of the library's object.
     pub devices: Vec<usize>,
+}
+
+impl Host {
+    /// What tells how much memory of the devices this process holds; `None` where the library does not.
+    #[must_use]
+    pub fn figure(&self) -> Option<Figure> {
+        Some(Figure::new(self.library.nvmlDeviceGetComputeRunningProcesses_v3?, self.devices.clone()))
+    }
 }
 
 /// Loads what answers for the device; to be called when CUDA's library has been initialised. `None` is said in the log.

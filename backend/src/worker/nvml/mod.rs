@@ -13,6 +13,7 @@
 
 mod cpu;
 mod events;
+mod figure;
 #[cfg(fuzzing)]
 pub(super) mod fuzz;
 mod generated;
@@ -29,6 +30,7 @@ use wire::frame::FrameHeader;
 use wire::handle::Handle;
 use wire::payload::{Buffer, Full, Writer};
 
+pub use figure::Figure;
 pub use load::{Host, load};
 
 use super::answer::{self, Failure, Missing, ok};

@@ -1,15 +1,17 @@
-//! What modules, libraries, streams, instances of graphs and limits of a context take: code, variables, queues, stacks, of which no call
-//! tells the size.
+//! What modules, libraries, streams, instances of graphs and limits of a context take: code, variables, queues, stacks, of which no
+//! call tells the size. Only where there is a limit.
 //!
-//! The device's free memory is looked at before and after each call that loads, unloads, makes or finds such a thing (a driver
-//! may load a kernel when it is first asked for). What is missing after it, and was not taken by another way meanwhile, is counted for the
-//! context that is current. Only where there is a limit, and where the device's memory is the worker's own, as the CPU device's is. A GPU has
-//! other users: what they take meanwhile would be charged to this guest, and what they free would let it pass its limit.
+//! On a GPU the driver is asked after each call that loads, unloads, makes or finds such a thing (a driver may load a kernel when it is
+//! first asked for). The CPU device's memory is the worker's own, so its free memory is looked at before and after. What is missing after it, and
+//! was not taken by another way meanwhile, is counted for the context that is current. A GPU's free memory has other users: what they take
+//! would be charged to this guest, and what they free would let it pass its limit.
 
 use std::ffi::{c_char, c_void};
 
 use super::super::generated::CUDA_ERROR_OUT_OF_MEMORY;
-use super::{CURRENT, Counted, Held, Sort, counted};
+use super::local::STACK_SIZE;
+use super::measured::PIECE;
+use super::{CURRENT, Counted, From, Held, Sort, counted};
 
 impl Counted {
     /// Bytes that the device has left; `None` where no context is current.
@@ -21,13 +23,17 @@ impl Counted {
         (status == 0).then_some(free as u64)
     }
 
-    /// Whether code is counted: see above.
+    /// Whether code is counted by what the device has less: see above.
     fn counts_code(&self) -> bool {
         self.memory_is_own && self.account.limit().is_some()
     }
 
     /// Makes a call that may change what code takes, and counts what it has changed. False with its status where that passes a limit.
-    fn with_code(&self, call: impl FnOnce() -> i32) -> (i32, bool) {
+    pub(super) fn with_code(&self, call: impl FnOnce() -> i32) -> (i32, bool) {
+        if let Some(measured) = &self.measured {
+            let status = call();
+            return (status, measured.look());
+        }
         let before = self.counts_code().then(|| self.device_has()).flatten();
         let Some(before) = before else { return (call(), true) };
         let own_before = self.account.own();
@@ -43,7 +49,7 @@ impl Counted {
     fn code_grows(&self, more: i128) -> bool {
         let context = CURRENT.get();
         let mut table = self.lock();
-        let none = Held { context, bytes: 0, of_pool: false };
+        let none = Held { context, bytes: 0, from: From::Device };
         let code = table.held.entry((Sort::Code, context as u64)).or_insert(none);
         let was = code.bytes;
         code.bytes = u64::try_from((i128::from(was) + more).max(0)).unwrap_or(u64::MAX);
@@ -60,8 +66,23 @@ impl Counted {
         }
     }
 
+    /// Makes a thing for many of which a driver takes memory in pieces, which it keeps when they end: refused once a limit is passed, or a
+    /// GPU's piece would not fit, and counted also where it has passed it.
+    pub(super) fn make_kept(&self, make: impl FnOnce() -> i32) -> i32 {
+        if self.account.limit().is_none() {
+            return make();
+        }
+        if self.measured.is_some() {
+            return self.at_most(PIECE, make);
+        }
+        if !self.charge(0) {
+            return CUDA_ERROR_OUT_OF_MEMORY;
+        }
+        self.with_code(make).0
+    }
+
     /// Makes a call that may take memory, and undoes it where that passes a limit.
-    fn load(&self, load: impl FnOnce() -> i32, undo: impl FnOnce() -> i32) -> i32 {
+    pub(super) fn load(&self, load: impl FnOnce() -> i32, undo: impl FnOnce() -> i32) -> i32 {
         let (status, fits) = self.with_code(load);
         if status == 0 && !fits {
             self.with_code(undo);
@@ -100,22 +121,22 @@ pub(super) unsafe extern "C" fn load_library(
 /// set back.
 pub(super) unsafe extern "C" fn set_limit(limit: u32, value: usize) -> i32 {
     let (mut before, set) = (0, |value| host!(cuCtxSetLimit(limit, value)));
-    if !counted().counts_code() || host!(cuCtxGetLimit(&raw mut before, limit)) != 0 {
+    let counted = counted();
+    if counted.account.limit().is_none() || host!(cuCtxGetLimit(&raw mut before, limit)) != 0 {
         return set(value);
     }
-    counted().load(|| set(value), || set(before))
+    if limit == STACK_SIZE && counted.measured.is_some() {
+        return counted.set_stack(value as u64, before, set);
+    }
+    counted.load(|| set(value), || set(before))
 }
 
-/// Functions whose memory a driver takes in pieces for many objects, and keeps when they end: refused once a limit is passed, and
-/// counted also where they pass it.
+/// Functions that make such things.
 macro_rules! makes {
     ($($by:ident: $name:ident($($argument:ident: $of:ty),*);)*) => {
         $(
             pub(super) unsafe extern "C" fn $by($($argument: $of),*) -> i32 {
-                if counted().account.limit().is_some() && !counted().charge(0) {
-                    return CUDA_ERROR_OUT_OF_MEMORY;
-                }
-                counted().with_code(|| host!($name($($argument),*))).0
+                counted().make_kept(|| host!($name($($argument),*)))
             }
         )*
     };
@@ -123,8 +144,8 @@ macro_rules! makes {
 makes! {
     make_stream: cuStreamCreate(made: *mut *mut c_void, flags: u32);
     make_stream_with: cuStreamCreateWithPriority(made: *mut *mut c_void, flags: u32, priority: i32);
-    make_instance: cuGraphInstantiateWithParams(made: *mut *mut c_void, graph: *mut c_void, params: *mut c_void);
-    make_instance_with: cuGraphInstantiateWithFlags(made: *mut *mut c_void, graph: *mut c_void, flags: u64);
+    make_green: cuGreenCtxCreate(made: *mut *mut c_void, of: *mut c_void, device: i32, flags: u32);
+    make_green_stream: cuGreenCtxStreamCreate(made: *mut *mut c_void, of: *mut c_void, flags: u32, priority: i32);
 }
 
 /// Functions that give something back, or find what may be loaded only now: it is there, so it is counted also beyond a limit.
@@ -138,6 +159,7 @@ macro_rules! changes {
     };
 }
 changes! {
+    end_green: cuGreenCtxDestroy(green: *mut c_void);
     unload_module: cuModuleUnload(module: *mut c_void);
     unload_library: cuLibraryUnload(library: *mut c_void);
     find_function: cuModuleGetFunction(made: *mut *mut c_void, module: *mut c_void, name: *const c_char);
