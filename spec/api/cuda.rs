@@ -920,7 +920,18 @@ trait Memory {
     /// stream does).
     #[call(142, post)] #[by_hand(both)]
     fn gpuferryMemcpy3D(copy: &Copy3D, srcArray: CUarray, dstArray: CUarray, hStream: CUstream, flags: u32);
-    /// The same, answered when it is done.
+    /// The same between memory and arrays of two contexts, each side's after its array.
+    #[call(148, post)] #[by_hand(both)]
+    fn gpuferryMemcpy3DPeer(
+        copy: &Copy3D,
+        srcArray: CUarray,
+        srcContext: CUcontext,
+        dstArray: CUarray,
+        dstContext: CUcontext,
+        hStream: CUstream,
+        flags: u32,
+    );
+    /// `gpuferryMemcpy3D`, answered when it is done.
     #[call(143, wait)] #[block] #[by_hand(both)]
     fn gpuferryMemcpy3DSync(copy: &Copy3D, srcArray: CUarray, dstArray: CUarray, hStream: CUstream, flags: u32);
     /// A 2-D or 3-D copy from a buffer, which begins at the first byte that is read; answered when the source may change.
@@ -1680,6 +1691,10 @@ trait Driver {
     fn cuMemcpy3D_v2(pCopy: *const c_void);
     #[driver]
     fn cuMemcpy3DAsync_v2(pCopy: *const c_void, hStream: CUstream);
+    #[driver]
+    fn cuMemcpy3DPeer(pCopy: *const c_void);
+    #[driver]
+    fn cuMemcpy3DPeerAsync(pCopy: *const c_void, hStream: CUstream);
     #[driver]
     fn cuMemHostRegister_v2(p: *mut c_void, bytesize: usize, Flags: u32);
     #[driver]

@@ -3,7 +3,9 @@
 
 use crate::CUresult;
 use crate::caller::{self, Caller};
+use crate::context;
 use crate::copy::{self, Said, Side};
+use crate::device;
 use crate::generated::{COPY_IN_STREAM, CUDA_ARRAY3D_DESCRIPTOR, Copy3D, kind, send};
 use crate::graph_memory::{self, Way};
 use crate::handles::{self, Handle};
@@ -295,6 +297,24 @@ fn run(copy: &Memcpy3D, stream: Option<Handle>) -> Result<(), CUresult> {
     }
 }
 
+/// A copy between two contexts, which lie where other copies have nothing. With one device they say nothing more.
+fn between(copy: &Memcpy3D, stream: Option<Handle>) -> Result<(), CUresult> {
+    let caller = caller::enter_context()?;
+    let extent = Extent { width: copy.width, height: copy.height, depth: copy.depth };
+    if !device::are_several() || extent.bytes()? == 0 {
+        return run(copy, stream);
+    }
+    let (source, target) = (copy.source.place(extent)?, copy.target.place(extent)?);
+    if matches!((source, target), (Place::Program(_), _) | (_, Place::Program(_))) {
+        return run(copy, stream);
+    }
+    let described = describe(copy, source, target, extent)?;
+    let (from, to) = (context::resolve(copy.source.reserved)?.handle, context::resolve(copy.target.reserved)?.handle);
+    let (source, target) = (array_of(source), array_of(target));
+    let (stream, flags) = (stream.unwrap_or(Handle::NULL), if stream.is_some() { COPY_IN_STREAM } else { 0 });
+    caller::answer(send::gpuferryMemcpy3DPeer(&caller, &described, source, from, target, to, stream, flags))
+}
+
 /// A copy of a graph as messages have it, and its arrays; `owner` is the graph or the one that is ready. Pageable memory has memory
 /// that the device knows in its stead.
 ///
@@ -574,24 +594,26 @@ crate::export! {
         run(&in_array(srcArray, srcOffset, dstHost, ByteCount, false), Some(stream::resolve_per_thread(hStream)?))
     }
 
-    /// CUDA Driver API, cuMemcpy3DPeer: with one device the contexts say nothing more.
+    /// CUDA Driver API, cuMemcpy3DPeer.
     extern "C" fn cuMemcpy3DPeer(pCopy: In<Memcpy3D>) {
-        run(&pCopy.get()?, None)
+        between(&pCopy.get()?, None)
     }
 
     /// CUDA Driver API, cuMemcpy3DPeer with the per-thread default stream.
     extern "C" fn cuMemcpy3DPeer_ptds(pCopy: In<Memcpy3D>) {
-        in_own(&pCopy.get()?)
+        let stream = stream::resolve_per_thread(0)?;
+        between(&pCopy.get()?, Some(stream))?;
+        caller::answer(send::cuStreamSynchronize(&caller::enter()?, stream))
     }
 
     /// CUDA Driver API, cuMemcpy3DPeerAsync.
     extern "C" fn cuMemcpy3DPeerAsync(pCopy: In<Memcpy3D>, hStream: u64) {
-        run(&pCopy.get()?, Some(stream::resolve(hStream)?))
+        between(&pCopy.get()?, Some(stream::resolve(hStream)?))
     }
 
     /// CUDA Driver API, cuMemcpy3DPeerAsync with the per-thread default stream.
     extern "C" fn cuMemcpy3DPeerAsync_ptsz(pCopy: In<Memcpy3D>, hStream: u64) {
-        run(&pCopy.get()?, Some(stream::resolve_per_thread(hStream)?))
+        between(&pCopy.get()?, Some(stream::resolve_per_thread(hStream)?))
     }
 
     /// CUDA Driver API, cuMemcpyHtoA with the per-thread default stream.

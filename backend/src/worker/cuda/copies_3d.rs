@@ -16,7 +16,7 @@ const DEVICE: u32 = 2;
 const ARRAY: u32 = 3;
 const UNIFIED: u32 = 4;
 
-/// `CUDA_MEMCPY3D`.
+/// `CUDA_MEMCPY3D`, and `CUDA_MEMCPY3D_PEER`.
 #[repr(C)]
 pub(super) struct DriverCopy {
     source: Side,
@@ -39,7 +39,8 @@ struct Side {
     host: *mut c_void,
     device: u64,
     array: *mut c_void,
-    reserved: *mut c_void,
+    /// Counts between two contexts alone.
+    context: *mut c_void,
     pitch: usize,
     height: usize,
 }
@@ -102,7 +103,6 @@ impl Place {
     }
 
     fn side(&self, array: *mut c_void, host: *mut c_void) -> Result<Side, Failure> {
-        let narrow = |value: u64| usize::try_from(value).map_err(|_| Failure::Status(CUDA_ERROR_INVALID_VALUE));
         // A buffer begins at the first byte that is touched.
         let (x, y, z) = if self.memory == HOST { (0, 0, 0) } else { (self.x, self.y, self.z) };
         Ok(Side {
@@ -115,7 +115,7 @@ impl Place {
             host,
             device: self.address,
             array,
-            reserved: std::ptr::null_mut(),
+            context: std::ptr::null_mut(),
             pitch: narrow(self.pitch)?,
             height: narrow(self.height)?,
         })
@@ -136,6 +136,32 @@ impl Cuda {
         let source = self.place(Place::source(copy), copy, source)?;
         let target = self.place(Place::target(copy), copy, target)?;
         self.copy(source, target, copy, stream, flags)
+    }
+
+    /// `gpuferryMemcpy3DPeer`.
+    #[allow(clippy::too_many_arguments)]
+    pub(super) fn gpuferryMemcpy3DPeer(
+        &self,
+        _from: &FrameHeader,
+        copy: &Copy3D,
+        source: *mut c_void,
+        source_context: *mut c_void,
+        target: *mut c_void,
+        target_context: *mut c_void,
+        stream: *mut c_void,
+        flags: u32,
+    ) -> Result<(), Failure> {
+        let source = Side { context: source_context, ..self.place(Place::source(copy), copy, source)? };
+        let target = Side { context: target_context, ..self.place(Place::target(copy), copy, target)? };
+        let copy = of_driver(source, target, copy)?;
+        if flags & COPY_IN_STREAM != 0 {
+            let call = function!(self, cuMemcpy3DPeerAsync)?;
+            // SAFETY: stream, arrays and contexts live; memory on both sides was checked to hold all that the copy touches.
+            return ok(unsafe { call((&raw const copy).cast(), stream) });
+        }
+        let call = function!(self, cuMemcpy3DPeer)?;
+        // SAFETY: as above.
+        ok(unsafe { call((&raw const copy).cast()) })
     }
 
     /// `gpuferryMemcpy3DSync`.
@@ -219,7 +245,6 @@ impl Cuda {
         source: *mut c_void,
         target: *mut c_void,
     ) -> Result<DriverCopy, Failure> {
-        let narrow = |value: u64| usize::try_from(value).map_err(|_| Failure::Status(CUDA_ERROR_INVALID_VALUE));
         let side = |mut place: Place, array| -> Result<Side, Failure> {
             let said = place.memory;
             if said == HOST {
@@ -232,13 +257,7 @@ impl Cuda {
             }
             Ok(side)
         };
-        Ok(DriverCopy {
-            source: side(Place::source(copy), source)?,
-            target: side(Place::target(copy), target)?,
-            width: narrow(copy.WidthInBytes)?,
-            height: narrow(copy.Height)?,
-            depth: narrow(copy.Depth)?,
-        })
+        of_driver(side(Place::source(copy), source)?, side(Place::target(copy), target)?, copy)
     }
 
     /// The other way; the arrays come beside.
@@ -270,14 +289,7 @@ impl Cuda {
     }
 
     fn copy(&self, source: Side, target: Side, copy: &Copy3D, stream: *mut c_void, flags: u32) -> Result<(), Failure> {
-        let narrow = |value: u64| usize::try_from(value).map_err(|_| Failure::Status(CUDA_ERROR_INVALID_VALUE));
-        let copy = DriverCopy {
-            source,
-            target,
-            width: narrow(copy.WidthInBytes)?,
-            height: narrow(copy.Height)?,
-            depth: narrow(copy.Depth)?,
-        };
+        let copy = of_driver(source, target, copy)?;
         if flags & COPY_IN_STREAM != 0 {
             let call = function!(self, cuMemcpy3DAsync_v2)?;
             // SAFETY: the stream and arrays live; memory on both sides was checked to hold all that the copy touches.
@@ -287,6 +299,16 @@ impl Cuda {
         // SAFETY: as above.
         ok(unsafe { call((&raw const copy).cast()) })
     }
+}
+
+fn narrow(value: u64) -> Result<usize, Failure> {
+    usize::try_from(value).map_err(|_| Failure::Status(CUDA_ERROR_INVALID_VALUE))
+}
+
+/// A copy as the library has it.
+fn of_driver(source: Side, target: Side, copy: &Copy3D) -> Result<DriverCopy, Failure> {
+    let [width, height, depth] = [copy.WidthInBytes, copy.Height, copy.Depth].map(narrow);
+    Ok(DriverCopy { source, target, width: width?, height: height?, depth: depth? })
 }
 
 /// A buffer holds all that the copy touches, from its first byte on.
