@@ -112,54 +112,15 @@ impl OpenCl {
         let of = |kind| self.handle(kind, object);
         let device = || self.handle(kind::cl_device_id, second);
         match what {
-            INFO_PLATFORM => {
-                let call = function!(self, clGetPlatformInfo)?;
-                let platform = pointer(self.found.platform);
-                // SAFETY: the object lives; the library writes no more than it is told there is room for. So in each case below.
-                value_of(&|bytes, to, size| unsafe { call(platform, param, bytes, to, size) })
-            }
-            INFO_DEVICE => {
-                let (call, object) = (function!(self, clGetDeviceInfo)?, of(kind::cl_device_id)?);
-                // SAFETY: as above.
-                let value = value_of(&|bytes, to, size| unsafe { call(object, param, bytes, to, size) })?;
-                Ok(self.bounded_memory(param, value))
-            }
-            INFO_MEM => {
-                let (call, object) = (function!(self, clGetMemObjectInfo)?, of(kind::cl_mem)?);
-                // SAFETY: as above.
-                value_of(&|bytes, to, size| unsafe { call(object, param, bytes, to, size) })
-            }
-            INFO_IMAGE => {
-                let (call, object) = (function!(self, clGetImageInfo)?, of(kind::cl_mem)?);
-                // SAFETY: as above.
-                value_of(&|bytes, to, size| unsafe { call(object, param, bytes, to, size) })
-            }
-            INFO_PIPE => {
-                let (call, object) = (function!(self, clGetPipeInfo)?, of(kind::cl_mem)?);
-                // SAFETY: as above.
-                value_of(&|bytes, to, size| unsafe { call(object, param, bytes, to, size) })
-            }
             INFO_PROGRAM if param == PROGRAM_BINARIES => self.program_binary(of(kind::cl_program)?, device()?),
-            INFO_PROGRAM => {
-                let (call, object) = (function!(self, clGetProgramInfo)?, of(kind::cl_program)?);
-                // SAFETY: as above.
-                value_of(&|bytes, to, size| unsafe { call(object, param, bytes, to, size) })
-            }
-            INFO_PROGRAM_BUILD => {
-                let (call, object) = (function!(self, clGetProgramBuildInfo)?, of(kind::cl_program)?);
+            INFO_IMAGE_FORMATS => self.image_formats(of(kind::cl_context)?, input),
+            INFO_PROGRAM_BUILD | INFO_KERNEL_WORK_GROUP => {
+                let (call, object) = match what {
+                    INFO_PROGRAM_BUILD => (function!(self, clGetProgramBuildInfo)?, of(kind::cl_program)?),
+                    _ => (function!(self, clGetKernelWorkGroupInfo)?, of(kind::cl_kernel)?),
+                };
                 let device = device()?;
-                // SAFETY: as above.
-                value_of(&|bytes, to, size| unsafe { call(object, device, param, bytes, to, size) })
-            }
-            INFO_KERNEL => {
-                let (call, object) = (function!(self, clGetKernelInfo)?, of(kind::cl_kernel)?);
-                // SAFETY: as above.
-                value_of(&|bytes, to, size| unsafe { call(object, param, bytes, to, size) })
-            }
-            INFO_KERNEL_WORK_GROUP => {
-                let (call, object) = (function!(self, clGetKernelWorkGroupInfo)?, of(kind::cl_kernel)?);
-                let device = device()?;
-                // SAFETY: as above.
+                // SAFETY: the objects live; the library writes no more than it is told there is room for. So in each case below.
                 value_of(&|bytes, to, size| unsafe { call(object, device, param, bytes, to, size) })
             }
             INFO_KERNEL_ARG => {
@@ -169,33 +130,47 @@ impl OpenCl {
                 // SAFETY: as above.
                 value_of(&|bytes, to, size| unsafe { call(object, index, param, bytes, to, size) })
             }
-            INFO_KERNEL_SUB_GROUP => {
-                let (call, object) = (function!(self, clGetKernelSubGroupInfo)?, of(kind::cl_kernel)?);
-                let (device, mut input) = (device()?, words(input)?);
-                let room = input.pop().unwrap_or(0);
-                let input_bytes = size_of_val(&input[..]);
-                // A library that reads more than it is told reads zeros.
-                input.extend([0; 3]);
-                let input = input.as_ptr().cast::<c_void>();
-                // SAFETY: see above; the input has that many bytes.
-                let ask = |bytes, to, size| unsafe { call(object, device, param, input_bytes, input, bytes, to, size) };
-                match usize::try_from(room) {
-                    Ok(room @ 1..=MOST_SIZES) => value_in(room, &ask),
-                    _ => value_of(&ask),
-                }
-            }
-            INFO_QUEUE => {
-                let (call, object) = (function!(self, clGetCommandQueueInfo)?, of(kind::cl_command_queue)?);
+            INFO_KERNEL_SUB_GROUP => self.sub_group_info(of(kind::cl_kernel)?, device()?, param, input),
+            _ => {
+                let (call, object) = match what {
+                    INFO_PLATFORM => (function!(self, clGetPlatformInfo)?, pointer(self.found.platform)),
+                    INFO_DEVICE => (function!(self, clGetDeviceInfo)?, of(kind::cl_device_id)?),
+                    INFO_MEM => (function!(self, clGetMemObjectInfo)?, of(kind::cl_mem)?),
+                    INFO_IMAGE => (function!(self, clGetImageInfo)?, of(kind::cl_mem)?),
+                    INFO_PIPE => (function!(self, clGetPipeInfo)?, of(kind::cl_mem)?),
+                    INFO_PROGRAM => (function!(self, clGetProgramInfo)?, of(kind::cl_program)?),
+                    INFO_KERNEL => (function!(self, clGetKernelInfo)?, of(kind::cl_kernel)?),
+                    INFO_QUEUE => (function!(self, clGetCommandQueueInfo)?, of(kind::cl_command_queue)?),
+                    INFO_EVENT_PROFILING => (function!(self, clGetEventProfilingInfo)?, of(kind::cl_event)?),
+                    _ => return Err(Failure::Status(CL_INVALID_VALUE)),
+                };
                 // SAFETY: as above.
-                value_of(&|bytes, to, size| unsafe { call(object, param, bytes, to, size) })
+                let value = value_of(&|bytes, to, size| unsafe { call(object, param, bytes, to, size) })?;
+                Ok(if what == INFO_DEVICE { self.bounded_memory(param, value) } else { value })
             }
-            INFO_EVENT_PROFILING => {
-                let (call, object) = (function!(self, clGetEventProfilingInfo)?, of(kind::cl_event)?);
-                // SAFETY: as above.
-                value_of(&|bytes, to, size| unsafe { call(object, param, bytes, to, size) })
-            }
-            INFO_IMAGE_FORMATS => self.image_formats(of(kind::cl_context)?, input),
-            _ => Err(Failure::Status(CL_INVALID_VALUE)),
+        }
+    }
+
+    /// What is asked with an input, whose last word says how many bytes the answer has; 0 where the library says so.
+    fn sub_group_info(
+        &self,
+        kernel: *mut c_void,
+        device: *mut c_void,
+        param: u32,
+        input: &[u8],
+    ) -> Result<Vec<u8>, Failure> {
+        let call = function!(self, clGetKernelSubGroupInfo)?;
+        let mut input = words(input)?;
+        let room = input.pop().unwrap_or(0);
+        let input_bytes = size_of_val(&input[..]);
+        // A library that reads more than it is told reads zeros.
+        input.extend([0; 3]);
+        let input = input.as_ptr().cast::<c_void>();
+        // SAFETY: the objects live, the input has that many bytes; the library writes no more than it is told there is room for.
+        let ask = |bytes, to, size| unsafe { call(kernel, device, param, input_bytes, input, bytes, to, size) };
+        match usize::try_from(room) {
+            Ok(room @ 1..=MOST_SIZES) => value_in(room, &ask),
+            _ => value_of(&ask),
         }
     }
 
