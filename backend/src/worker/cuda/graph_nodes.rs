@@ -352,52 +352,54 @@ impl Cuda {
         self.give(to, reply, &whole)
     }
 
+    /// What a node does, as a message has it: the kind's struct, and what is behind it.
     fn described_node(&self, node: *mut c_void, kind: u32) -> Result<(Vec<u8>, Vec<u8>), Failure> {
-        let library = &self.library;
+        let call = match kind {
+            WAIT_EVENT | RECORD_EVENT => return self.described_event(node, kind),
+            FREE => return self.described_free(node),
+            KERNEL => function!(self, cuGraphKernelNodeGetParams_v2),
+            MEMCPY => function!(self, cuGraphMemcpyNodeGetParams),
+            MEMSET => function!(self, cuGraphMemsetNodeGetParams),
+            HOST => function!(self, cuGraphHostNodeGetParams),
+            ALLOC => function!(self, cuGraphMemAllocNodeGetParams),
+            BATCH => function!(self, cuGraphBatchMemOpNodeGetParams),
+            _ => Err(Failure::Status(CUDA_ERROR_NOT_SUPPORTED)),
+        }?;
         let mut native = Native::new(kind);
         let body = native.words.as_mut_ptr().wrapping_add(BODY).cast::<c_void>();
-        let (name, asked) = match kind {
-            KERNEL => ("cuGraphKernelNodeGetParams_v2", library.cuGraphKernelNodeGetParams_v2),
-            MEMCPY => ("cuGraphMemcpyNodeGetParams", library.cuGraphMemcpyNodeGetParams),
-            MEMSET => ("cuGraphMemsetNodeGetParams", library.cuGraphMemsetNodeGetParams),
-            HOST => ("cuGraphHostNodeGetParams", library.cuGraphHostNodeGetParams),
-            ALLOC => ("cuGraphMemAllocNodeGetParams", library.cuGraphMemAllocNodeGetParams),
-            BATCH => ("cuGraphBatchMemOpNodeGetParams", library.cuGraphBatchMemOpNodeGetParams),
-            WAIT_EVENT | RECORD_EVENT | FREE => ("", None),
-            _ => return Err(Failure::Status(CUDA_ERROR_NOT_SUPPORTED)),
-        };
-        match kind {
-            WAIT_EVENT | RECORD_EVENT => {
-                let call = if kind == WAIT_EVENT {
-                    library.cuGraphEventWaitNodeGetEvent
-                } else {
-                    library.cuGraphEventRecordNodeGetEvent
-                };
-                let call = call.ok_or_else(|| self.missing("cuGraphEventWaitNodeGetEvent"))?;
-                let mut event = std::ptr::null_mut();
-                // SAFETY: the node lives, the pointer is to a live variable.
-                ok(unsafe { call(node, &raw mut event) })?;
-                let node = EventNode { event: self.objects.handle_of(kind::CUevent, event).0 };
-                return Ok((bytes(|w| node.write(w))?, vec![]));
-            }
-            FREE => {
-                let name = "cuGraphMemFreeNodeGetParams";
-                let call = library.cuGraphMemFreeNodeGetParams.ok_or_else(|| self.missing(name))?;
-                let mut free = FreeNode { dptr: 0 };
-                // SAFETY: as above.
-                ok(unsafe { call(node, &raw mut free.dptr) })?;
-                return Ok((bytes(|w| free.write(w))?, vec![]));
-            }
-            _ => {}
-        }
-        let call = asked.ok_or_else(|| self.missing(name))?;
         // SAFETY: the node lives; there is room for the struct of every kind.
         ok(unsafe { call(node, body) })?;
+        self.described_struct(kind, &native)
+    }
+
+    fn described_event(&self, node: *mut c_void, kind: u32) -> Result<(Vec<u8>, Vec<u8>), Failure> {
+        let call = match kind {
+            WAIT_EVENT => function!(self, cuGraphEventWaitNodeGetEvent),
+            _ => function!(self, cuGraphEventRecordNodeGetEvent),
+        }?;
+        let mut event = std::ptr::null_mut();
+        // SAFETY: the node lives, the pointer is to a live variable.
+        ok(unsafe { call(node, &raw mut event) })?;
+        let node = EventNode { event: self.objects.handle_of(kind::CUevent, event).0 };
+        Ok((bytes(|w| node.write(w))?, vec![]))
+    }
+
+    fn described_free(&self, node: *mut c_void) -> Result<(Vec<u8>, Vec<u8>), Failure> {
+        let call = function!(self, cuGraphMemFreeNodeGetParams)?;
+        let mut free = FreeNode { dptr: 0 };
+        // SAFETY: the node lives, the pointer is to a live variable.
+        ok(unsafe { call(node, &raw mut free.dptr) })?;
+        Ok((bytes(|w| free.write(w))?, vec![]))
+    }
+
+    /// The same of a kind whose struct the library has given.
+    fn described_struct(&self, kind: u32, native: &Native) -> Result<(Vec<u8>, Vec<u8>), Failure> {
         match kind {
-            KERNEL => self.described_kernel(&native),
+            KERNEL => self.described_kernel(native),
             MEMCPY => {
                 // SAFETY: 200 bytes of the struct, any bits of which are a value.
-                let copy: DriverCopy = unsafe { std::ptr::read_unaligned(body.cast()) };
+                let copy: DriverCopy =
+                    unsafe { std::ptr::read_unaligned(native.words.as_ptr().wrapping_add(BODY).cast()) };
                 let (copy, arrays) = Cuda::described(&copy);
                 let [source, target] = arrays.map(|array| self.objects.handle_of(kind::CUarray, array).0);
                 let node = MemcpyNode { copy, srcArray: source, dstArray: target, ctx: 0 };

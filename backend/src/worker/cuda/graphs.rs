@@ -423,12 +423,10 @@ impl Cuda {
         value: u64,
         now: &mut u64,
     ) -> Result<(), Failure> {
-        let (name, call) = if set == 0 {
-            ("cuDeviceGetGraphMemAttribute", self.library.cuDeviceGetGraphMemAttribute)
-        } else {
-            ("cuDeviceSetGraphMemAttribute", self.library.cuDeviceSetGraphMemAttribute)
-        };
-        let call = call.ok_or_else(|| self.missing(name))?;
+        let call = match set {
+            0 => function!(self, cuDeviceGetGraphMemAttribute),
+            _ => function!(self, cuDeviceSetGraphMemAttribute),
+        }?;
         *now = value;
         // SAFETY: the value is 64 bits wide (CUDA Driver API, cuDeviceGetGraphMemAttribute).
         ok(unsafe { call(device, attribute, std::ptr::from_mut(now).cast()) })

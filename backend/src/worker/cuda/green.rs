@@ -64,21 +64,19 @@ impl Cuda {
         number: &mut u64,
         multiprocessors: &mut u32,
     ) -> Result<(), Failure> {
-        let (mut resource, library) = (NO_RESOURCE, &self.library);
+        let mut resource = NO_RESOURCE;
         let place = (&raw mut resource).cast::<c_void>();
         let status = if of.is_null() {
-            let name = "cuDeviceGetDevResource";
-            let call = library.cuDeviceGetDevResource.ok_or_else(|| self.missing(name))?;
+            let call = function!(self, cuDeviceGetDevResource)?;
             // SAFETY: the place is as large as a resource; the call checks device and type.
             unsafe { call(dev, place, resource_type) }
         } else if of.kind() == Some(kind::CUgreenCtx.number) {
-            let name = "cuGreenCtxGetDevResource";
-            let call = library.cuGreenCtxGetDevResource.ok_or_else(|| self.missing(name))?;
+            let call = function!(self, cuGreenCtxGetDevResource)?;
             let green = self.handle(kind::CUgreenCtx, of)?;
             // SAFETY: the context lives; the place is as large as a resource.
             unsafe { call(green, place, resource_type) }
         } else {
-            let call = library.cuCtxGetDevResource.ok_or_else(|| self.missing("cuCtxGetDevResource"))?;
+            let call = function!(self, cuCtxGetDevResource)?;
             let context = self.handle(kind::CUcontext, of)?;
             // SAFETY: the context lives; the place is as large as a resource.
             unsafe { call(context, place, resource_type) }
