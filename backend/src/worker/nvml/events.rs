@@ -71,8 +71,7 @@ impl Nvml {
         kinds: u64,
         number: u32,
     ) -> Result<(), Failure> {
-        let register = self.library.nvmlDeviceRegisterEvents;
-        let register = register.ok_or_else(|| self.missing("nvmlDeviceRegisterEvents"))?;
+        let register = function!(self, nvmlDeviceRegisterEvents)?;
         let set = self.event_sets.get(number)?;
         // SAFETY: the prototype is the spec's; device and set are the library's.
         ok(unsafe { register(device, kinds, set) })

@@ -33,7 +33,7 @@ use wire::payload::{Buffer, Full, Writer};
 pub use figure::Figure;
 pub use load::{Host, load};
 
-use super::answer::{self, Failure, Missing, ok};
+use super::answer::{self, Failure, Missing, function, ok};
 use super::bytes::{Bytes, Output};
 use super::objects::Kind;
 use super::{Api, Reply, Session};
@@ -117,8 +117,7 @@ impl Nvml {
     }
 
     fn gpuferryBegin(&self, _from: &FrameHeader, count: &mut u32, cuda: &mut i32) -> Result<(), Failure> {
-        let version = self.library.nvmlSystemGetCudaDriverVersion;
-        let version = version.ok_or_else(|| self.missing("nvmlSystemGetCudaDriverVersion"))?;
+        let version = function!(self, nvmlSystemGetCudaDriverVersion)?;
         // SAFETY: the prototype is the spec's, and the place is good for the version.
         ok(unsafe { version(std::ptr::from_mut(cuda)) })?;
         *count = self.devices.len() as u32;
@@ -157,8 +156,7 @@ impl Nvml {
         room: u32,
         found: &mut Vec<u8>,
     ) -> Result<(), Failure> {
-        let call = self.library.nvmlDeviceGetProcessUtilization;
-        let call = call.ok_or_else(|| self.missing("nvmlDeviceGetProcessUtilization"))?;
+        let call = function!(self, nvmlDeviceGetProcessUtilization)?;
         let Some(account) = self.session.account() else { return Ok(()) };
         let mut samples = vec![[0u8; SAMPLE_BYTES]; MAX_SAMPLES];
         let mut count = MAX_SAMPLES as u32;
@@ -188,14 +186,12 @@ impl Nvml {
     ) -> Result<(), Failure> {
         let mut clocks = [0u32; MAX_CLOCKS];
         let mut count = (room as usize).min(MAX_CLOCKS) as u32;
-        let (of_memory, of_graphics) =
-            (self.library.nvmlDeviceGetSupportedMemoryClocks, self.library.nvmlDeviceGetSupportedGraphicsClocks);
         let status = if at == 0 {
-            let call = of_memory.ok_or_else(|| self.missing("nvmlDeviceGetSupportedMemoryClocks"))?;
+            let call = function!(self, nvmlDeviceGetSupportedMemoryClocks)?;
             // SAFETY: the prototype is the spec's; the array has room for `count` numbers.
             unsafe { call(device, &raw mut count, clocks.as_mut_ptr()) }
         } else {
-            let call = of_graphics.ok_or_else(|| self.missing("nvmlDeviceGetSupportedGraphicsClocks"))?;
+            let call = function!(self, nvmlDeviceGetSupportedGraphicsClocks)?;
             // SAFETY: as above.
             unsafe { call(device, at, &raw mut count, clocks.as_mut_ptr()) }
         };

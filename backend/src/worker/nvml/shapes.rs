@@ -99,8 +99,7 @@ impl Nvml {
             }
             SHAPE_SUPPORTED_STATES => {
                 fits(&Size::Array(size_of::<u32>()), given)?;
-                let call = self.library.nvmlDeviceGetSupportedPerformanceStates;
-                let call = call.ok_or_else(|| self.missing("nvmlDeviceGetSupportedPerformanceStates"))?;
+                let call = function!(self, nvmlDeviceGetSupportedPerformanceStates)?;
                 // SAFETY: as above, for that many bytes.
                 unsafe { call(device, place, given.len() as u32) }
             }
