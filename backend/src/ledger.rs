@@ -5,15 +5,16 @@
 //! | 0 | limit of the guest, u64, `u64::MAX` for none | the front, once |
 //! | 8 | limit of one process, u64 | the front, once |
 //! | 64 + 64 × row | number of the process in its guest, u32; 1 where the row is taken, u32; bytes, u64; number of its worker on the host, u32 | the front takes and clears the row, its worker writes the bytes |
-//! | after the rows, at a multiple of 128, 128 × handle | state, u32 (0 free, 1 being written, 2 there); row of its owner, u32; token, 16 bytes; the driver's handle, 64 bytes | the owner's worker; the front frees it with the row |
+//! | after the rows, at a multiple of 128, 128 × handle | state, u32 (0 free; 1 being written or 2 there, and 4 × the row of its owner); unused, u32; token, 16 bytes; the driver's handle, 64 bytes | the owner's worker; the front frees it with the row |
 //!
 //! The handles are those by which one process of the guest gives another its memory or events. The guest has the tokens only: so none
 //! of another guest's can be named. Where the driver gives a file descriptor instead, the front keeps it under its token, and gives it
 //! to the workers of the same guest that ask.
 //!
 //! A worker adds to its own row first and then compares the sum of all rows with the limit, so that two which allocate at the same time
-//! never pass it together; at the very edge both may be refused. The limits hold a guest, whose calls they count; a worker that a
-//! guest has taken over calls the driver itself and is held by nothing here.
+//! never pass it together; at the very edge both may be refused. What does not fit anyhow is not added. The limits hold a guest, whose
+//! calls they count; a worker that a guest has taken over calls the driver itself and is held by nothing here. It may write all of
+//! this memory, so which rows are taken the front keeps for itself.
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -67,6 +68,8 @@ pub struct Ledger {
     mapping: Mapping,
     /// The front's: descriptors that its workers give each other.
     kept: Mutex<Vec<Kept>>,
+    /// The front's: which rows are taken.
+    taken: Mutex<[bool; ROWS as usize]>,
 }
 
 /// A descriptor that stands for a process's memory.
@@ -83,7 +86,6 @@ struct Kept {
 #[repr(C, align(128))]
 struct Shared {
     state: AtomicU32,
-    owner: AtomicU32,
     token: [AtomicU64; TOKEN],
     native: [AtomicU64; NATIVE],
 }
@@ -92,7 +94,22 @@ const FREE: u32 = 0;
 const WRITING: u32 = 1;
 const THERE: u32 = 2;
 
+/// A state with its owner's row: one word, so that whoever takes an entry owns it from then on.
+fn owned(state: u32, row: u32) -> u32 {
+    state | row << 2
+}
+
 impl Shared {
+    fn is_there(&self) -> bool {
+        self.state.load(Ordering::Acquire) & 3 == THERE
+    }
+
+    /// The row of its owner, where it has one.
+    fn owner(&self) -> Option<u32> {
+        let state = self.state.load(Ordering::Acquire);
+        (state != FREE).then_some(state >> 2)
+    }
+
     fn read<const N: usize>(words: &[AtomicU64; N]) -> [u64; N] {
         words.each_ref().map(|word| word.load(Ordering::Relaxed))
     }
@@ -125,7 +142,7 @@ impl Ledger {
             return Err(io::ErrorKind::InvalidInput.into());
         }
         let mapping = Mapping::of(Source { file: file.as_fd(), offset: 0, bytes: BYTES })?;
-        Ok(Ledger { file, mapping, kept: Mutex::default() })
+        Ok(Ledger { file, mapping, kept: Mutex::default(), taken: Mutex::new([false; ROWS as usize]) })
     }
 
     /// The memory, for a worker.
@@ -138,6 +155,10 @@ impl Ledger {
 
     fn kept(&self) -> MutexGuard<'_, Vec<Kept>> {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn taken(&self) -> MutexGuard<'_, [bool; ROWS as usize]> {
+        self.taken.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn head(&self) -> &Head {
@@ -153,12 +174,15 @@ impl Ledger {
     /// A free row for a process; it is cleared when the value is dropped.
     #[must_use]
     pub fn take(self: &Arc<Ledger>, process: u32) -> Option<Taken> {
-        let free = |row: &Row| row.taken.compare_exchange(0, 1, Ordering::AcqRel, Ordering::Relaxed).is_ok();
-        let number = self.rows().iter().position(free)?;
-        let row = self.rows().get(number)?;
+        let mut taken = self.taken();
+        let (number, (is_taken, row)) =
+            taken.iter_mut().zip(self.rows()).enumerate().find(|(_, (taken, _))| !**taken)?;
+        *is_taken = true;
         row.process.store(process, Ordering::Relaxed);
         row.worker.store(0, Ordering::Relaxed);
-        row.bytes.store(0, Ordering::Release);
+        row.bytes.store(0, Ordering::Relaxed);
+        // Release: pairs with the acquire of who lists the rows.
+        row.taken.store(1, Ordering::Release);
         Some(Taken { ledger: Arc::clone(self), number: number as u32 })
     }
 
@@ -258,11 +282,16 @@ impl Drop for Taken {
             row.process.store(0, Ordering::Relaxed);
             row.taken.store(0, Ordering::Release);
         }
-        for shared in self.ledger.shared().iter().filter(|shared| shared.owner.load(Ordering::Acquire) == self.number) {
-            // Its worker has ended, so nobody writes it.
+        let mut taken = self.ledger.taken();
+        let lives = |row: u32| row != self.number && taken.get(row as usize) == Some(&true);
+        for shared in self.ledger.shared().iter().filter(|shared| shared.owner().is_some_and(|owner| !lives(owner))) {
+            // Its worker has ended, so nobody writes it; or it is of a row that nobody has, which none but a taken-over worker writes.
             shared.state.store(FREE, Ordering::Release);
         }
         self.ledger.kept().retain(|kept| kept.owner != self.number);
+        if let Some(taken) = taken.get_mut(self.number as usize) {
+            *taken = false;
+        }
     }
 }
 
@@ -293,30 +322,27 @@ impl Account {
     #[must_use]
     pub fn share(&self, native: [u64; NATIVE], fresh: [u64; TOKEN]) -> Option<[u64; TOKEN]> {
         let ours = |shared: &&Shared| {
-            shared.state.load(Ordering::Acquire) == THERE
-                && shared.owner.load(Ordering::Relaxed) == self.row
-                && Shared::read(&shared.native) == native
+            shared.is_there() && shared.owner() == Some(self.row) && Shared::read(&shared.native) == native
         };
         if let Some(known) = self.ledger.shared().iter().find(ours) {
             return Some(Shared::read(&known.token));
         }
         let take = |shared: &&Shared| {
-            shared.state.compare_exchange(FREE, WRITING, Ordering::AcqRel, Ordering::Relaxed).is_ok()
+            let writing = owned(WRITING, self.row);
+            shared.state.compare_exchange(FREE, writing, Ordering::AcqRel, Ordering::Relaxed).is_ok()
         };
         let shared = self.ledger.shared().iter().find(take)?;
-        shared.owner.store(self.row, Ordering::Relaxed);
         shared.token.iter().zip(fresh).for_each(|(to, word)| to.store(word, Ordering::Relaxed));
         shared.native.iter().zip(native).for_each(|(to, word)| to.store(word, Ordering::Relaxed));
         // Pairs with the acquire in `shared_as`: who sees that it is there sees what it is.
-        shared.state.store(THERE, Ordering::Release);
+        shared.state.store(owned(THERE, self.row), Ordering::Release);
         Some(fresh)
     }
 
     /// The handle that a process of the same guest has given a token for.
     #[must_use]
     pub fn shared_as(&self, token: [u64; TOKEN]) -> Option<[u64; NATIVE]> {
-        let is_it =
-            |shared: &&Shared| shared.state.load(Ordering::Acquire) == THERE && Shared::read(&shared.token) == token;
+        let is_it = |shared: &&Shared| shared.is_there() && Shared::read(&shared.token) == token;
         let native = Shared::read(&self.ledger.shared().iter().find(is_it)?.native);
         Some(native)
     }
@@ -324,12 +350,22 @@ impl Account {
     /// Takes `bytes` more; false, and nothing is taken, where a limit would be passed.
     #[must_use]
     pub fn charge(&self, bytes: u64) -> bool {
-        let own = self.row().bytes.fetch_add(bytes, Ordering::SeqCst).saturating_add(bytes);
-        let fits = own <= self.process_limit() && self.ledger.used() <= self.guest_limit();
+        // First without adding: a size near 2^64 would wrap the row, and what is given back would be missed by others meanwhile.
+        if !self.fits(bytes) {
+            return false;
+        }
+        self.row().bytes.fetch_add(bytes, Ordering::SeqCst);
+        let fits = self.fits(0);
         if !fits {
             self.refund(bytes);
         }
         fits
+    }
+
+    /// Whether the sums with `more` are within the limits.
+    fn fits(&self, more: u64) -> bool {
+        let within = |sum: u64, limit| sum.checked_add(more).is_some_and(|sum| sum <= limit);
+        within(self.own(), self.process_limit()) && within(self.used(), self.guest_limit())
     }
 
     /// Takes `bytes` more whatever the limits say: they are there already.
@@ -421,6 +457,36 @@ mod tests {
         assert_eq!((ledger.used(), two.left()), (40, 30));
         assert!(!two.charge(u64::MAX));
         assert_eq!(ledger.used(), 40);
+    }
+
+    #[test]
+    fn charge_when_a_size_would_wrap_the_row_then_adds_nothing() {
+        let ledger = Arc::new(Ledger::new(Limits { guest: Some(100), process: None }).expect("a ledger"));
+        let (_row, account) = account(&ledger, 11);
+        assert!(account.charge(60));
+        for size in [u64::MAX, u64::MAX - 58, u64::MAX - 59, u64::MAX - 60, 1 << 63] {
+            assert!(!account.charge(size), "{size:#x}");
+            assert_eq!(ledger.used(), 60);
+        }
+    }
+
+    #[test]
+    fn rows_when_a_taken_over_worker_writes_them_then_are_the_fronts_all_the_same() {
+        let ledger = Arc::new(Ledger::new(Limits::default()).expect("a ledger"));
+        let (first, worker) = account(&ledger, 11);
+        worker.ledger.rows().iter().for_each(|row| row.taken.store(1, Ordering::Relaxed));
+        let second = ledger.take(12).expect("a row");
+        worker.ledger.rows().iter().for_each(|row| row.taken.store(0, Ordering::Relaxed));
+        let third = ledger.take(13).expect("a row");
+        assert!(first.number() != second.number() && second.number() != third.number());
+        assert_ne!(first.number(), third.number());
+        // Entries of rows that nobody has, and of none at all.
+        for (shared, owner) in worker.ledger.shared().iter().zip((0..).cycle()) {
+            shared.state.store(owned(THERE, 3 + owner), Ordering::Relaxed);
+        }
+        drop(first);
+        let (_row, fresh) = account(&ledger, 14);
+        assert_eq!(fresh.share([7; NATIVE], [1, 2]), Some([1, 2]));
     }
 
     #[test]
