@@ -25,6 +25,10 @@ const MAX_UNSENT_BYTES: usize = MAX_BODY_BYTES + HEAD_BYTES + (1 << 20);
 /// Most bytes that wait to be sent over all connections with the workers of a guest.
 pub const MAX_UNSENT_OF_ALL: usize = 2 * MAX_UNSENT_BYTES;
 
+/// Most messages that the front takes of one side before it looks at anything else: more than there can be requests without an answer.
+/// Who sends without end would keep it from all others.
+pub const MOST_AT_ONCE: usize = 8192;
+
 /// Why a connection is over.
 #[derive(Debug, thiserror::Error)]
 pub enum ChannelError {

@@ -513,3 +513,15 @@ fn worker_when_it_wakes_without_end_then_other_sessions_are_served() {
     }
     assert_eq!(vmm.ask(&words(&[REQUEST_CLOSE, 0])), RESPONSE_OK);
 }
+
+#[test]
+fn worker_when_it_talks_without_end_then_ends_and_other_sessions_are_served() {
+    let front = start();
+    let mut vmm = Vmm::connect(&front);
+    let (mut hostile, mut other) = (open(&mut vmm, 1), open(&mut vmm, 2));
+    assert_eq!(hostile.call(&mut vmm, 10, |_| Ok(())).0, 0);
+    front.wait_for("session 1: worker: malformed: messages without end");
+    assert_eq!(vmm.event(), Event { kind: EVENT_DEAD, session: 1 });
+    assert_eq!(other.echo(&mut vmm, b"hello"), b"hello");
+    assert_eq!(vmm.ask(&words(&[REQUEST_CLOSE, 1])), RESPONSE_OK);
+}

@@ -10,6 +10,7 @@ use std::mem::offset_of;
 use std::os::fd::{AsRawFd, RawFd};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Duration;
 
 use vhost::vhost_user::message::{VhostUserProtocolFeatures, VhostUserVirtioFeatures};
 use vhost_user_backend::{VhostUserBackend, VringEpollHandler, VringMutex, VringT};
@@ -39,6 +40,8 @@ const EVENT_WATCH: u64 = QUEUE_COUNT as u64 + 1;
 /// Largest queue that a VMM may ask for.
 const MAX_QUEUE_SIZE: usize = 32768;
 
+/// Pause before the next turn of a queue that is longer than one turn: the VMM's messages and other sessions come between.
+const BETWEEN_TURNS: Duration = Duration::from_micros(50);
 /// Looks at workers' news before what they brought is delivered.
 const MOST_LOOKS: usize = 16;
 
@@ -314,19 +317,26 @@ impl VhostUserBackend for Device {
             return Ok(());
         }
         let event = u32::from(event);
+        let is_up = |queue| all || event == queue || state.queues.is_unfinished(queue);
+        let [requests, doorbells] = [QUEUE_CONTROL, QUEUE_DOORBELL].map(is_up);
         if let Some(memory) = state.memory.as_ref().map(GuestAddressSpace::memory) {
-            if all || event == QUEUE_CONTROL {
+            if requests {
                 state.queues.requests(&memory, vrings, &self.limits, &mut state.sessions);
             }
             if all || event == QUEUE_EVENT {
                 state.queues.more_event_buffers(vrings);
             }
-            if all || event == QUEUE_DOORBELL {
+            if doorbells {
                 state.queues.doorbells(&memory, vrings, &state.sessions);
             }
             state.workers_news();
         }
         state.deliver(vrings);
+        if [QUEUE_CONTROL, QUEUE_DOORBELL].iter().any(|queue| state.queues.is_unfinished(*queue)) {
+            state.sessions.watch().look_again();
+            drop(guard);
+            std::thread::sleep(BETWEEN_TURNS);
+        }
         Ok(())
     }
 }

@@ -20,7 +20,7 @@ use super::process::Worker;
 use super::relay;
 use super::request::printable;
 use super::roster::{Listed, Local, Roster, Who};
-use crate::channel::{Channel, ChannelError, Received};
+use crate::channel::{Channel, ChannelError, MOST_AT_ONCE, Received};
 use crate::death;
 use crate::ledger::{Ledger, Taken};
 use crate::mapping::{Mapping, Source};
@@ -250,7 +250,8 @@ impl Session {
 
     /// Forwards the program's requests, with its cookies.
     fn take_requests(&mut self) -> Result<(), ChannelError> {
-        while let Some(Received { message, cookie, descriptors }) = self.program.receive()? {
+        for _ in 0..MOST_AT_ONCE {
+            let Some(Received { message, cookie, descriptors }) = self.program.receive()? else { return Ok(()) };
             match &message {
                 _ if self.phase != Phase::Open => {
                     return Err(Malformed::new("request before the session is open").into());
@@ -264,11 +265,12 @@ impl Session {
                 self.worker.kill();
             }
         }
-        Ok(())
+        Err(Malformed::new("messages without end").into())
     }
 
     fn take_answers(&mut self) -> Result<(), ChannelError> {
-        while let Some(Received { message, cookie, descriptors }) = self.worker.channel.receive()? {
+        for _ in 0..MOST_AT_ONCE {
+            let Some(Received { message, cookie, descriptors }) = self.worker.channel.receive()? else { return Ok(()) };
             match (message, self.phase) {
                 (Message::Ready, Phase::Starting) => self.open()?,
                 (Message::Done { status: RESPONSE_OK }, Phase::Opening) => self.welcome()?,
@@ -285,7 +287,7 @@ impl Session {
                 _ => return Err(Malformed::new("message that a worker does not send").into()),
             }
         }
-        Ok(())
+        Err(Malformed::new("messages without end").into())
     }
 
     fn welcome(&mut self) -> Result<(), ChannelError> {

@@ -26,6 +26,8 @@ pub(super) type Guard = GuestMemoryLoadGuard<GuestMemoryMmap>;
 pub(super) struct Queues {
     vrings: Vec<Vring>,
     broken: [bool; QUEUE_COUNT as usize],
+    /// Queues of which not all chains were taken: their turn comes again.
+    unfinished: [bool; QUEUE_COUNT as usize],
     /// The driver has no buffer in the event queue that was not taken.
     no_event_buffers: bool,
     complaints: Complaints,
@@ -45,12 +47,19 @@ impl Queues {
     pub(super) fn start(&mut self, vrings: &[Vring]) {
         self.vrings = vrings.to_vec();
         self.broken = [false; QUEUE_COUNT as usize];
+        self.unfinished = [false; QUEUE_COUNT as usize];
         self.no_event_buffers = false;
     }
 
     /// The rings are stopped.
     pub(super) fn stop(&mut self) {
         self.vrings.clear();
+        self.unfinished = [false; QUEUE_COUNT as usize];
+    }
+
+    /// Whether chains of this queue were left for its next turn.
+    pub(super) fn is_unfinished(&self, queue: u32) -> bool {
+        self.unfinished.get(queue as usize) == Some(&true)
     }
 
     /// The rings that run.
@@ -80,7 +89,8 @@ impl Queues {
         }
     }
 
-    /// Takes all chains of a queue, then waits for a kick again.
+    /// Takes all chains of a queue, then waits for a kick again. A driver that adds chains as fast as they are taken does not hold
+    /// up all else: as many as the queue has entries are one turn.
     fn drain(
         &mut self,
         queue: u32,
@@ -88,7 +98,10 @@ impl Queues {
         vrings: &[Vring],
         mut each: impl FnMut(&mut Queues, DescriptorChain<Guard>),
     ) {
+        let Some(unfinished) = self.unfinished.get_mut(queue as usize) else { return };
+        *unfinished = false;
         let Some(vring) = running(queue, vrings) else { return };
+        let mut left = vring.get_ref().get_queue().size();
         // Twice nothing although the ring says there is something: its entries cannot be read.
         let mut nothing = 0;
         while nothing < 2 {
@@ -97,6 +110,11 @@ impl Queues {
             while let Some(chain) = self.next(queue, memory, vrings) {
                 nothing = 0;
                 each(self, chain);
+                left = left.saturating_sub(1);
+                if left == 0 {
+                    self.unfinished[queue as usize] = true;
+                    return;
+                }
             }
             if !matches!(vring.enable_notification(), Ok(true)) {
                 break;
@@ -241,4 +259,50 @@ fn doorbell(request: &[u8]) -> Result<u32, Malformed> {
     let (session, reserved) = (reader.u32()?, reader.u32()?);
     reader.end()?;
     if reserved == 0 { Ok(session) } else { Err(Malformed::new("doorbell with a reserved word that is not zero")) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use vhost_user_backend::VringMutex;
+    use virtio_queue::desc::{RawDescriptor, split::Descriptor};
+    use virtio_queue::mock::MockSplitQueue;
+    use vm_memory::{GuestAddressSpace, GuestMemoryAtomic};
+
+    const SIZE: u16 = 16;
+
+    #[test]
+    fn drain_when_a_chain_is_added_for_each_that_is_taken_then_ends_and_is_unfinished() {
+        let memory = GuestMemoryMmap::from_ranges(&[(GuestAddress(0), 0x10_0000)]).expect("memory");
+        let driver = MockSplitQueue::new(&memory, SIZE);
+        for index in 0..SIZE {
+            let descriptor = RawDescriptor::from(Descriptor::new(0x8000, 8, 0, 0));
+            driver.desc_table().store(index, descriptor).expect("stored");
+            driver.avail().ring().ref_at(usize::from(index)).expect("entry").store(index);
+        }
+        let atomic = GuestMemoryAtomic::new(memory.clone());
+        let vrings: Vec<Vring> =
+            (0..QUEUE_COUNT).map(|_| VringMutex::new(atomic.clone(), SIZE).expect("a ring")).collect();
+        let vring = &vrings[QUEUE_DOORBELL as usize];
+        vring.set_queue_size(SIZE);
+        let [table, avail, used] = [driver.desc_table_addr(), driver.avail_addr(), driver.used_addr()].map(|at| at.0);
+        vring.set_queue_info(table, avail, used).expect("addresses");
+        vring.set_queue_ready(true);
+        let mut queues = Queues::default();
+        queues.start(&vrings);
+        let available = |count: u16| driver.avail().idx().store(count);
+        for turn in 0..3 {
+            let mut taken = 0;
+            available(turn * SIZE + 1);
+            queues.drain(QUEUE_DOORBELL, &atomic.memory(), &vrings, |_, _| {
+                taken += 1;
+                assert!(taken <= SIZE, "without end");
+                available(turn * SIZE + taken + 1);
+            });
+            assert!(taken == SIZE && queues.is_unfinished(QUEUE_DOORBELL) && !queues.is_unfinished(QUEUE_CONTROL));
+        }
+        // The last one that was added; then it waits for a kick.
+        queues.drain(QUEUE_DOORBELL, &atomic.memory(), &vrings, |_, _| ());
+        assert!(!queues.is_unfinished(QUEUE_DOORBELL));
+    }
 }

@@ -21,7 +21,7 @@ use super::request::Request;
 use super::roster::{Row, Who};
 use super::session::{Phase, Session};
 use super::watch::{Source, Token, Watch};
-use crate::channel::{ChannelError, Received};
+use crate::channel::{ChannelError, MOST_AT_ONCE, Received};
 use crate::complaints::Complaints;
 use crate::death;
 use crate::ledger::Ledger;
@@ -235,10 +235,12 @@ impl Sessions {
     fn messages(&mut self, number: u32) {
         let mut done = Vec::new();
         self.with(number, |session, ram, watch| {
-            while let Some(worker) = &mut session.worker
-                && !matches!(session.phase, Phase::Ending(_))
-                && let Some(Received { message, cookie, descriptors }) = worker.channel.receive()?
-            {
+            for _ in 0..MOST_AT_ONCE {
+                let Some(worker) = session.worker.as_mut().filter(|_| !matches!(session.phase, Phase::Ending(_)))
+                else {
+                    return Ok(());
+                };
+                let Some(Received { message, cookie, descriptors }) = worker.channel.receive()? else { return Ok(()) };
                 match message {
                     Message::Ready if matches!(session.phase, Phase::Starting) => session.begin(ram, watch)?,
                     Message::Done { status } => {
@@ -251,7 +253,7 @@ impl Sessions {
                     _ => return Err(wire::Malformed::new("message that a worker does not send").into()),
                 }
             }
-            Ok(())
+            Err(wire::Malformed::new("messages without end").into())
         });
         for (answer, status) in done {
             self.done(number, answer, status);

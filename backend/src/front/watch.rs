@@ -2,9 +2,14 @@
 //! poll loop has 16 bits for a name, can wait for it.
 
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
 use vmm_sys_util::epoll::{ControlOperation, Epoll, EpollEvent, EventSet};
+
+use crate::os;
+
+/// Names the eventfd of [`Watch::look_again`]; no token's word.
+const AGAIN: u64 = u64::MAX;
 
 /// What the descriptor is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,6 +53,7 @@ impl Token {
 #[derive(Debug)]
 pub struct Watch {
     epoll: Epoll,
+    again: OwnedFd,
 }
 
 impl AsRawFd for Watch {
@@ -61,7 +67,14 @@ impl Watch {
     /// # Errors
     /// As epoll_create(2).
     pub fn new() -> io::Result<Watch> {
-        Ok(Watch { epoll: Epoll::new()? })
+        let (epoll, again) = (Epoll::new()?, os::eventfd()?);
+        epoll.ctl(ControlOperation::Add, again.as_raw_fd(), EpollEvent::new(EventSet::IN, AGAIN))?;
+        Ok(Watch { epoll, again })
+    }
+
+    /// Makes the poll loop come once more, though no descriptor has news: until the next [`Watch::news`].
+    pub fn look_again(&self) {
+        os::signal(self.again.as_fd());
     }
 
     /// Watches a descriptor for reading.
@@ -91,7 +104,11 @@ impl Watch {
     pub fn news(&self) -> Vec<Token> {
         let mut events = [EpollEvent::default(); 64];
         match self.epoll.wait(0, &mut events) {
-            Ok(count) => events.iter().take(count).filter_map(|event| Token::from_word(event.data())).collect(),
+            Ok(count) => {
+                let words = events.iter().take(count).map(EpollEvent::data);
+                let words = words.filter(|word| *word != AGAIN || !os::take_signal(self.again.as_fd()));
+                words.filter_map(Token::from_word).collect()
+            }
             Err(error) => {
                 if error.kind() != io::ErrorKind::Interrupted {
                     log::error!("waiting for workers: {error}");
@@ -105,8 +122,7 @@ impl Watch {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::os;
-    use std::os::fd::AsFd;
+    use std::time::Duration;
 
     #[test]
     fn news_when_a_descriptor_is_signalled_then_names_it_until_removed() {
@@ -119,5 +135,13 @@ mod tests {
         assert_eq!(watch.news(), [token]);
         watch.remove(event.as_fd());
         assert_eq!(watch.news(), []);
+        // SAFETY: the descriptor is open as long as the watch.
+        let epoll = unsafe { BorrowedFd::borrow_raw(watch.as_raw_fd()) };
+        let has_news =
+            || os::wait([os::Interest { fd: epoll.as_fd(), write: false }], Some(Duration::ZERO)).expect("poll");
+        watch.look_again();
+        assert_eq!(has_news(), [true]);
+        assert_eq!(watch.news(), [], "it is of no session");
+        assert_eq!(has_news(), [false]);
     }
 }

@@ -11,6 +11,7 @@ use gpuferry_backend::sandbox::files::Places;
 use gpuferry_backend::sandbox::{self, Layers, Profile};
 use gpuferry_backend::worker::{self, Api, Library, LoadError, Reply, Session, Settings};
 use wire::Malformed;
+use wire::control::Message;
 use wire::frame::FrameHeader;
 use wire::payload::{Buffer, Reader};
 
@@ -36,6 +37,9 @@ const CALL_ATTEMPT: u16 = 8;
 
 /// Writes lines (`u32` of them) to the error stream, as a worker that a guest has taken over may.
 const CALL_SHOUT: u16 = 9;
+
+/// Sends the front messages without end, as a worker that a guest has taken over may.
+const CALL_TALK: u16 = 10;
 
 struct Echo(Arc<Session>);
 
@@ -78,6 +82,25 @@ fn flood() {
 }
 
 static EVENT: u64 = 1;
+
+fn talk() {
+    let message = Message::LetGo { token: [1, 2] }.to_bytes(0).expect("a message").repeat(64);
+    let is_socket = |fd: &i32| {
+        std::fs::read_link(format!("/proc/self/fd/{fd}"))
+            .is_ok_and(|target| target.to_string_lossy().starts_with("socket:"))
+    };
+    let sockets: Vec<i32> = (0..64).filter(is_socket).collect();
+    loop {
+        for fd in &sockets {
+            let mut left = message.as_slice();
+            while !left.is_empty() {
+                // SAFETY: the message's own bytes.
+                let sent = unsafe { libc::send(*fd, left.as_ptr().cast(), left.len(), libc::MSG_NOSIGNAL) };
+                left = left.get(usize::try_from(sent).unwrap_or(0)..).unwrap_or_default();
+            }
+        }
+    }
+}
 
 struct Loaded;
 
@@ -156,6 +179,10 @@ impl Api for Echo {
                 for _ in 0..4 {
                     std::thread::spawn(flood);
                 }
+                Ok(())
+            }
+            CALL_TALK => {
+                std::thread::spawn(talk);
                 Ok(())
             }
             CALL_SHOUT => {
