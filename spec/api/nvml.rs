@@ -541,7 +541,7 @@ trait Engines {
     fn nvmlDeviceGetConfComputeProtectedMemoryUsage(device: nvmlDevice_t, #[out] memory: nvmlMemory_t);
 }
 
-/// Two devices of the guest.
+/// Two devices of the guest, and links.
 trait Pairs {
     /// What lies between two devices.
     #[call(0x6073, wait)]
@@ -550,6 +550,13 @@ trait Pairs {
     /// Whether two devices reach each other.
     #[call(0x6074, wait)]
     fn nvmlDeviceGetP2PStatus(first: nvmlDevice_t, second: nvmlDevice_t, index: u32, #[out] found: u32);
+
+    /// The address on the bus of what is at the other end of an NVLink: the structure of `nvmlDeviceGetPciInfo_v3`.
+    #[call(0x607e, wait)] #[by_hand(host)]
+    fn gpuferryNvLinkRemote(device: nvmlDevice_t, link: u32, #[out] found: Vec<u8>);
+
+    #[driver]
+    fn nvmlDeviceGetNvLinkRemotePciInfo_v2(device: nvmlDevice_t, link: u32, filled: *mut c_void);
 
     /// Whether two devices are on one board.
     #[call(0x6075, wait)]

@@ -7,7 +7,7 @@ use crate::init::device_count;
 use crate::nvmlReturn_t;
 use crate::program::{Out, Text};
 use crate::shape::{PCI_INFO_BYTES, PCI_INFO_OLD_BYTES, fill};
-use crate::status::{NVML_ERROR_INVALID_ARGUMENT, NVML_ERROR_NOT_FOUND, NVML_ERROR_NOT_SUPPORTED};
+use crate::status::{NVML_ERROR_INVALID_ARGUMENT, NVML_ERROR_NOT_FOUND, NVML_ERROR_NOT_SUPPORTED, NVML_ERROR_UNKNOWN};
 use core::ffi::{CStr, c_void};
 use rt::Buffer;
 
@@ -62,11 +62,23 @@ fn by_bus_id(pciBusId: Text, device: Out<*mut c_void>) -> Result<(), nvmlReturn_
 /// Fills the structure of the older nvmlDeviceGetPciInfo, which lacks the long text.
 fn old_pci_info(device: *mut c_void, pci: Out<[u8; PCI_INFO_OLD_BYTES]>) -> Result<(), nvmlReturn_t> {
     pci.check()?;
-    let found = fill(device, SHAPE_PCI_INFO, &[0; PCI_INFO_BYTES])?;
+    pci.set(without_long_text(&fill(device, SHAPE_PCI_INFO, &[0; PCI_INFO_BYTES])?))
+}
+
+fn without_long_text(found: &[u8]) -> [u8; PCI_INFO_OLD_BYTES] {
     let mut old = [0; PCI_INFO_OLD_BYTES];
     let kept = BUS_ID.min(found.len());
     old[..kept].copy_from_slice(&found[..kept]);
-    pci.set(old)
+    old
+}
+
+/// The address of what is at the other end of a link.
+fn remote(device: *mut c_void, link: u32) -> Result<[u8; PCI_INFO_BYTES], nvmlReturn_t> {
+    let caller = enter()?;
+    let device = handles::check(kind::nvmlDevice_t, device)?;
+    let mut found = Vec::new();
+    caller::answer(send::gpuferryNvLinkRemote(&caller, device, link, &mut found))?;
+    found.try_into().map_err(|_| NVML_ERROR_UNKNOWN)
 }
 
 crate::export! {
@@ -118,6 +130,28 @@ crate::export! {
         pci: Out<[u8; PCI_INFO_OLD_BYTES]>,
     ) {
         old_pci_info(device, pci)
+    }
+
+    /// NVML API Reference, nvmlDeviceGetNvLinkRemotePciInfo_v2.
+    extern "C" fn nvmlDeviceGetNvLinkRemotePciInfo_v2(
+        device: *mut c_void,
+        link: u32,
+        pci: Out<[u8; PCI_INFO_BYTES]>,
+    ) {
+        enter()?;
+        pci.check()?;
+        pci.set(remote(device, link)?)
+    }
+
+    /// NVML API Reference, nvmlDeviceGetNvLinkRemotePciInfo, of before version 2.
+    extern "C" fn nvmlDeviceGetNvLinkRemotePciInfo(
+        device: *mut c_void,
+        link: u32,
+        pci: Out<[u8; PCI_INFO_OLD_BYTES]>,
+    ) {
+        enter()?;
+        pci.check()?;
+        pci.set(without_long_text(&remote(device, link)?))
     }
 
     /// NVML API Reference, nvmlDeviceIsMigDeviceHandle: none of ours is one.

@@ -24,7 +24,7 @@ const VERSION_MISMATCH: i32 = 25;
 const MEMORY_V2: u32 = 2 << 24 | 40;
 
 /// Device memory that the guest may have.
-const LIMIT: u64 = 3 << 30;
+const LIMIT: u64 = 1 << 30;
 
 /// Every function that is called here takes its arguments as words.
 type Function = unsafe extern "C" fn(u64, u64, u64, u64) -> i32;
@@ -66,7 +66,7 @@ impl Nvml {
 // One test: the library has one session in a process.
 #[test]
 fn functions_when_called_through_their_symbols_then_tell_of_the_guests_device() {
-    let front = Front::with(&["--memory-limit", "3G"]);
+    let front = Front::with(&["--memory-limit", "1G", "--device", "cpu"]);
     let nvml = Nvml::open(&front);
     let mut device = 0u64;
     let place = &raw mut device as u64;
@@ -76,8 +76,8 @@ fn functions_when_called_through_their_symbols_then_tell_of_the_guests_device() 
 
     let mut count = 0u32;
     assert_eq!(nvml.call("nvmlDeviceGetCount_v2", &[&raw mut count as u64]), SUCCESS);
-    assert_eq!(count, 1);
-    assert_eq!(nvml.call("nvmlDeviceGetHandleByIndex_v2", &[1, place]), INVALID_ARGUMENT);
+    assert_eq!(count, 2);
+    assert_eq!(nvml.call("nvmlDeviceGetHandleByIndex_v2", &[2, place]), INVALID_ARGUMENT);
     assert_eq!(nvml.call("nvmlDeviceGetHandleByIndex_v2", &[0, place]), SUCCESS);
 
     assert_eq!(nvml.text("nvmlDeviceGetName", device), "gpuferry CPU device");
@@ -88,6 +88,19 @@ fn functions_when_called_through_their_symbols_then_tell_of_the_guests_device() 
     assert_eq!(same, device);
     let other = c"GPU-00000000-0000-0000-0000-000000000000";
     assert_eq!(nvml.call("nvmlDeviceGetHandleByUUID", &[other.as_ptr() as u64, &raw mut same as u64]), NOT_FOUND);
+
+    // The other device, and the way to it.
+    let (mut second, mut status, mut path) = (0u64, 77u32, 77u32);
+    assert_eq!(nvml.call("nvmlDeviceGetHandleByIndex_v2", &[1, &raw mut second as u64]), SUCCESS);
+    assert_ne!(nvml.text("nvmlDeviceGetUUID", second).as_bytes(), uuid.as_bytes());
+    assert_eq!(nvml.call("nvmlDeviceGetP2PStatus", &[device, second, 0, &raw mut status as u64]), SUCCESS);
+    assert_eq!(nvml.call("nvmlDeviceGetTopologyCommonAncestor", &[device, second, &raw mut path as u64]), SUCCESS);
+    assert_eq!((status, path), (0, 40));
+    let mut remote = [0u8; 68];
+    assert_eq!(
+        nvml.call("nvmlDeviceGetNvLinkRemotePciInfo_v2", &[second, 0, remote.as_mut_ptr() as u64]),
+        NOT_SUPPORTED
+    );
 
     // Memory, in its two structures.
     let mut memory = [0u64; 3];
@@ -111,7 +124,7 @@ fn functions_when_called_through_their_symbols_then_tell_of_the_guests_device() 
     let mut small = [0 as c_char; 4];
     assert_eq!(nvml.call("nvmlDeviceGetName", &[device, small.as_mut_ptr() as u64, 4]), INSUFFICIENT_SIZE);
     assert_eq!(nvml.call("nvmlDeviceGetName", &[device, 0, 64]), INVALID_ARGUMENT);
-    for wild in [0, 8, device + 1, u64::MAX] {
+    for wild in [0, 8, device + 2, u64::MAX] {
         assert_eq!(
             nvml.call("nvmlDeviceGetMemoryInfo", &[wild, memory.as_mut_ptr() as u64]),
             INVALID_ARGUMENT,

@@ -18,6 +18,8 @@ use crate::worker::answer::{Failure, function, ok};
 const ROOM: usize = 65_536;
 /// Largest that comes back in a reply.
 const MAX_BYTES: usize = 4000;
+/// Size of an address on the bus (nvmlPciInfo_t).
+const PCI_INFO_BYTES: usize = 68;
 /// Size of a value of nvmlDeviceGetFieldValues (nvmlFieldValue_t).
 const FIELD_BYTES: usize = 40;
 /// Size of the structure of nvmlDeviceGetMemoryInfo_v2.
@@ -53,7 +55,7 @@ impl Nvml {
             };
         }
         shapes! {
-            SHAPE_PCI_INFO: nvmlDeviceGetPciInfo_v3, Size::Fixed(68);
+            SHAPE_PCI_INFO: nvmlDeviceGetPciInfo_v3, Size::Fixed(PCI_INFO_BYTES);
             SHAPE_MEMORY_V2: nvmlDeviceGetMemoryInfo_v2, Size::Versioned;
             SHAPE_PCI_INFO_EXT: nvmlDeviceGetPciInfoExt, Size::Versioned;
             SHAPE_FABRIC_INFO: nvmlDeviceGetGpuFabricInfoV, Size::Versioned;
@@ -116,6 +118,21 @@ impl Nvml {
         if which == SHAPE_MEMORY_V2 {
             self.limit_memory(found);
         }
+        Ok(())
+    }
+
+    pub(super) fn gpuferryNvLinkRemote(
+        &self,
+        _from: &FrameHeader,
+        device: *mut c_void,
+        link: u32,
+        found: &mut Vec<u8>,
+    ) -> Result<(), Failure> {
+        let call = function!(self, nvmlDeviceGetNvLinkRemotePciInfo_v2)?;
+        let mut room = Box::new(Room([0; ROOM]));
+        // SAFETY: the prototype is the spec's; the device is the library's, and the room is larger than the structure.
+        ok(unsafe { call(device, link, room.0.as_mut_ptr().cast()) })?;
+        found.extend(room.0.iter().take(PCI_INFO_BYTES));
         Ok(())
     }
 
