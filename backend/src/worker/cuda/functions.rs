@@ -12,7 +12,7 @@ use wire::handle::Handle;
 use super::Cuda;
 use super::generated::{CUDA_ERROR_INVALID_HANDLE, kind};
 use super::quota::Local;
-use crate::worker::answer::Failure;
+use crate::worker::answer::{Failure, function};
 
 /// Attributes in the facts of a function.
 const ATTRIBUTES: u32 = 16;
@@ -153,12 +153,12 @@ impl Cuda {
             let mut value = 0i32;
             let status = match code {
                 Code::Function(function) => {
-                    let call = self.library.cuFuncGetAttribute.ok_or_else(|| self.missing("cuFuncGetAttribute"))?;
+                    let call = function!(self, cuFuncGetAttribute)?;
                     // SAFETY: the function lives, the pointer is to a live variable; an unknown attribute is refused.
                     unsafe { call(&raw mut value, attribute, function) }
                 }
                 Code::Kernel(kernel) => {
-                    let call = self.library.cuKernelGetAttribute.ok_or_else(|| self.missing("cuKernelGetAttribute"))?;
+                    let call = function!(self, cuKernelGetAttribute)?;
                     // SAFETY: the kernel lives, the pointer is to a live variable; an unknown attribute is refused.
                     unsafe { call(&raw mut value, attribute, kernel, dev) }
                 }

@@ -11,7 +11,7 @@ use super::generated::{
 };
 use super::ranges::{Range, Sort};
 use super::{Cuda, lock, quota};
-use crate::worker::answer::{Failure, ok};
+use crate::worker::answer::{Failure, function, ok};
 
 /// 128 random bits.
 ///
@@ -41,8 +41,7 @@ impl Cuda {
 
     /// Bytes of the allocation in which an address lies, and those from the address on.
     pub(super) fn extent(&self, address: u64) -> Result<(u64, u64), Failure> {
-        let name = "cuMemGetAddressRange_v2";
-        let call = self.library.cuMemGetAddressRange_v2.ok_or_else(|| self.missing(name))?;
+        let call = function!(self, cuMemGetAddressRange_v2)?;
         let (mut start, mut length) = (0u64, 0usize);
         // SAFETY: the pointers are to live variables.
         ok(unsafe { call(&raw mut start, &raw mut length, address) })?;
@@ -58,7 +57,7 @@ impl Cuda {
         high: &mut u64,
         address: u64,
     ) -> Result<(), Failure> {
-        let call = self.library.cuIpcGetMemHandle.ok_or_else(|| self.missing("cuIpcGetMemHandle"))?;
+        let call = function!(self, cuIpcGetMemHandle)?;
         let mut handle = IpcHandle::default();
         // SAFETY: the pointer is to a live variable; the address is the guest's.
         ok(unsafe { call(&raw mut handle, address) })?;
@@ -74,7 +73,7 @@ impl Cuda {
         high: &mut u64,
         event: *mut c_void,
     ) -> Result<(), Failure> {
-        let call = self.library.cuIpcGetEventHandle.ok_or_else(|| self.missing("cuIpcGetEventHandle"))?;
+        let call = function!(self, cuIpcGetEventHandle)?;
         let mut handle = IpcHandle::default();
         // SAFETY: the event lives, the pointer is to a live variable.
         ok(unsafe { call(&raw mut handle, event) })?;
@@ -92,8 +91,8 @@ impl Cuda {
         high: u64,
         flags: u32,
     ) -> Result<(), Failure> {
-        let call = self.library.cuIpcOpenMemHandle_v2.ok_or_else(|| self.missing("cuIpcOpenMemHandle_v2"))?;
-        let close = self.library.cuIpcCloseMemHandle.ok_or_else(|| self.missing("cuIpcCloseMemHandle"))?;
+        let call = function!(self, cuIpcOpenMemHandle_v2)?;
+        let close = function!(self, cuIpcCloseMemHandle)?;
         let handle = self.given(low, high)?;
         // SAFETY: the pointer is to a live variable; the handle came from the driver, in a worker of this guest.
         ok(unsafe { call(address, handle, flags) })?;
@@ -121,7 +120,7 @@ impl Cuda {
         address: u64,
         left: &mut u32,
     ) -> Result<(), Failure> {
-        let call = self.library.cuIpcCloseMemHandle.ok_or_else(|| self.missing("cuIpcCloseMemHandle"))?;
+        let call = function!(self, cuIpcCloseMemHandle)?;
         let mut imported = lock(&self.imported);
         let count = imported.get_mut(&address).ok_or(Failure::Status(CUDA_ERROR_INVALID_VALUE))?;
         // SAFETY: opened by this guest, and not closed as often.
@@ -145,7 +144,7 @@ impl Cuda {
         low: u64,
         high: u64,
     ) -> Result<(), Failure> {
-        let call = self.library.cuIpcOpenEventHandle.ok_or_else(|| self.missing("cuIpcOpenEventHandle"))?;
+        let call = function!(self, cuIpcOpenEventHandle)?;
         let handle = self.given(low, high)?;
         // SAFETY: the pointer is to a live variable; the handle came from the driver, in a worker of this guest.
         ok(unsafe { call(made, handle) })
