@@ -25,8 +25,10 @@ pub(super) fn fresh_token() -> Result<[u64; 2], Failure> {
 }
 
 impl Cuda {
-    /// A token for a handle of the driver's.
-    pub(super) fn token_for(&self, handle: &IpcHandle) -> Result<(u64, u64), Failure> {
+    /// A token for the handle that the driver makes at the place that `make` gets.
+    pub(super) fn token_of(&self, make: impl FnOnce(*mut IpcHandle) -> i32) -> Result<(u64, u64), Failure> {
+        let mut handle = IpcHandle::default();
+        ok(make(&raw mut handle))?;
         let account = self.session.account().ok_or(Failure::Status(CUDA_ERROR_NOT_SUPPORTED))?;
         let fresh = fresh_token()?;
         let [low, high] = account.share(handle.words, fresh).ok_or(Failure::Status(CUDA_ERROR_OUT_OF_MEMORY))?;
@@ -58,10 +60,8 @@ impl Cuda {
         address: u64,
     ) -> Result<(), Failure> {
         let call = function!(self, cuIpcGetMemHandle)?;
-        let mut handle = IpcHandle::default();
-        // SAFETY: the pointer is to a live variable; the address is the guest's.
-        ok(unsafe { call(&raw mut handle, address) })?;
-        (*low, *high) = self.token_for(&handle)?;
+        // SAFETY: the place is a handle's; the address is the guest's.
+        (*low, *high) = self.token_of(|handle| unsafe { call(handle, address) })?;
         Ok(())
     }
 
@@ -74,10 +74,8 @@ impl Cuda {
         event: *mut c_void,
     ) -> Result<(), Failure> {
         let call = function!(self, cuIpcGetEventHandle)?;
-        let mut handle = IpcHandle::default();
-        // SAFETY: the event lives, the pointer is to a live variable.
-        ok(unsafe { call(&raw mut handle, event) })?;
-        (*low, *high) = self.token_for(&handle)?;
+        // SAFETY: the event lives, the place is a handle's.
+        (*low, *high) = self.token_of(|handle| unsafe { call(handle, event) })?;
         Ok(())
     }
 

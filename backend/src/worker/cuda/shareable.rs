@@ -11,7 +11,7 @@ use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use wire::frame::FrameHeader;
 use wire::handle::Handle;
 
-use super::generated::{CUDA_ERROR_INVALID_VALUE, CUDA_ERROR_NOT_SUPPORTED, CUDA_ERROR_OUT_OF_MEMORY, IpcHandle};
+use super::generated::{CUDA_ERROR_INVALID_VALUE, CUDA_ERROR_NOT_SUPPORTED, CUDA_ERROR_OUT_OF_MEMORY};
 use super::ranges::{Range, Sort};
 use super::{Cuda, ipc, lock, quota};
 use crate::worker::Relay;
@@ -29,8 +29,10 @@ pub(super) struct Shareable {
     released: HashMap<usize, u32>,
 }
 
-/// A descriptor that the driver has made.
-fn descriptor(raw: i32) -> Result<OwnedFd, Failure> {
+/// The descriptor that the driver makes at the place that `make` gets, an `int`.
+fn descriptor(make: impl FnOnce(*mut c_void) -> i32) -> Result<OwnedFd, Failure> {
+    let mut raw = -1i32;
+    ok(make((&raw mut raw).cast()))?;
     // SAFETY: new, and nobody else's.
     if raw < 0 { Err(Failure::Status(CUDA_ERROR_INVALID_VALUE)) } else { Ok(unsafe { OwnedFd::from_raw_fd(raw) }) }
 }
@@ -48,6 +50,11 @@ impl Cuda {
         }
         lock(&self.shareable).exported.insert(token, of);
         Ok((token[0], token[1]))
+    }
+
+    /// The descriptor that a process of this guest exported, and its bytes.
+    fn import(&self, low: u64, high: u64) -> Result<(OwnedFd, u64), Failure> {
+        self.relay()?.fetch([low, high]).ok_or(Failure::Status(CUDA_ERROR_INVALID_VALUE))
     }
 
     /// `cuMemRelease`: memory that others may have is held until they may not.
@@ -71,10 +78,9 @@ impl Cuda {
         handle: *mut c_void,
     ) -> Result<(), Failure> {
         let call = function!(self, cuMemExportToShareableHandle)?;
-        let mut raw = -1i32;
-        // SAFETY: the handle lives; a descriptor is an int, which the place is.
-        ok(unsafe { call((&raw mut raw).cast(), handle, DESCRIPTOR, 0) })?;
-        (*low, *high) = self.export(handle.addr(), quota::physical_bytes(handle), descriptor(raw)?)?;
+        // SAFETY: the handle lives; the place is a descriptor's.
+        let file = descriptor(|place| unsafe { call(place, handle, DESCRIPTOR, 0) })?;
+        (*low, *high) = self.export(handle.addr(), quota::physical_bytes(handle), file)?;
         Ok(())
     }
 
@@ -88,7 +94,7 @@ impl Cuda {
         high: u64,
     ) -> Result<(), Failure> {
         let call = function!(self, cuMemImportFromShareableHandle)?;
-        let (file, bytes) = self.relay()?.fetch([low, high]).ok_or(Failure::Status(CUDA_ERROR_INVALID_VALUE))?;
+        let (file, bytes) = self.import(low, high)?;
         let number = std::ptr::without_provenance_mut(file.as_raw_fd() as usize);
         // SAFETY: the place holds a handle; the descriptor is open, and the driver checks what it is of.
         ok(quota::import(bytes, made, |made| unsafe { call(made, number, DESCRIPTOR) }))
@@ -120,10 +126,9 @@ impl Cuda {
         pool: *mut c_void,
     ) -> Result<(), Failure> {
         let call = function!(self, cuMemPoolExportToShareableHandle)?;
-        let mut raw = -1i32;
-        // SAFETY: the pool lives; a descriptor is an int, which the place is.
-        ok(unsafe { call((&raw mut raw).cast(), pool, DESCRIPTOR, 0) })?;
-        (*low, *high) = self.export(0, 0, descriptor(raw)?)?;
+        // SAFETY: the pool lives; the place is a descriptor's.
+        let file = descriptor(|place| unsafe { call(place, pool, DESCRIPTOR, 0) })?;
+        (*low, *high) = self.export(0, 0, file)?;
         Ok(())
     }
 
@@ -137,7 +142,7 @@ impl Cuda {
         high: u64,
     ) -> Result<(), Failure> {
         let call = function!(self, cuMemPoolImportFromShareableHandle)?;
-        let (file, _) = self.relay()?.fetch([low, high]).ok_or(Failure::Status(CUDA_ERROR_INVALID_VALUE))?;
+        let (file, _) = self.import(low, high)?;
         let number = std::ptr::without_provenance_mut(file.as_raw_fd() as usize);
         // SAFETY: the place holds a pool; the descriptor is open, and the driver checks what it is of.
         ok(unsafe { call(made, number, DESCRIPTOR, 0) })
@@ -152,10 +157,8 @@ impl Cuda {
         address: u64,
     ) -> Result<(), Failure> {
         let call = function!(self, cuMemPoolExportPointer)?;
-        let mut handle = IpcHandle::default();
-        // SAFETY: the pointer is to a live variable; the address is the guest's.
-        ok(unsafe { call(&raw mut handle, address) })?;
-        (*low, *high) = self.token_for(&handle)?;
+        // SAFETY: the place is a handle's; the address is the guest's.
+        (*low, *high) = self.token_of(|handle| unsafe { call(handle, address) })?;
         Ok(())
     }
 
