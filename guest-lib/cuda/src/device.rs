@@ -56,7 +56,7 @@ pub mod attribute {
         // Memory as a file descriptor for other devices' drivers (DMA-BUF), and for processes of other machines.
         124,
         128,
-        // Memory of several devices at one address.
+        // Memory of several devices at one address (multicast).
         132,
         // Work beside that of Direct3D 12 and of Vulkan.
         135,
