@@ -153,6 +153,9 @@ fn limits_when_a_worker_serves_then_are_those_that_the_documents_name() {
     let whole = std::fs::read_to_string("/proc/meminfo").expect("the machine's memory");
     let whole: u64 = whole.split_whitespace().nth(1).and_then(|kib| kib.parse().ok()).expect("a number");
     assert!(memory <= whole * 1024 / 4 * 3 + 4096, "{memory} of {whole} KiB");
+    let files =
+        [worker, front.child.id().cast_signed()].map(|process| limit(process, "Max open files").expect("a bound"));
+    assert_eq!(files[0], (files[1] / 2).min(131_072), "a worker's open files, beside the front's");
     for process in [worker, front.child.id().cast_signed()] {
         let none = ["Max core file size", "Max msgqueue size", "Max realtime priority", "Max nice priority"];
         assert_eq!(none.map(|what| limit(process, what)), [Some(0); 4]);
