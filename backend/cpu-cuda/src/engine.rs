@@ -305,11 +305,6 @@ impl Module {
         self.code.bind_surface(index, handle);
     }
 
-    /// The value a pointer to function `index` has in device code.
-    pub fn function_pointer(&self, index: usize) -> u64 {
-        FUNCTION_WINDOW + 16 * index as u64
-    }
-
     /// Compiles function `index` now instead of at its first launch.
     pub fn compile(&self, index: usize) -> Result<(), CompileError> {
         self.code.compile(index).map(|_| ())

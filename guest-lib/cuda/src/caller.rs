@@ -102,15 +102,6 @@ pub fn answer(status: CUresult) -> Result<(), CUresult> {
     if status == CUDA_SUCCESS { Ok(()) } else { Err(status) }
 }
 
-/// Ends a call that waits for earlier work: its own answer, or else the first error of a posted call.
-///
-/// # Errors
-/// That error.
-pub fn answer_late(caller: &Caller, status: CUresult) -> Result<(), CUresult> {
-    answer(status)?;
-    answer(caller.session.take_deferred())
-}
-
 /// Sends an input: `each` makes a call with the buffer that names its bytes.
 ///
 /// # Safety
