@@ -100,7 +100,8 @@ impl Lead {
         Lead {
             consumer,
             budget,
-            crowded: 0,
+            // The program may share this processor until it is known that it does not.
+            crowded: CROWDED,
             idle_since: None,
             threads: Threads::default(),
             is_unparked: false,
@@ -108,9 +109,7 @@ impl Lead {
             mapped: 0,
         }
     }
-}
 
-impl Lead {
     /// Has the next pages of the ring mapped, for a thread that has nothing else to do: else each 64th call of the first lap takes the
     /// time of a page that is touched first.
     fn map_more(&mut self, window: &Window) {
@@ -477,6 +476,27 @@ mod tests {
             drop(post);
             guest.await_reply();
         }
+    }
+
+    #[test]
+    fn calls_when_both_sides_are_awake_then_cost_no_doorbell_no_park_and_no_interrupt() {
+        let ring = ring();
+        let mut lead = ring.post.take().expect("the lead");
+        // However long this machine keeps the other side from its processor, the leader spins.
+        lead.budget = Budget { now: Duration::from_secs(60), most: Duration::from_secs(60) };
+        let theirs = Arc::clone(&ring);
+        std::thread::spawn(move || theirs.serve(Some(lead)));
+        let mut guest = Guest { ring, producers: Producers::new(RING_BYTES as u64), sequence: 0 };
+        for _ in 0..50_000 {
+            guest.send(PLAIN);
+            guest.send_in(PLAIN, NO_SLOT);
+            guest.send(PLAIN);
+            guest.await_reply();
+        }
+        let counted = guest.ring.server.counters().all();
+        let of = |name| counted.iter().find(|(known, _)| *known == name).expect("a counter").1;
+        assert_eq!((of("waited"), of("posted")), (100_000, 50_000));
+        assert_eq!((of("doorbells"), of("parks"), of("wakes")), (0, 0, 0), "{counted:?}");
     }
 
     #[test]

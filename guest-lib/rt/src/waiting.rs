@@ -57,7 +57,7 @@ impl Patience {
             spin: AtomicU32::new(spin_min),
             look: AtomicU32::new(micros(LOOK_MIN)),
             look_max: AtomicU32::new(micros(LOOK_MAX)),
-            crowded: AtomicU32::new(0),
+            crowded: AtomicU32::new(if is_local { CROWDED } else { 0 }),
         }
     }
 
