@@ -4,6 +4,7 @@ Launches of all processes together and the slowest process's p99; processor time
 (the driver's own work is done there too, so natively the program has it); memory of the front and of idle sessions.
 """
 import concurrent.futures
+import functools
 import json
 import os
 import pathlib
@@ -53,14 +54,32 @@ def family(front):
     return found
 
 
+def on_host(way, command, count, front, folder, limit):
+    """What `count` programs at once say."""
+    folders = [pathlib.Path(folder) / f"program-{number}" for number in range(count)]
+    for each in folders:
+        each.mkdir(exist_ok=True)
+    with concurrent.futures.ThreadPoolExecutor(count) as pool:
+        return list(pool.map(lambda each: ways.on_host(way, command, front, each, limit), folders))
+
+
+def in_guest(command, count, front, folder, limit):
+    """The same of one guest's programs."""
+    out = pathlib.Path(folder) / f"guest-{count}"
+    out.mkdir(exist_ok=True)
+    numbers, words = " ".join(map(str, range(count))), " ".join(map(str, command))
+    libraries = host.libraries(folder, host.GUEST_LIBRARY)
+    script = f"export LD_LIBRARY_PATH={libraries}; for i in {numbers}; do {words} >$OUT/$i 2>$OUT/$i.err & done; wait"
+    ways.boot(script, front, out, limit, "4G").communicate()
+    read = lambda name: (out / name).read_text() if (out / name).exists() else ""  # noqa: E731
+    return [ways.parsed("uml", 0, read(str(number)), read(f"{number}.err")) for number in range(count)]
+
+
 def crowd(way, count, options, front, folder, limit):
     """Figures of `count` programs at once."""
     command = [host.program("latency"), "--seconds", options.seconds, "--bulk", 1, "--figures", "launches,calls"]
-    with concurrent.futures.ThreadPoolExecutor(count) as pool:
-        folders = [pathlib.Path(folder) / f"program-{number}" for number in range(count)]
-        for each in folders:
-            each.mkdir(exist_ok=True)
-        results = [result for result in pool.map(lambda each: ways.on_host(way, command, front, each, limit), folders) if result]
+    run = in_guest if way == "uml" else functools.partial(on_host, way)
+    results = [result for result in run(command, count, front, folder, limit) if result]
     if len(results) != count:
         return {}
     return {
@@ -131,7 +150,7 @@ def children(front):
 
 
 def run(options):
-    chosen = [way for way in ways.chosen(options) if way != "uml"]
+    chosen = ways.chosen(options)
     ways.prepare(chosen)
     table, budget = Table(chosen), ways.Budget(options.budget)
     with tempfile.TemporaryDirectory(prefix="gpuferry-bench.") as folder, Front(folder, options.device) as front:
@@ -145,7 +164,7 @@ def run(options):
                     figures = budget.run((count, way), crowd, way, count, options, front, folder)
                     if number:
                         table.add(way, figures)
-            for way in chosen if number else []:
+            for way in (way for way in chosen if number and way != "uml"):
                 if budget.allows("cost"):
                     table.add(way, budget.run("cost", lambda _, way=way: cost(way, front, folder, options)))
             if number and "local" in chosen and budget.allows("idle"):
