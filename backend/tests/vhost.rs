@@ -14,8 +14,8 @@ use support::{Front, Guest, eventually, signal};
 use wire::control::Death;
 use wire::device::{
     EVENT_DEAD, EVENT_WAKE, Event, Extent, MAGIC, QUEUE_CONTROL, QUEUE_DOORBELL, QUEUE_EVENT, REQUEST_CLOSE,
-    REQUEST_OPEN, REQUEST_OPEN_KEPT, REQUEST_PIN, REQUEST_UNPIN, RESPONSE_DEAD, RESPONSE_INVALID, RESPONSE_NO_WORKER,
-    RESPONSE_OK,
+    REQUEST_OPEN, REQUEST_OPEN_KEPT, REQUEST_PIN, REQUEST_UNPIN, RESPONSE_DEAD, RESPONSE_INVALID, RESPONSE_LIMIT,
+    RESPONSE_NO_WORKER, RESPONSE_OK,
 };
 use wire::payload::{Buffer, Full, Writer};
 use wire::window::{STATE_DEAD, STATE_READY, WINDOW_BYTES_VIRTIO};
@@ -299,6 +299,27 @@ fn close_when_an_unpin_still_waits_then_answers_both() {
     vmm.wait_used(QUEUE_CONTROL);
     vmm.wait_used(QUEUE_CONTROL);
     assert_eq!((vmm.response(unpin), vmm.response(close)), (RESPONSE_DEAD, RESPONSE_OK));
+}
+
+#[test]
+fn requests_when_more_wait_for_a_worker_than_may_then_are_refused_and_the_others_are_answered_when_it_goes_on() {
+    const MOST: u16 = 4096;
+    let front = start();
+    let mut vmm = Vmm::connect_with(&front, 16_384);
+    let mut first = open(&mut vmm, 0);
+    let mut second = open(&mut vmm, 1);
+    let worker = worker_of(&front, 0);
+    signal(worker, libc::SIGSTOP);
+    vmm.flood(&pin_request(0, 7, 0x7fff_0000_0000, 4096, &[extent(0x30_0000, 1)]), MOST + 100);
+    for _ in 0..100 {
+        assert_eq!(vmm.flooded(), RESPONSE_LIMIT);
+    }
+    assert_eq!(second.echo(&mut vmm, b"others"), b"others");
+    assert!(vmm.used(QUEUE_CONTROL).is_none(), "no more than that is refused");
+    signal(worker, libc::SIGCONT);
+    let answers: Vec<u32> = (0..MOST).map(|_| vmm.flooded()).collect();
+    assert_eq!((answers[0], answers[1..].iter().all(|answer| *answer == RESPONSE_INVALID)), (RESPONSE_OK, true));
+    assert_eq!(first.echo(&mut vmm, b"goes on"), b"goes on");
 }
 
 #[test]

@@ -33,3 +33,29 @@ fn answer(mut socket: &UnixStream, report: &str) -> io::Result<()> {
     socket.set_write_timeout(Some(PATIENCE))?;
     socket.write_all(report.as_bytes())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read;
+    use std::time::Instant;
+
+    use super::*;
+
+    #[test]
+    fn answer_when_who_asked_does_not_read_then_is_given_up_after_its_patience() {
+        let (ours, mut theirs) = UnixStream::pair().expect("sockets");
+        // What it sends is not read, and holds nobody up.
+        theirs.set_nonblocking(true).expect("set");
+        while theirs.write(&[0xff; 4096]).is_ok() {}
+        let report = "x".repeat(16 << 20);
+        let begin = Instant::now();
+        let error = answer(&ours, &report).expect_err("nobody reads");
+        assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
+        assert!(begin.elapsed() < 3 * PATIENCE, "{:?}", begin.elapsed());
+        drop(ours);
+        theirs.set_nonblocking(false).expect("set");
+        let mut rest = Vec::new();
+        let _ = theirs.read_to_end(&mut rest);
+        assert!(rest.len() < report.len());
+    }
+}

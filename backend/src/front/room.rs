@@ -272,6 +272,50 @@ fn become_worker(
 mod tests {
     use super::*;
 
+    fn eventfd() -> OwnedFd {
+        os::eventfd().expect("a descriptor")
+    }
+
+    #[test]
+    fn answer_when_it_is_short_or_lacks_its_descriptors_then_no_worker_was_started() {
+        let answer = |number: u32, error: i32| [number.to_le_bytes(), error.to_le_bytes()].concat();
+        let told = |bytes: &[u8], descriptors: &[OwnedFd]| {
+            let (ours, theirs) = UnixStream::pair().expect("sockets");
+            if !bytes.is_empty() {
+                scm::send(&theirs, bytes, descriptors).expect("sent");
+            }
+            drop(theirs);
+            started(&ours)
+        };
+        assert_eq!(told(&answer(7, 0), &[eventfd(), eventfd()]).expect("a worker").0, 7);
+        for (bytes, descriptors) in [
+            (vec![], vec![]),
+            (answer(7, 0)[..7].to_vec(), vec![eventfd(), eventfd()]),
+            (answer(7, 0), vec![]),
+            (answer(7, 0), vec![eventfd()]),
+            (vec![0xff; BYTES], vec![eventfd(), eventfd()]),
+        ] {
+            assert!(told(&bytes, &descriptors).is_err(), "{bytes:?} with {}", descriptors.len());
+        }
+        let error = told(&answer(0, libc::EAGAIN), &[]).expect_err("an error");
+        assert_eq!(error.raw_os_error(), Some(libc::EAGAIN));
+    }
+
+    #[test]
+    fn request_when_it_is_short_or_lacks_its_descriptors_then_ends_the_room_and_starts_nothing() {
+        let program =
+            Program { file: "/bin/false".into(), arguments: Vec::new(), starts_programs: false, compile_cache: None };
+        for (bytes, count) in [(&[0u8; BYTES][..], 0), (&[0xff; BYTES], 1), (&[0; 3], 2), (&[0; 1], 0)] {
+            let (ours, theirs) = UnixStream::pair().expect("sockets");
+            let given: Vec<OwnedFd> = (0..count).map(|_| eventfd()).collect();
+            scm::send(&ours, bytes, &given).expect("sent");
+            drop(ours);
+            let mut first = First { socket: theirs, program: &program, flags: 0, shares: false, workers: Vec::new() };
+            assert!(first.serve().is_err(), "{bytes:?} with {count}");
+            assert!(first.workers.is_empty());
+        }
+    }
+
     #[test]
     fn environment_when_it_holds_secrets_then_they_stay_with_the_front() {
         for kept in ["LD_LIBRARY_PATH", "CUDA_VISIBLE_DEVICES", "GPUFERRY_CPU_MEMORY", "POCL_DEVICES"] {

@@ -17,9 +17,12 @@ use super::{Front, PATIENCE, eventually};
 pub const REGION: u64 = 16 << 20;
 /// Guest-physical address of the second region.
 pub const HIGH: u64 = 1 << 32;
-/// Entries of each queue.
+/// Entries of each queue, where no more are asked for.
 pub const SIZE: u16 = 64;
 const QUEUE_BYTES: u64 = 0x4000;
+/// Where a control queue of more entries lies, and what is sent in it.
+const LARGE: u64 = 0x80_0000;
+const FLOOD: u64 = 0xa0_0000;
 /// Where requests are built.
 const REQUESTS: u64 = 0x10_0000;
 const REQUEST_BYTES: u64 = 0x4000;
@@ -32,10 +35,22 @@ pub const WRITE: u16 = 2;
 /// One queue as the driver sees it.
 struct Queue {
     base: u64,
+    size: u16,
     avail: u16,
     used: u16,
     kick: EventFd,
     call: EventFd,
+}
+
+impl Queue {
+    /// Where its rings begin.
+    fn avail_ring(&self) -> u64 {
+        self.base + (u64::from(self.size) * 16).next_multiple_of(0x1000)
+    }
+
+    fn used_ring(&self) -> u64 {
+        self.avail_ring() + (u64::from(self.size) * 2 + 6).next_multiple_of(0x1000)
+    }
 }
 
 /// See the module's head.
@@ -45,6 +60,7 @@ pub struct Vmm {
     ram: Mapping,
     queues: Vec<Queue>,
     requests: u16,
+    control_size: u16,
 }
 
 impl Vmm {
@@ -56,6 +72,14 @@ impl Vmm {
             vmm.add_event_buffer(head, 8);
         }
         vmm.kick(QUEUE_EVENT);
+        vmm
+    }
+
+    /// The same with so many entries in the control queue.
+    pub fn connect_with(front: &Front, control_size: u16) -> Vmm {
+        let mut vmm = Vmm::connect_unstarted(front);
+        vmm.control_size = control_size;
+        vmm.start_rings(0);
         vmm
     }
 
@@ -79,7 +103,7 @@ impl Vmm {
         frontend.set_features(features & !(1 << 29)).expect("set");
         let memory = sealed_memory(2 * REGION).expect("memory");
         let ram = Mapping::of(Source { file: memory.as_fd(), offset: 0, bytes: 2 * REGION }).expect("mapped");
-        let mut vmm = Vmm { frontend, memory, ram, queues: Vec::new(), requests: 0 };
+        let mut vmm = Vmm { frontend, memory, ram, queues: Vec::new(), requests: 0, control_size: SIZE };
         vmm.set_memory();
         vmm
     }
@@ -100,28 +124,29 @@ impl Vmm {
     pub fn start_rings(&mut self, base: u16) {
         self.queues.clear();
         for index in 0..QUEUE_COUNT as usize {
-            let start = index as u64 * QUEUE_BYTES;
+            let size = if index == QUEUE_CONTROL as usize { self.control_size } else { SIZE };
             let queue = Queue {
-                base: start,
+                base: if size == SIZE { index as u64 * QUEUE_BYTES } else { LARGE },
+                size,
                 avail: base,
                 used: base,
                 kick: EventFd::new(libc::EFD_NONBLOCK).expect("eventfd"),
                 call: EventFd::new(libc::EFD_NONBLOCK).expect("eventfd"),
             };
-            let address = self.ram.base() as u64 + start;
+            let address = self.ram.base() as u64;
             let config = VringConfigData {
-                queue_max_size: SIZE,
-                queue_size: SIZE,
+                queue_max_size: size,
+                queue_size: size,
                 flags: 0,
-                desc_table_addr: address,
-                avail_ring_addr: address + 0x1000,
-                used_ring_addr: address + 0x2000,
+                desc_table_addr: address + queue.base,
+                avail_ring_addr: address + queue.avail_ring(),
+                used_ring_addr: address + queue.used_ring(),
                 log_addr: None,
             };
-            self.write(start + 0x1000, &[0; 4]);
-            self.write(start + 0x1002, &base.to_le_bytes());
-            self.write(start + 0x2002, &base.to_le_bytes());
-            self.frontend.set_vring_num(index, SIZE).expect("num");
+            self.write(queue.avail_ring(), &[0; 4]);
+            self.write(queue.avail_ring() + 2, &base.to_le_bytes());
+            self.write(queue.used_ring() + 2, &base.to_le_bytes());
+            self.frontend.set_vring_num(index, size).expect("num");
             self.frontend.set_vring_base(index, base).expect("base");
             self.frontend.set_vring_addr(index, &config).expect("addr");
             self.frontend.set_vring_call(index, &queue.call).expect("call");
@@ -176,18 +201,18 @@ impl Vmm {
     /// Makes a chain available, without a kick.
     pub fn publish(&mut self, queue: u32, head: u16) {
         let state = &mut self.queues[queue as usize];
-        let (base, slot) = (state.base, u64::from(state.avail % SIZE));
+        let (ring, slot) = (state.avail_ring(), u64::from(state.avail % state.size));
         state.avail = state.avail.wrapping_add(1);
         let avail = state.avail;
-        self.write(base + 0x1004 + slot * 2, &head.to_le_bytes());
+        self.write(ring + 4 + slot * 2, &head.to_le_bytes());
         std::sync::atomic::fence(std::sync::atomic::Ordering::SeqCst);
-        self.write(base + 0x1002, &avail.to_le_bytes());
+        self.write(ring + 2, &avail.to_le_bytes());
     }
 
     /// Says what cannot be: more chains than the ring has.
     pub fn break_ring(&mut self, queue: u32) {
         let state = &self.queues[queue as usize];
-        self.write(state.base + 0x1002, &state.avail.wrapping_add(1000).to_le_bytes());
+        self.write(state.avail_ring() + 2, &state.avail.wrapping_add(1000).to_le_bytes());
         self.kick(queue);
     }
 
@@ -198,11 +223,11 @@ impl Vmm {
     /// The next chain that the device gave back, and the bytes it wrote.
     pub fn used(&mut self, queue: u32) -> Option<(u32, u32)> {
         let state = &self.queues[queue as usize];
-        let index = u16::from_le_bytes(self.read(state.base + 0x2002));
+        let index = u16::from_le_bytes(self.read(state.used_ring() + 2));
         if index == state.used {
             return None;
         }
-        let at = state.base + 0x2004 + u64::from(state.used % SIZE) * 8;
+        let at = state.used_ring() + 4 + u64::from(state.used % state.size) * 8;
         let (head, bytes) = (u32::from_le_bytes(self.read(at)), u32::from_le_bytes(self.read(at + 4)));
         let state = &mut self.queues[queue as usize];
         state.used = state.used.wrapping_add(1);
@@ -238,6 +263,25 @@ impl Vmm {
         self.publish(QUEUE_CONTROL, head);
         self.kick(QUEUE_CONTROL);
         head
+    }
+
+    /// Sends one request many times at once, to the control queue of [`Vmm::connect_with`]; their heads are even numbers from 0 on.
+    pub fn flood(&mut self, request: &[u8], count: u16) {
+        self.write(FLOOD, request);
+        for number in 0..count {
+            let (head, place) = (number * 2, FLOOD + 0x1000 + u64::from(number) * 8);
+            self.write(place, &[0xee; 8]);
+            self.descriptor(QUEUE_CONTROL, head, FLOOD, request.len() as u32, NEXT, head + 1);
+            self.descriptor(QUEUE_CONTROL, head + 1, place, 8, WRITE, 0);
+            self.publish(QUEUE_CONTROL, head);
+        }
+        self.kick(QUEUE_CONTROL);
+    }
+
+    /// The next response to one of those.
+    pub fn flooded(&mut self) -> u32 {
+        let (head, _) = self.wait_used(QUEUE_CONTROL);
+        u32::from_le_bytes(self.read(FLOOD + 0x1000 + u64::from(head / 2) * 8))
     }
 
     /// The response to the request at `head`.
