@@ -105,6 +105,15 @@ fn folders_when_a_guest_has_a_cache_of_compiled_code_then_can_be_made_in_its_own
 }
 
 #[test]
+fn memory_by_a_name_when_a_guest_fills_it_then_ends_at_its_size_and_other_guests_have_theirs() {
+    let cache = ["--device", "cuda:0", "--compile-cache", "16M"];
+    let (front, other) = (start(&cache), start(&cache));
+    assert_eq!(attempt(&front, "fill-shm", 0), End::Refused(libc::ENOSPC));
+    assert_eq!(attempt(&other, "create-in-shm", 0), End::Worked);
+    assert_eq!(attempt(&front, "getpid", 0), End::Worked, "its next worker");
+}
+
+#[test]
 fn acts_when_tried_in_an_opencl_worker_then_only_files_of_its_own_and_children_in_its_sandbox_can_be() {
     let allowed = ["create-in-tmp", "make-folder", "execute", "fork", "vfork"];
     refuses_all(&["--device", "opencl:pocl"], &allowed);

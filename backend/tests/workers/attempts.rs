@@ -4,7 +4,7 @@ use std::ffi::{CStr, CString};
 use std::io;
 
 /// Everything that is tried, by name. The first must work, or the others show nothing.
-pub const ACTS: [&str; 61] = [
+pub const ACTS: [&str; 62] = [
     "getpid",
     "open-shadow",
     "open-passwd",
@@ -15,6 +15,7 @@ pub const ACTS: [&str; 61] = [
     "list-home",
     "create-in-tmp",
     "create-in-shm",
+    "fill-shm",
     "write-library",
     "make-folder",
     "make-folder-in-shm",
@@ -86,6 +87,26 @@ fn open(path: &str, flags: libc::c_int) -> io::Result<()> {
     Ok(())
 }
 
+/// Bytes that "fill-shm" writes: more than a guest's memory of that kind has, with the cache that the tests give it.
+const FILLED: usize = 48 << 20;
+
+/// Works where a file of so many bytes can be written.
+fn fill(path: &str, bytes: usize) -> io::Result<()> {
+    let path = CString::new(path)?;
+    // SAFETY: a text that ends with a zero.
+    let fd = unsafe { libc::open(path.as_ptr(), libc::O_CREAT | libc::O_WRONLY, 0o600) };
+    result(fd.into())?;
+    let piece = vec![1u8; 1 << 20];
+    let mut written = 0;
+    while written < bytes {
+        // SAFETY: the piece has as many bytes.
+        let more = unsafe { libc::write(fd, piece.as_ptr().cast(), piece.len()) };
+        result(more as libc::c_long)?;
+        written += usize::try_from(more).unwrap_or(0);
+    }
+    Ok(())
+}
+
 fn connect(name: &[u8]) -> io::Result<()> {
     // SAFETY: all-zero is a valid address; the name fits.
     unsafe {
@@ -128,6 +149,7 @@ pub fn attempt(act: &str, other: i32, socket: &str) -> io::Result<()> {
         "list-home" => open("/root", read | libc::O_DIRECTORY).or_else(|_| open("/home", read | libc::O_DIRECTORY)),
         "create-in-tmp" => open("/tmp/gpuferry-attempt", libc::O_CREAT | libc::O_WRONLY),
         "create-in-shm" => open("/dev/shm/gpuferry-attempt", libc::O_CREAT | libc::O_WRONLY),
+        "fill-shm" => fill("/dev/shm/gpuferry-attempt.fill", FILLED),
         "read-in-shm" => open("/dev/shm/gpuferry-attempt", libc::O_RDWR),
         "write-library" => open("/usr/lib/os-release", libc::O_WRONLY),
         "make-folder-in-shm" => ask(libc::SYS_mkdir, [text(c"/dev/shm/gpuferry-attempt.d"), 0o700, 0, 0, 0]),
