@@ -34,7 +34,7 @@ usage: gpuferryd (--socket-path PATH | --fd NUMBER) [--local-path PATH] [OPTION]
   --compile-timeout SECONDS  longest that compiling one module may take (default 300, 0 for none)
   --prestart N         workers kept started for the next sessions, 0 to 16 (default 1)
   --compile-cache SIZE the driver keeps what it compiled for a VM (and for local programs) in so much memory (default: not at all)
-  --prestart-contexts  these also have a context on each device, so that programs start 0.1 s sooner: about 527 MiB of each GPU's memory each
+  --prestart-contexts  these also have a context on each device, so that programs start 0.1 s sooner: about 518 MiB of each GPU's memory each
   --allow-pageable-access  serve although the GPU reaches ordinary memory of processes (HMM, ATS)
   --user USER          what to become where started as root: name, UID or UID:GID (default 65534:65534)
   --require-sandbox    do not start where a layer of the sandbox is missing
