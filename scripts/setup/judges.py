@@ -131,6 +131,7 @@ class Bench:
         self.end = time.monotonic() + chosen.deadline if chosen.deadline else None
         # Made here, before several threads ask for it.
         host.libraries(self.folder, host.GUEST_LIBRARY)
+        host.direct(chosen.device, self.folder)
         self._compiled, self._lock, self._running = {}, threading.Lock(), set()
 
     def left(self, limit):
