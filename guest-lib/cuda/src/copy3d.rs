@@ -440,19 +440,41 @@ const _: () = assert!(size_of::<Operation>() == 112);
 const POINTER: u32 = 1;
 const OPERAND_ARRAY: u32 = 2;
 
-/// Bytes of what a copy counts in: elements of its array, where a side is one.
-fn element_of(operands: [&Operand; 2]) -> Result<usize, CUresult> {
-    if operands.iter().any(|operand| !matches!(operand.kind, POINTER | OPERAND_ARRAY)) {
-        return Err(CUDA_ERROR_INVALID_VALUE);
+/// An array as copies count in it: bytes of an element, and how many there are wide, high and deep.
+struct Shape {
+    element: usize,
+    extent: [usize; 3],
+}
+
+/// The shape of an operand's array; `None` for memory.
+fn shape(operand: &Operand) -> Result<Option<Shape>, CUresult> {
+    match operand.kind {
+        POINTER => return Ok(None),
+        OPERAND_ARRAY => {}
+        _ => return Err(CUDA_ERROR_INVALID_VALUE),
     }
-    let Some(array) = operands.iter().find(|operand| operand.kind == OPERAND_ARRAY) else { return Ok(1) };
-    let array = handles::of_kind(kind::CUarray, array.words[0])?;
+    let array = handles::of_kind(kind::CUarray, operand.words[0])?;
     let mut found = CUDA_ARRAY3D_DESCRIPTOR::default();
     caller::answer(send::cuArray3DGetDescriptor_v2(&caller::enter_context()?, &mut found, array))?;
+    // An array of fewer dimensions is 1 in the others.
+    let whole = [found.Width, found.Height, found.Depth].map(|elements| elements.max(1));
+    if let Some(element) = block(found.Format) {
+        let extent = [whole[0].div_ceil(BLOCK), whole[1].div_ceil(BLOCK), whole[2]];
+        return Ok(Some(Shape { element, extent }));
+    }
     let unsupported = || crate::counts::unsupported("cuMemcpy3DBatchAsync of an array of planes");
-    let of_elements = || channel(found.Format).map(|bytes| bytes * found.NumChannels as usize);
-    block(found.Format).or_else(of_elements).ok_or_else(unsupported)
+    let element = channel(found.Format).ok_or_else(unsupported)? * found.NumChannels as usize;
+    Ok(Some(Shape { element, extent: whole }))
 }
+
+/// Whether so many elements lie in an operand's array, from where it says.
+fn holds(operand: &Operand, shape: &Shape, extent: [usize; 3]) -> bool {
+    let ends = |at: usize| (operand.words[1 + at] as usize).checked_add(extent[at]);
+    (0..3).all(|at| ends(at).is_some_and(|end| end <= shape.extent[at]))
+}
+
+/// Pixels of a block's side.
+const BLOCK: usize = 4;
 
 /// Bytes of a block of 4 by 4 pixels of a compressed format (BC1 to BC7): what copies of its arrays count in.
 fn block(format: u32) -> Option<usize> {
@@ -481,7 +503,13 @@ fn channel(format: u32) -> Option<usize> {
 /// As for a 3-D copy; `CUDA_ERROR_NOT_SUPPORTED` for arrays of planes.
 pub fn in_stream(operation: &Operation, stream: Handle) -> Result<(), CUresult> {
     let [width, height, depth] = operation.extent;
-    let element = element_of([&operation.source, &operation.target])?;
+    let shapes = [shape(&operation.source)?, shape(&operation.target)?];
+    for (operand, shape) in [&operation.source, &operation.target].into_iter().zip(&shapes) {
+        if shape.as_ref().is_some_and(|shape| !holds(operand, shape, operation.extent)) {
+            return Err(CUDA_ERROR_INVALID_VALUE);
+        }
+    }
+    let element = shapes.iter().flatten().next().map_or(1, |shape| shape.element);
     let wide = |elements: usize| elements.checked_mul(element).ok_or(CUDA_ERROR_INVALID_VALUE);
     let side = |operand: &Operand| -> Result<Side3D, CUresult> {
         let [first, second, third, fourth] = operand.words;

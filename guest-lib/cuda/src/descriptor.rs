@@ -1,7 +1,7 @@
 //! File descriptors that stand for memory on the device: what a program gives another process of the guest, by any way that passes
 //! descriptors on.
 //!
-//! Each is one end of a pair of sockets. In it lies a message with the token by which the worker knows the memory; it is only ever
+//! Each is one end of a pair of sockets. In it lies a message with the token by which the worker knows the memory, and its size; it is only ever
 //! looked at ([`read`]), so that every process that gets the descriptor finds it. The other end stays here: when it says that nobody has
 //! the first any more, the memory is no longer held for others ([`sweep`]).
 
@@ -16,6 +16,15 @@ use std::sync::{Mutex, PoisonError};
 /// What the worker knows memory of others by.
 pub type Token = (u64, u64);
 
+/// What lies in a descriptor: the token, and bytes of physical memory (0 of a pool, and where they are not known).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Held {
+    /// The token.
+    pub token: Token,
+    /// Bytes.
+    pub bytes: u64,
+}
+
 /// First word of the message in a descriptor of physical memory.
 pub const MEMORY: u64 = u64::from_le_bytes(*b"gpuferrP");
 /// First word of the message in a descriptor of a pool.
@@ -26,17 +35,17 @@ static MADE: Mutex<Vec<(OwnedFd, Token)>> = Mutex::new(Vec::new());
 /// There are some.
 static ANY: AtomicBool = AtomicBool::new(false);
 
-/// A descriptor with a token in it.
+/// A descriptor with a token in it, and bytes.
 ///
 /// # Errors
 /// `CUDA_ERROR_OUT_OF_MEMORY` where the process can have no more descriptors.
-pub fn make(mark: u64, token: Token) -> Result<RawFd, CUresult> {
+pub fn make(mark: u64, Held { token, bytes }: Held) -> Result<RawFd, CUresult> {
     let (theirs, ours) = pair().ok_or(CUDA_ERROR_OUT_OF_MEMORY)?;
-    let message = [mark, token.0, token.1];
-    let bytes = size_of_val(&message);
+    let message = [mark, token.0, token.1, bytes];
+    let length = size_of_val(&message);
     // SAFETY: the message's own bytes.
-    let sent = unsafe { libc::send(ours.as_raw_fd(), message.as_ptr().cast(), bytes, libc::MSG_NOSIGNAL) };
-    if sent != bytes as isize {
+    let sent = unsafe { libc::send(ours.as_raw_fd(), message.as_ptr().cast(), length, libc::MSG_NOSIGNAL) };
+    if sent != length as isize {
         return Err(CUDA_ERROR_OUT_OF_MEMORY);
     }
     MADE.lock().unwrap_or_else(PoisonError::into_inner).push((ours, token));
@@ -55,18 +64,18 @@ fn pair() -> Option<(OwnedFd, OwnedFd)> {
     Some(unsafe { (OwnedFd::from_raw_fd(ends[0]), OwnedFd::from_raw_fd(ends[1])) })
 }
 
-/// The token in a descriptor, which stays in it.
+/// What lies in a descriptor, and stays in it.
 ///
 /// # Errors
 /// `CUDA_ERROR_INVALID_VALUE` for a descriptor of anything else, `CUDA_ERROR_UNKNOWN` for none.
-pub fn read(descriptor: RawFd, mark: u64) -> Result<Token, CUresult> {
+pub fn read(descriptor: RawFd, mark: u64) -> Result<Held, CUresult> {
     // One word more than a message has, so that a longer one shows.
-    let mut message = [0u64; 4];
+    let mut message = [0u64; 5];
     let flags = libc::MSG_PEEK | libc::MSG_DONTWAIT;
     // SAFETY: the array's own bytes; a number that is no socket is refused by the call.
     let got = unsafe { libc::recv(descriptor, message.as_mut_ptr().cast(), size_of_val(&message), flags) };
     match message {
-        [found, low, high, _] if got == 24 && found == mark => Ok((low, high)),
+        [found, low, high, bytes, _] if got == 32 && found == mark => Ok(Held { token: (low, high), bytes }),
         _ if std::io::Error::last_os_error().raw_os_error() == Some(libc::EBADF) && got < 0 => Err(CUDA_ERROR_UNKNOWN),
         _ => Err(CUDA_ERROR_INVALID_VALUE),
     }
@@ -94,16 +103,17 @@ mod tests {
 
     #[test]
     fn token_when_read_then_stays_for_the_next_reader_and_is_of_its_kind() {
-        let theirs = make(MEMORY, (7, 9)).expect("a descriptor");
-        assert_eq!((read(theirs, MEMORY), read(theirs, MEMORY)), (Ok((7, 9)), Ok((7, 9))));
+        let held = Held { token: (7, 9), bytes: 11 };
+        let theirs = make(MEMORY, held).expect("a descriptor");
+        assert_eq!((read(theirs, MEMORY), read(theirs, MEMORY)), (Ok(held), Ok(held)));
         assert_eq!(read(theirs, POOL), Err(CUDA_ERROR_INVALID_VALUE));
         // SAFETY: made above.
         drop(unsafe { OwnedFd::from_raw_fd(theirs) });
         let (one, other) = pair().expect("sockets");
         assert_eq!(read(one.as_raw_fd(), MEMORY), Err(CUDA_ERROR_INVALID_VALUE), "an empty one");
-        let long = [MEMORY, 1, 2, 3];
+        let long = [MEMORY, 1, 2, 3, 4];
         // SAFETY: the array's own bytes.
-        unsafe { libc::send(other.as_raw_fd(), long.as_ptr().cast(), 32, 0) };
+        unsafe { libc::send(other.as_raw_fd(), long.as_ptr().cast(), 40, 0) };
         assert_eq!(read(one.as_raw_fd(), MEMORY), Err(CUDA_ERROR_INVALID_VALUE), "a longer one");
         assert_eq!((read(-1, MEMORY), read(0, MEMORY)), (Err(CUDA_ERROR_UNKNOWN), Err(CUDA_ERROR_INVALID_VALUE)));
     }

@@ -1,5 +1,5 @@
 //! External memory: physical memory that a process of the guest has exported ([`crate::sharing`]), imported by the API that is made for memory of other
-//! drivers. It is virtual memory in other words, and carried by that: the object is the imported physical memory, and each mapped buffer a
+//! drivers. It is virtual memory in other words, and carried by that: the object is the imported physical memory, and each mapped buffer lies in a
 //! reservation of its own with the memory mapped in it. Descriptors of anything else name nothing on the device; they are refused as
 //! an H200's driver refuses them.
 //!
@@ -10,10 +10,11 @@ use crate::CUresult;
 use crate::caller::{self, Caller};
 use crate::context;
 use crate::descriptor::{self, MEMORY};
-use crate::generated::{CUmemAccessDesc, CUmemAllocationProp, CUmemLocation, kind, send};
+use crate::generated::{CUmemAccessDesc, CUmemLocation, send};
 use crate::handles::{self, Handle};
 use crate::program::{In, Out};
 use crate::ranges::{self, Kind, Range};
+use crate::sharing;
 use crate::status::{
     CUDA_ERROR_INVALID_HANDLE, CUDA_ERROR_INVALID_VALUE, CUDA_ERROR_NOT_SUPPORTED, CUDA_ERROR_UNKNOWN,
 };
@@ -33,8 +34,6 @@ const TIMELINE: u32 = 9;
 const RESOURCES: core::ops::RangeInclusive<u32> = 5..=7;
 /// `CU_MEM_ACCESS_FLAGS_PROT_READWRITE`.
 const READ_WRITE: u32 = 3;
-/// `CU_MEM_ALLOCATION_TYPE_PINNED`.
-const PINNED: u32 = 1;
 /// `CU_MEM_LOCATION_TYPE_DEVICE`.
 const DEVICE: u32 = 1;
 
@@ -108,10 +107,7 @@ fn check(what: &MemoryDescription) -> Result<(), CUresult> {
 
 fn import(caller: &Caller, what: &MemoryDescription) -> Result<External, CUresult> {
     check(what)?;
-    let token = descriptor::read(what.descriptor, MEMORY).map_err(|_| CUDA_ERROR_UNKNOWN)?;
-    let handle = handles::made(kind::CUmemGenericAllocationHandle, |made| {
-        send::gpuferryMemImport(caller, made, token.0, token.1)
-    })?;
+    let handle = sharing::import(caller, descriptor::read(what.descriptor, MEMORY).map_err(|_| CUDA_ERROR_UNKNOWN)?)?;
     let dedicated = what.flags & DEDICATED != 0;
     // It goes over to the driver with the import, which closes it at once (seen on an H200).
     // SAFETY: a descriptor of the program's, which has given it up by the API's text.
@@ -133,38 +129,33 @@ fn destroy(caller: &Caller, memory: u64) -> Result<(), CUresult> {
     caller::answer(status)
 }
 
-/// Maps bytes of physical memory at addresses of their own, for the device of the current context.
-fn map(caller: &Caller, of: External, offset: u64, bytes: u64) -> Result<(u64, Window), CUresult> {
-    let device = CUmemLocation { kind: DEVICE, id: context::current_context()?.device };
-    let step = granularity(caller, device)?;
-    let (first, into) = (offset - offset % step, offset % step);
-    let length = into.checked_add(bytes).and_then(|end| end.checked_next_multiple_of(step));
-    let length = length.and_then(|length| usize::try_from(length).ok()).ok_or(CUDA_ERROR_INVALID_VALUE)?;
+/// Maps physical memory at addresses of its own, for the device of the current context: all of it, since drivers map no parts. It must
+/// reach to `end`, also where the import has said more than there is.
+fn map(caller: &Caller, of: External, end: u64) -> Result<Window, CUresult> {
+    // Where the exporter did not know it, the import says it.
+    let whole = match handles::word(of.handle) {
+        0 => of.size,
+        bytes => bytes,
+    };
+    let bytes = usize::try_from(whole).ok().filter(|_| end <= whole).ok_or(CUDA_ERROR_INVALID_VALUE)?;
     let mut start = 0;
-    caller::answer(send::cuMemAddressReserve(caller, &mut start, length, 0, 0, 0))?;
-    let access = CUmemAccessDesc { location: device, flags: READ_WRITE };
-    let opened = caller::answer(send::cuMemMap(caller, start, length, first as usize, of.handle, 0)).and_then(|()| {
-        let (list, send) =
-            ((&raw const access).cast(), |access: rt::Buffer<'_>| send::cuMemSetAccess(caller, start, length, access));
-        // SAFETY: the list is the variable above, with its own length.
-        let status = unsafe { caller::input(caller, list, size_of_val(&access), send) };
-        caller::answer(status).inspect_err(|_| {
-            // The answer is the access's; a session that is gone has nothing mapped.
-            let _ = send::cuMemUnmap(caller, start, length);
-        })
-    });
-    opened.inspect_err(|_| {
-        // As above.
-        let _ = send::cuMemAddressFree(caller, start, length);
-    })?;
-    Ok((start + into, Window { start, bytes: length }))
+    caller::answer(send::cuMemAddressReserve(caller, &mut start, bytes, 0, 0, 0))?;
+    let opened = caller::answer(send::cuMemMap(caller, start, bytes, 0, of.handle, 0))
+        .and_then(|()| open(caller, start, bytes).inspect_err(|_| ended(send::cuMemUnmap(caller, start, bytes))));
+    opened.inspect_err(|_| ended(send::cuMemAddressFree(caller, start, bytes)))?;
+    Ok(Window { start, bytes })
 }
 
-/// What physical memory is mapped in multiples of.
-fn granularity(caller: &Caller, location: CUmemLocation) -> Result<u64, CUresult> {
-    let (mut found, prop) = (0, CUmemAllocationProp { kind: PINNED, location, ..CUmemAllocationProp::default() });
-    caller::answer(send::cuMemGetAllocationGranularity(caller, &mut found, &prop, 0))?;
-    Ok((found as u64).max(1))
+/// What is undone after a failure, whose answer is the program's: a session that is gone has nothing to undo.
+fn ended(_: CUresult) {}
+
+/// Lets the device of the current context read and write mapped memory.
+fn open(caller: &Caller, start: u64, bytes: usize) -> Result<(), CUresult> {
+    let device = CUmemLocation { kind: DEVICE, id: context::current_context()?.device };
+    let access = CUmemAccessDesc { location: device, flags: READ_WRITE };
+    let send = |access: rt::Buffer<'_>| send::cuMemSetAccess(caller, start, bytes, access);
+    // SAFETY: the list is the variable above, with its own length.
+    caller::answer(unsafe { caller::input(caller, (&raw const access).cast(), size_of_val(&access), send) })
 }
 
 /// Ends a mapped buffer; `None` where the address is of none.
@@ -227,7 +218,8 @@ crate::export! {
         if what.size == 0 || what.flags != 0 || !inside || of.dedicated && what.offset != 0 {
             return Err(CUDA_ERROR_INVALID_VALUE);
         }
-        let (address, window) = map(&caller, of, what.offset, what.size)?;
+        let window = map(&caller, of, what.offset + what.size)?;
+        let address = window.start + what.offset;
         lock(&WINDOWS).insert(address, window);
         ANY.store(true, Ordering::Relaxed);
         ranges::insert(Range::new(address, what.size, Kind::Device, 0));

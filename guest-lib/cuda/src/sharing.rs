@@ -3,9 +3,9 @@
 
 use crate::CUresult;
 use crate::caller::{self, Caller};
-use crate::descriptor::{self, MEMORY, POOL, Token};
+use crate::descriptor::{self, Held, MEMORY, POOL, Token};
 use crate::generated::{CUmemAllocationProp, kind, send};
-use crate::handles;
+use crate::handles::{self, Handle};
 use crate::ipc::IpcHandle;
 use crate::program::{In, Out};
 use crate::ranges::{self, Kind, Range};
@@ -22,13 +22,18 @@ fn check(handle_type: u32, flags: u64) -> Result<(), CUresult> {
     if flags == 0 && handle_type == DESCRIPTOR { Ok(()) } else { Err(CUDA_ERROR_INVALID_VALUE) }
 }
 
-/// Gives out a descriptor for what the worker has given a token.
-fn give(out: Out<RawFd>, mark: u64, ask: impl FnOnce(&Caller, &mut Token) -> CUresult) -> Result<(), CUresult> {
+/// Gives out a descriptor for what the worker has given a token, of so many bytes.
+fn give(
+    out: Out<RawFd>,
+    mark: u64,
+    bytes: u64,
+    ask: impl FnOnce(&Caller, &mut Token) -> CUresult,
+) -> Result<(), CUresult> {
     let caller = caller::enter()?;
     descriptor::sweep(&caller);
     let mut token = (0, 0);
     caller::answer(ask(&caller, &mut token))?;
-    let made = descriptor::make(mark, token).inspect_err(|_| {
+    let made = descriptor::make(mark, Held { token, bytes }).inspect_err(|_| {
         // A session that is gone holds nothing.
         let _ = send::gpuferryExportEnd(&caller, token.0, token.1);
     })?;
@@ -36,8 +41,16 @@ fn give(out: Out<RawFd>, mark: u64, ask: impl FnOnce(&Caller, &mut Token) -> CUr
 }
 
 /// The descriptor in an argument that is a pointer by its type.
-fn descriptor_in(argument: *mut c_void, mark: u64) -> Result<Token, CUresult> {
+fn descriptor_in(argument: *mut c_void, mark: u64) -> Result<Held, CUresult> {
     descriptor::read(argument as usize as RawFd, mark)
+}
+
+/// Physical memory that lies in a descriptor; its handle's word is its size.
+pub fn import(caller: &Caller, Held { token: (low, high), bytes }: Held) -> Result<Handle, CUresult> {
+    let made =
+        handles::made(kind::CUmemGenericAllocationHandle, |made| send::gpuferryMemImport(caller, made, low, high))?;
+    handles::set_word(made, bytes);
+    Ok(made)
 }
 
 crate::export! {
@@ -51,6 +64,7 @@ crate::export! {
         }
         descriptor::sweep(&caller);
         let made = handles::made(kind::CUmemGenericAllocationHandle, |made| send::cuMemCreate(&caller, made, size, &prop, flags))?;
+        handles::set_word(made, size as u64);
         handle.set(made.0)
     }
 
@@ -62,7 +76,7 @@ crate::export! {
         shareableHandle.check()?;
         let handle = handles::of_kind(kind::CUmemGenericAllocationHandle, handle)?;
         check(handleType, flags)?;
-        give(shareableHandle, MEMORY, |caller, (low, high)| send::gpuferryMemExport(caller, low, high, handle))
+        give(shareableHandle, MEMORY, handles::word(handle), |caller, (low, high)| send::gpuferryMemExport(caller, low, high, handle))
     }
 
     /// CUDA Driver API, cuMemImportFromShareableHandle.
@@ -70,9 +84,7 @@ crate::export! {
         let caller = caller::enter()?;
         handle.check()?;
         check(shHandleType, 0)?;
-        let (low, high) = descriptor_in(osHandle, MEMORY)?;
-        let made = handles::made(kind::CUmemGenericAllocationHandle, |made| send::gpuferryMemImport(&caller, made, low, high))?;
-        handle.set(made.0)
+        handle.set(import(&caller, descriptor_in(osHandle, MEMORY)?)?.0)
     }
 
     /// CUDA Driver API, cuMemPoolExportToShareableHandle.
@@ -83,7 +95,7 @@ crate::export! {
         handle_out.check()?;
         let pool = handles::of_kind(kind::CUmemoryPool, pool)?;
         check(handleType, flags)?;
-        give(handle_out, POOL, |caller, (low, high)| send::gpuferryMemPoolExport(caller, low, high, pool))
+        give(handle_out, POOL, 0, |caller, (low, high)| send::gpuferryMemPoolExport(caller, low, high, pool))
     }
 
     /// CUDA Driver API, cuMemPoolImportFromShareableHandle.
@@ -93,7 +105,7 @@ crate::export! {
         let caller = caller::enter()?;
         pool_out.check()?;
         check(handleType, flags)?;
-        let (low, high) = descriptor_in(handle, POOL)?;
+        let (low, high) = descriptor_in(handle, POOL)?.token;
         let made = handles::made(kind::CUmemoryPool, |made| send::gpuferryMemPoolImport(&caller, made, low, high))?;
         pool_out.set(made.0)
     }
