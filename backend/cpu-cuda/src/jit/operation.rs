@@ -6,7 +6,7 @@ use cranelift_codegen::ir::{self, InstBuilder, MemFlagsData};
 
 use crate::jit::emit::Emit;
 use crate::jit::kinds::{int_kind, kind};
-use crate::ptx::ir::{Inst, Op, Value};
+use crate::ptx::ir::{Inst, Op, Reg, Value};
 use crate::ptx::types::{Compare, Logic, Type};
 
 type V = ir::Value;
@@ -33,67 +33,15 @@ impl Emit<'_, '_, '_> {
             Op::CvtPair(cvt) => self.convert_pair(*cvt, dst, src),
             Op::ToFloat8(format, relu) => self.pack_float8(*format, *relu, dst, src),
             Op::FromFloat8(format, relu) => self.unpack_float8(*format, *relu, dst, src[0]),
-            Op::Setp(compare, logic, ty, _) if packed(*ty) => {
-                // Low half to the first predicate, high half to the second.
-                for (n, &dst) in inst.dst.iter().enumerate() {
-                    let truth = self.compare_half(*compare, *ty, n as u32, src);
-                    let truth = self.combine(*logic, truth, src);
-                    self.write_truth(dst, truth);
-                }
-            }
-            Op::Setp(compare, logic, ty, ftz) => {
-                let truth = self.compare(*compare, *ty, *ftz, src);
-                let first = self.combine(*logic, truth, src);
-                let other = (inst.dst.len() > 1).then(|| {
-                    let inverse = self.b.ins().bxor_imm_u(truth, 1);
-                    self.combine(*logic, inverse, src)
-                });
-                self.write_truth(dst, first);
-                if let Some(other) = other {
-                    self.write_truth(inst.dst[1], other);
-                }
-            }
-            Op::Set(compare, logic, to, ty, _) if packed(*ty) => {
-                let mut halves = [0u32, 1].map(|n| {
-                    let truth = self.compare_half(*compare, *ty, n, src);
-                    let truth = self.combine(*logic, truth, src);
-                    let yes = self.iconst(16, set_value(*to));
-                    let no = self.iconst(16, 0);
-                    self.b.ins().select(truth, yes, no)
-                });
-                halves[0] = self.join(halves[0], halves[1]);
-                self.write(dst, halves[0]);
-            }
-            Op::Set(compare, logic, to, ty, ftz) => {
-                let truth = self.compare(*compare, *ty, *ftz, src);
-                let truth = self.combine(*logic, truth, src);
-                let (yes, no) = (set_value(*to), 0);
-                let yes = self.iconst(to.bits(), yes);
-                let no = self.iconst(to.bits(), no);
-                let value = self.b.ins().select(truth, yes, no);
-                self.write(dst, value);
-            }
+            Op::Setp(compare, logic, ty, ftz) => self.setp((*compare, *ty, *ftz), *logic, &inst.dst, src),
+            Op::Set(compare, logic, to, ty, ftz) => self.set((*compare, *ty, *ftz), *logic, *to, dst, src),
             Op::Selp(ty) => {
-                let (a, b) = self.two(src[0], src[1], *ty);
                 let truth = self.int(src[2], 8);
-                let value = self.b.ins().select(truth, a, b);
-                self.write(dst, value);
+                self.select(truth, *ty, dst, src);
             }
             Op::Slct(ty, cty) => {
-                let (a, b) = self.two(src[0], src[1], *ty);
-                let truth = match cty {
-                    Type::F32 => {
-                        let c = self.source(src[2], Type::F32);
-                        let zero = self.b.ins().f32const(0.0);
-                        self.b.ins().fcmp(FloatCC::GreaterThanOrEqual, c, zero)
-                    }
-                    _ => {
-                        let c = self.int(src[2], 32);
-                        self.b.ins().icmp_imm_s(IntCC::SignedGreaterThanOrEqual, c, 0)
-                    }
-                };
-                let value = self.b.ins().select(truth, a, b);
-                self.write(dst, value);
+                let truth = self.not_negative(src[2], *cty);
+                self.select(truth, *ty, dst, src);
             }
             Op::Lop3(table) => self.lop3(*table, dst, src),
             Op::Prmt(mode) => self.prmt(*mode, dst, src),
@@ -121,6 +69,88 @@ impl Emit<'_, '_, '_> {
             // Control flow is `emit`'s; calls with slots are gone by now.
             Op::Bra(_) | Op::Brx(_) | Op::Call(..) | Op::Ret | Op::Exit | Op::Trap | Op::Collective(..) | Op::Yield => {
                 self.illegal();
+            }
+        }
+    }
+
+    /// `setp`: of a packed type the low half goes to the first predicate and the high half to the second; else the second gets
+    /// the opposite.
+    fn setp(
+        &mut self,
+        (compare, ty, ftz): (Compare, Type, bool),
+        logic: Option<Logic>,
+        dst: &[Option<Reg>],
+        src: &[Value],
+    ) {
+        if packed(ty) {
+            for (n, &dst) in dst.iter().enumerate() {
+                let truth = self.compare_half(compare, ty, n as u32, src);
+                let truth = self.combine(logic, truth, src);
+                self.write_truth(dst, truth);
+            }
+            return;
+        }
+        let truth = self.compare(compare, ty, ftz, src);
+        let first = self.combine(logic, truth, src);
+        let other = (dst.len() > 1).then(|| {
+            let inverse = self.b.ins().bxor_imm_u(truth, 1);
+            self.combine(logic, inverse, src)
+        });
+        self.write_truth(dst.first().copied().flatten(), first);
+        if let Some(other) = other {
+            self.write_truth(dst[1], other);
+        }
+    }
+
+    /// `set`: a number for true and 0 for false, of a packed type in each half.
+    fn set(
+        &mut self,
+        (compare, ty, ftz): (Compare, Type, bool),
+        logic: Option<Logic>,
+        to: Type,
+        dst: Option<Reg>,
+        src: &[Value],
+    ) {
+        if packed(ty) {
+            let [low, high] = [0u32, 1].map(|n| {
+                let truth = self.compare_half(compare, ty, n, src);
+                let truth = self.combine(logic, truth, src);
+                self.truth_value(truth, to, 16)
+            });
+            let value = self.join(low, high);
+            self.write(dst, value);
+            return;
+        }
+        let truth = self.compare(compare, ty, ftz, src);
+        let truth = self.combine(logic, truth, src);
+        let value = self.truth_value(truth, to, to.bits());
+        self.write(dst, value);
+    }
+
+    fn truth_value(&mut self, truth: V, to: Type, bits: u32) -> V {
+        let yes = self.iconst(bits, set_value(to));
+        let no = self.iconst(bits, 0);
+        self.b.ins().select(truth, yes, no)
+    }
+
+    /// The first source where a truth holds, else the second.
+    fn select(&mut self, truth: V, ty: Type, dst: Option<Reg>, src: &[Value]) {
+        let (a, b) = self.two(src[0], src[1], ty);
+        let value = self.b.ins().select(truth, a, b);
+        self.write(dst, value);
+    }
+
+    /// Whether a number is 0 or more, as `slct` asks.
+    fn not_negative(&mut self, value: Value, ty: Type) -> V {
+        match ty {
+            Type::F32 => {
+                let value = self.source(value, Type::F32);
+                let zero = self.b.ins().f32const(0.0);
+                self.b.ins().fcmp(FloatCC::GreaterThanOrEqual, value, zero)
+            }
+            _ => {
+                let value = self.int(value, 32);
+                self.b.ins().icmp_imm_s(IntCC::SignedGreaterThanOrEqual, value, 0)
             }
         }
     }

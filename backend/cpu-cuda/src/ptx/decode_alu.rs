@@ -29,7 +29,42 @@ pub fn alu(p: &mut BodyParser<'_, '_, '_>, mut m: Mods<'_>, ops: &[Raw]) -> Resu
     let wrap = m.take("wrap");
     let clamp = m.take("clamp");
     let cc = m.take("cc");
-    let (op, inputs) = match (base, half) {
+    let Some((op, inputs)) = named(&mut m, ops.len(), float, half, cc, wrap) else { return p.unsupported(&m) };
+    if (wrap || clamp) && !matches!(base, "shf" | "bmsk" | "szext") {
+        return p.unsupported(&m);
+    }
+    if mods.xorsign && !matches!(op, Alu::Min | Alu::Max) {
+        return p.unsupported(&m);
+    }
+    if !allowed(op, ty) {
+        return p.fail(format!("`{base}` does not exist for type {ty:?}"));
+    }
+    p.need(&m, ops, inputs + 1)?;
+    let (result, types) = operand_types(op, ty);
+    let carry = carry_of(op);
+    if carry.is_some() && p.body.carry.is_none() {
+        p.body.carry = Some(p.new_reg(Type::Pred)?);
+    }
+    let mut src = Vec::with_capacity(inputs + 1);
+    for (raw, ty) in ops[1..].iter().zip(types) {
+        src.push(p.src(raw, ty, false)?);
+    }
+    // The flag register of a carry is one more source and one more result.
+    let mut dst = vec![p.dst(&ops[0], result, false)?];
+    if let (Some((take, give)), Some(carry)) = (carry, p.body.carry) {
+        if take {
+            src.push(Value::Reg(carry));
+        }
+        if give {
+            dst.push(Some(carry));
+        }
+    }
+    p.emit(&m, Op::Alu(op, ty, mods), dst, src)
+}
+
+/// The operation of a name and how many inputs it has: `half` is `lo`, `hi`, `wide` or nothing, `cc` says that the carry is given on.
+fn named(m: &mut Mods<'_>, operands: usize, float: bool, half: &str, cc: bool, wrap: bool) -> Option<(Alu, usize)> {
+    let op = match (m.base, half) {
         ("add", _) if cc => (Alu::AddCarry { take: false, give: true }, 2),
         ("sub", _) if cc => (Alu::SubCarry { take: false, give: true }, 2),
         ("addc", _) => (Alu::AddCarry { take: true, give: cc }, 2),
@@ -54,8 +89,8 @@ pub fn alu(p: &mut BodyParser<'_, '_, '_>, mut m: Mods<'_>, ops: &[Raw]) -> Resu
         ("fma", _) if float => (Alu::Fma, 3),
         ("div", _) => (Alu::Div, 2),
         ("rem", _) => (Alu::Rem, 2),
-        ("min", _) if ops.len() == 4 => (Alu::Min3, 3),
-        ("max", _) if ops.len() == 4 => (Alu::Max3, 3),
+        ("min", _) if operands == 4 => (Alu::Min3, 3),
+        ("max", _) if operands == 4 => (Alu::Max3, 3),
         ("min", _) => (Alu::Min, 2),
         ("max", _) => (Alu::Max, 2),
         ("abs", _) => (Alu::Abs, 1),
@@ -88,46 +123,20 @@ pub fn alu(p: &mut BodyParser<'_, '_, '_>, mut m: Mods<'_>, ops: &[Raw]) -> Resu
         ("copysign", _) => (Alu::Copysign, 2),
         ("shf", _) if m.take("l") => (Alu::ShfLeft { wrap }, 3),
         ("shf", _) if m.take("r") => (Alu::ShfRight { wrap }, 3),
-        _ => return p.unsupported(&m),
+        _ => return None,
     };
-    if (wrap || clamp) && !matches!(base, "shf" | "bmsk" | "szext") {
-        return p.unsupported(&m);
-    }
-    if mods.xorsign && !matches!(op, Alu::Min | Alu::Max) {
-        return p.unsupported(&m);
-    }
-    if !allowed(op, ty) {
-        return p.fail(format!("`{base}` does not exist for type {ty:?}"));
-    }
-    p.need(&m, ops, inputs + 1)?;
-    let (result, types) = operand_types(op, ty);
-    if matches!(op, Alu::AddCarry { .. } | Alu::SubCarry { .. } | Alu::MadLoCarry { .. } | Alu::MadHiCarry { .. })
-        && p.body.carry.is_none()
-    {
-        p.body.carry = Some(p.new_reg(Type::Pred)?);
-    }
-    let mut src = Vec::with_capacity(inputs + 1);
-    for (raw, ty) in ops[1..].iter().zip(types) {
-        src.push(p.src(raw, ty, false)?);
-    }
-    // The flag register of a carry is one more source and one more result.
-    let mut dst = vec![p.dst(&ops[0], result, false)?];
-    if let (
+    Some(op)
+}
+
+/// Whether the operation takes a carry and whether it gives one on; `None` for one that has none.
+fn carry_of(op: Alu) -> Option<(bool, bool)> {
+    match op {
         Alu::AddCarry { take, give }
         | Alu::SubCarry { take, give }
         | Alu::MadLoCarry { take, give }
-        | Alu::MadHiCarry { take, give },
-        Some(carry),
-    ) = (op, p.body.carry)
-    {
-        if take {
-            src.push(Value::Reg(carry));
-        }
-        if give {
-            dst.push(Some(carry));
-        }
+        | Alu::MadHiCarry { take, give } => Some((take, give)),
+        _ => None,
     }
-    p.emit(&m, Op::Alu(op, ty, mods), dst, src)
 }
 
 fn allowed(op: Alu, ty: Type) -> bool {
