@@ -887,16 +887,11 @@ trait Memory {
         hStream: CUstream,
     );
     /// Copies between any two addresses that the device knows; answered when it is done.
-    #[call(138, wait)] #[block] #[by_hand(guest)]
-    fn cuMemcpy(#[device(ByteCount)] dst: CUdeviceptr, #[device(ByteCount)] src: CUdeviceptr, ByteCount: usize);
+    #[call(138, wait)] #[block] #[by_hand(both)]
+    fn cuMemcpy(dst: CUdeviceptr, src: CUdeviceptr, ByteCount: usize);
     /// Copies between any two addresses that the device knows, in a stream.
-    #[call(139, post)] #[by_hand(guest)]
-    fn cuMemcpyAsync(
-        #[device(ByteCount)] dst: CUdeviceptr,
-        #[device(ByteCount)] src: CUdeviceptr,
-        ByteCount: usize,
-        hStream: CUstream,
-    );
+    #[call(139, post)] #[by_hand(both)]
+    fn cuMemcpyAsync(dst: CUdeviceptr, src: CUdeviceptr, ByteCount: usize, hStream: CUstream);
     /// Copies between devices.
     #[call(140, post)] #[ptds(cuMemcpyPeerAsync)]
     fn cuMemcpyPeer(
@@ -1683,6 +1678,10 @@ trait Driver {
     fn cuMemcpyHtoD_v2(dstDevice: CUdeviceptr, srcHost: *const c_void, ByteCount: usize);
     #[driver]
     fn cuMemcpyDtoH_v2(dstHost: *mut c_void, srcDevice: CUdeviceptr, ByteCount: usize);
+    #[driver]
+    fn cuMemcpy(dst: CUdeviceptr, src: CUdeviceptr, ByteCount: usize);
+    #[driver]
+    fn cuMemcpyAsync(dst: CUdeviceptr, src: CUdeviceptr, ByteCount: usize, hStream: CUstream);
     #[driver]
     fn cuMemcpyHtoDAsync_v2(dstDevice: CUdeviceptr, srcHost: *const c_void, ByteCount: usize, hStream: CUstream);
     #[driver]

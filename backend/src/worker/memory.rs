@@ -69,6 +69,10 @@ struct Mapped {
     _lease: Arc<Lease>,
 }
 
+/// Memory that [`Memory::map_at`] has mapped and that stays the guest's as long as this lives: its addresses are not given to anything else.
+#[derive(Debug)]
+pub struct Held(#[allow(dead_code, reason = "it keeps the mapping")] Arc<Mapped>);
+
 /// See the module's head.
 #[derive(Debug)]
 pub struct Memory {
@@ -78,7 +82,7 @@ pub struct Memory {
     answers: Arc<Answers>,
     leases: Mutex<HashMap<u32, Arc<Lease>>>,
     /// By address of the first page.
-    mapped: Mutex<BTreeMap<u64, Mapped>>,
+    mapped: Mutex<BTreeMap<u64, Arc<Mapped>>>,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -185,7 +189,7 @@ impl Memory {
                 _ => MapError::Io(error),
             })?)
         };
-        mapped.insert(first, Mapped { place, _lease: lease });
+        mapped.insert(first, Arc::new(Mapped { place, _lease: lease }));
         Ok(std::ptr::with_exposed_provenance_mut(usize::try_from(address).map_err(io::Error::other)?))
     }
 
@@ -194,9 +198,18 @@ impl Memory {
         let first = address & !(super::regions::PAGE - 1);
         let Some(entry) = lock(&self.mapped).remove(&first) else { return false };
         if let Place::Reserved(bytes) = entry.place {
+            // Nothing but the guest's memory is ever mapped there, so who holds it may as well find nothing.
             self.reservation.free(first, bytes);
         }
         true
+    }
+
+    /// Keeps what is mapped at these addresses, also when it is unmapped meanwhile; `None` where that is not one mapping.
+    pub fn hold(&self, address: u64, bytes: u64) -> Option<Held> {
+        let mapped = lock(&self.mapped);
+        let (first, entry) = mapped.range(..=address).next_back()?;
+        let end = first.checked_add(entry.place.bytes())?;
+        (address.checked_add(bytes)? <= end).then(|| Held(Arc::clone(entry)))
     }
 }
 
@@ -205,6 +218,21 @@ mod tests {
     use super::super::played;
     use super::super::regions::PAGE;
     use super::*;
+
+    #[test]
+    fn unmap_when_a_call_holds_the_memory_then_its_addresses_stay_the_guests_until_it_ends() {
+        let session = played::session();
+        let memory = session.memory();
+        let (place, at) = (0x5c80_0000_0000, 0x5c80_0001_0000);
+        played::lend(&session, 0, place, 2 * PAGE, &[0, 1]);
+        memory.map_at(0, at, 2 * PAGE).expect("mapped");
+        assert!(memory.hold(at + PAGE, PAGE + 1).is_none() && memory.hold(at - 1, 1).is_none());
+        let held = memory.hold(at + 8, 2 * PAGE - 8).expect("one mapping");
+        assert!(memory.unmap(at) && memory.hold(at, 1).is_none());
+        assert!(Reservation::at(at, PAGE).is_err(), "nothing else gets the addresses");
+        drop(held);
+        assert!(Reservation::at(at, PAGE).is_ok());
+    }
 
     #[test]
     fn map_when_there_are_too_many_ranges_then_is_refused_until_one_ends() {

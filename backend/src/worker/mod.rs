@@ -43,7 +43,7 @@ use wire::window::HostCounters;
 pub use api::{Api, Library, Load, LoadError, OpenClDevice, Patience, Reply, Settings};
 pub use devices::{Clash, Devices, Gpu, MOST_DEVICES};
 pub use lease::{Piece, Pieces};
-pub use memory::{MAX_MAPPED, MapError, Memory, PAGE_LOCKED_ADDRESS, PAGE_LOCKED_BYTES};
+pub use memory::{Held, MAX_MAPPED, MapError, Memory, PAGE_LOCKED_ADDRESS, PAGE_LOCKED_BYTES};
 pub use options::AnyDevice;
 pub use relay::Relay;
 

@@ -6,8 +6,8 @@ use wire::Malformed;
 use wire::frame::FrameHeader;
 use wire::payload::Buffer;
 
-use super::Cuda;
 use super::generated::{COPY_IN_STREAM, CUDA_ERROR_INVALID_VALUE, Copy3D};
+use super::{Cuda, any_copies};
 use crate::worker::answer::{Failure, function, ok};
 
 /// `CUmemorytype`.
@@ -133,8 +133,8 @@ impl Cuda {
         stream: *mut c_void,
         flags: u32,
     ) -> Result<(), Failure> {
-        let source = self.place(Place::source(copy), copy, source)?;
-        let target = self.place(Place::target(copy), copy, target)?;
+        let (source, _source_held) = self.named(Place::source(copy), copy, source)?;
+        let (target, _target_held) = self.named(Place::target(copy), copy, target)?;
         self.copy(source, target, copy, stream, flags)
     }
 
@@ -151,8 +151,9 @@ impl Cuda {
         stream: *mut c_void,
         flags: u32,
     ) -> Result<(), Failure> {
-        let source = Side { context: source_context, ..self.place(Place::source(copy), copy, source)? };
-        let target = Side { context: target_context, ..self.place(Place::target(copy), copy, target)? };
+        let (source, _source_held) = self.named(Place::source(copy), copy, source)?;
+        let (target, _target_held) = self.named(Place::target(copy), copy, target)?;
+        let (source, target) = (Side { context: source_context, ..source }, Side { context: target_context, ..target });
         let copy = of_driver(source, target, copy)?;
         if flags & COPY_IN_STREAM != 0 {
             let call = function!(self, cuMemcpy3DPeerAsync)?;
@@ -193,7 +194,7 @@ impl Cuda {
         covers(&place, copy, data.bytes())?;
         let input = self.input(data)?;
         let source = place.side(std::ptr::null_mut(), input.pointer().cast_mut())?;
-        let target = self.place(Place::target(copy), copy, target)?;
+        let (target, _held) = self.named(Place::target(copy), copy, target)?;
         let copied = self.copy(source, target, copy, stream, flags);
         copied.and(self.finish_stream(stream))
     }
@@ -215,7 +216,7 @@ impl Cuda {
         covers(&place, copy, data.bytes())?;
         let mut output = self.output(data, reply)?;
         let target = place.side(std::ptr::null_mut(), output.pointer())?;
-        let source = self.place(Place::source(copy), copy, source)?;
+        let (source, _held) = self.named(Place::source(copy), copy, source)?;
         let copied = self.copy(source, target, copy, stream, flags);
         copied.and(self.finish_stream(stream))?;
         let pitch = if place.pitch == 0 { place.x + copy.WidthInBytes } else { place.pitch } as usize;
@@ -228,14 +229,29 @@ impl Cuda {
     fn place(&self, place: Place, copy: &Copy3D, array: *mut c_void) -> Result<Side, Failure> {
         match place.memory {
             DEVICE | UNIFIED => {
-                let (first, bytes) = place.extent(copy).ok_or(Failure::Status(CUDA_ERROR_INVALID_VALUE))?;
-                let start = place.address.checked_add(first).ok_or(Failure::Status(CUDA_ERROR_INVALID_VALUE))?;
+                let (start, bytes) = touched(&place, copy)?;
                 self.device(start, Some(bytes))?;
             }
             ARRAY if !array.is_null() => {}
             _ => return Err(Failure::Status(CUDA_ERROR_INVALID_VALUE)),
         }
         place.side(array, std::ptr::null_mut())
+    }
+
+    /// The same for a copy that is made now: where the guest leaves it to the driver what an address is, it is named ([`any_copies`]).
+    /// What comes with the side is kept until the copy was made.
+    fn named(&self, place: Place, copy: &Copy3D, array: *mut c_void) -> Result<(Side, any_copies::Side), Failure> {
+        let mut side = self.place(place, copy, array)?;
+        let (start, bytes) = if place.memory == UNIFIED { touched(&place, copy)? } else { (0, 0) };
+        if bytes == 0 {
+            return Ok((side, any_copies::Side::Device));
+        }
+        let what = self.side(start, bytes)?;
+        side.memory = DEVICE;
+        if matches!(what, any_copies::Side::PageLocked(_)) {
+            (side.memory, side.host) = (HOST, any_copies::pointer(place.address)?);
+        }
+        Ok((side, what))
     }
 
     /// A copy of a graph as the library has it. Host sides are addresses that the device knows.
@@ -299,6 +315,13 @@ impl Cuda {
         // SAFETY: as above.
         ok(unsafe { call((&raw const copy).cast()) })
     }
+}
+
+/// First byte and number of bytes, to the last, that a copy touches on a side with an address.
+fn touched(place: &Place, copy: &Copy3D) -> Result<(u64, u64), Failure> {
+    let invalid = Failure::Status(CUDA_ERROR_INVALID_VALUE);
+    let (first, bytes) = place.extent(copy).ok_or(invalid)?;
+    Ok((place.address.checked_add(first).ok_or(invalid)?, bytes))
 }
 
 fn narrow(value: u64) -> Result<usize, Failure> {

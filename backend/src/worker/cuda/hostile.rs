@@ -24,6 +24,7 @@ static MEMORY: Mutex<[u8; ALLOCATED_BYTES]> = Mutex::new([0; ALLOCATED_BYTES]);
 /// Addresses that the library was given, in order.
 static TOUCHED: Mutex<Vec<u64>> = Mutex::new(Vec::new());
 static LAUNCHES: AtomicU64 = AtomicU64::new(0);
+static GUESSED: AtomicU64 = AtomicU64::new(0);
 static TURN: Mutex<()> = Mutex::new(());
 
 fn touch(address: u64) -> i32 {
@@ -64,6 +65,28 @@ extern "C" fn from_device(to: *mut c_void, address: u64, bytes: usize) -> i32 {
 extern "C" fn copy(to: u64, from: u64, _: usize) -> i32 {
     touch(to);
     touch(from)
+}
+
+/// Copies whose sides the driver is to guess: with device memory on one of them that may end meanwhile.
+extern "C" fn guess(_: u64, _: u64, _: usize) -> i32 {
+    GUESSED.fetch_add(1, Ordering::Relaxed);
+    0
+}
+
+extern "C" fn guess_async(to: u64, from: u64, bytes: usize, _: *mut c_void) -> i32 {
+    guess(to, from, bytes)
+}
+
+extern "C" fn copy_async(to: u64, from: u64, bytes: usize, _: *mut c_void) -> i32 {
+    copy(to, from, bytes)
+}
+
+/// `CUDA_MEMCPY3D`: the words that hold the memory types are the fifth and the sixteenth.
+extern "C" fn copy_3d(of: *const c_void) -> i32 {
+    // SAFETY: the forwarder gives 200 bytes.
+    let types = [4, 15].map(|at| unsafe { of.cast::<u64>().add(at).read() } as u32);
+    GUESSED.fetch_add(types.iter().filter(|of| **of == 4).count() as u64, Ordering::Relaxed);
+    0
 }
 
 extern "C" fn set_words(address: u64, _: u32, _: usize) -> i32 {
@@ -121,7 +144,10 @@ fn cuda() -> Cuda {
     library.cuMemcpyHtoD_v2 = Some(to_device);
     library.cuMemcpyDtoH_v2 = Some(from_device);
     library.cuMemcpyDtoD_v2 = Some(copy);
-    library.cuMemcpy = Some(copy);
+    library.cuMemcpy = Some(guess);
+    library.cuMemcpyAsync = Some(guess_async);
+    library.cuMemcpyDtoDAsync_v2 = Some(copy_async);
+    library.cuMemcpy3D_v2 = Some(copy_3d);
     library.cuMemsetD32_v2 = Some(set_words);
     library.cuModuleLoadDataEx = Some(load);
     library.cuModuleGetFunction = Some(get_function);
@@ -155,6 +181,8 @@ const COPY_TO: u16 = 130;
 const COPY_FROM: u16 = 132;
 const COPY: u16 = 133;
 const COPY_ANY: u16 = 138;
+const COPY_ANY_ASYNC: u16 = 139;
+const COPY_3D: u16 = 142;
 const LOAD: u16 = 40;
 const GET_FUNCTION: u16 = 42;
 const LAUNCH: u16 = 90;
@@ -202,6 +230,35 @@ fn copies_when_an_address_is_not_the_guests_then_never_reach_the_library() {
     assert_eq!(send(&cuda, FREE, 0, |w| w.u64(ALLOCATED)), Ok(0));
     assert_eq!(send(&cuda, FREE, 0, |w| w.u64(ALLOCATED)), Ok(1), "freed twice");
     assert_eq!(*TOUCHED.lock().expect("touched"), [end - 8, ALLOCATED]);
+}
+
+#[test]
+fn copies_when_the_guest_says_not_what_addresses_are_then_the_driver_is_not_left_to_guess() {
+    let _turn = TURN.lock().expect("turn");
+    let cuda = cuda();
+    assert_eq!(send(&cuda, ALLOC, 0, |w| w.u64(ALLOCATED_BYTES as u64)), Ok(0));
+    TOUCHED.lock().expect("touched").clear();
+    let (to, from) = (ALLOCATED, ALLOCATED + 4096);
+    let plain = |w: &mut Writer<'_>| w.u64(to).and_then(|()| w.u64(from)).and_then(|()| w.u64(8));
+    assert_eq!(send(&cuda, COPY_ANY, 0, plain), Ok(0));
+    let in_stream = |w: &mut Writer<'_>| plain(w).and_then(|()| w.u64(1));
+    assert_eq!(send(&cuda, COPY_ANY_ASYNC, NO_SLOT, in_stream), Ok(0));
+    assert_eq!(*TOUCHED.lock().expect("touched"), [to, from, to, from]);
+    let unified = generated::Copy3D {
+        srcAddress: from,
+        dstAddress: to,
+        WidthInBytes: 8,
+        Height: 1,
+        Depth: 1,
+        srcMemoryType: 4,
+        dstMemoryType: 4,
+        ..Default::default()
+    };
+    let cube = |w: &mut Writer<'_>| {
+        unified.write(w).and_then(|()| w.u64(0)).and_then(|()| w.u64(0)).and_then(|()| w.u64(0)).and_then(|()| w.u32(0))
+    };
+    assert_eq!(send(&cuda, COPY_3D, NO_SLOT, cube), Ok(0));
+    assert_eq!(GUESSED.load(Ordering::Relaxed), 0);
 }
 
 /// Lends pages of a file in the order of `pages`, without the first 100 bytes. Returns the file.

@@ -14,6 +14,7 @@
 // Methods keep the names of the calls that they carry out, so that the printed dispatcher finds them.
 #![allow(non_snake_case)]
 
+mod any_copies;
 mod arrays;
 mod contexts;
 mod copies;
