@@ -636,7 +636,7 @@ trait Modules {
         #[out] errorLog: Vec<u8>,
     );
     /// Unloads a library with its kernels. Sleeps until the device is done with them.
-    #[call(51, wait)] #[block] #[no_context]
+    #[call(51, wait)] #[block] #[no_context] #[by_hand(host)]
     fn cuLibraryUnload(#[free] library: CUlibrary);
     /// A kernel of a library.
     #[call(52, wait)] #[no_context] #[by_hand(guest)]
@@ -1598,6 +1598,8 @@ trait Driver {
         libraryOptionValues: *mut *mut c_void,
         numLibraryOptions: u32,
     );
+    #[driver]
+    fn cuLibraryUnload(library: CUlibrary);
     #[driver]
     fn cuLibraryGetGlobal(dptr: *mut CUdeviceptr, bytes: *mut usize, library: CUlibrary, name: *const c_char);
     #[driver]

@@ -11,7 +11,8 @@ use wire::payload::{Buffer, Full, Writer};
 use wire::slot::MAX_REPLY_BYTES;
 
 use super::generated::{self, Library, kind};
-use super::{Api, Cuda};
+use super::ranges::{Range, Sort};
+use super::{Api, Cuda, Owners};
 use crate::worker::{Patience, Reply, Session, played};
 
 /// Where the fake library allocates.
@@ -183,6 +184,8 @@ const COPY: u16 = 133;
 const COPY_ANY: u16 = 138;
 const COPY_ANY_ASYNC: u16 = 139;
 const COPY_3D: u16 = 142;
+const UNLOAD: u16 = 51;
+const MANAGED_READ: u16 = 67;
 const LOAD: u16 = 40;
 const GET_FUNCTION: u16 = 42;
 const LAUNCH: u16 = 90;
@@ -230,6 +233,39 @@ fn copies_when_an_address_is_not_the_guests_then_never_reach_the_library() {
     assert_eq!(send(&cuda, FREE, 0, |w| w.u64(ALLOCATED)), Ok(0));
     assert_eq!(send(&cuda, FREE, 0, |w| w.u64(ALLOCATED)), Ok(1), "freed twice");
     assert_eq!(*TOUCHED.lock().expect("touched"), [end - 8, ALLOCATED]);
+}
+
+/// What a read of the library's variable gets while the driver unloads the library.
+static UNLOADING: Mutex<(usize, Option<i32>)> = Mutex::new((0, None));
+
+extern "C" fn unload(_: *mut c_void) -> i32 {
+    let mut unloading = UNLOADING.lock().expect("unloading");
+    // SAFETY: the test's own, which lives until its call returns.
+    let cuda = unsafe { &*std::ptr::with_exposed_provenance::<Cuda>(unloading.0) };
+    unloading.1 = send(cuda, MANAGED_READ, 0, managed_read).ok();
+    0
+}
+
+static MANAGED: AtomicU64 = AtomicU64::new(7);
+
+fn managed_read(w: &mut Writer<'_>) -> Result<(), Full> {
+    w.u64((&raw const MANAGED).expose_provenance() as u64).and_then(|()| w.buffer(Buffer::Reply { bytes: 8 }))
+}
+
+#[test]
+fn variable_when_its_library_is_being_unloaded_then_is_not_read_any_more() {
+    let _turn = TURN.lock().expect("turn");
+    let mut cuda = cuda();
+    cuda.library.cuLibraryUnload = Some(unload);
+    let library = Handle::new(kind::CUlibrary.number, 1, 0);
+    let object = std::ptr::without_provenance_mut(0x6000);
+    cuda.objects.insert(kind::CUlibrary, library, Owners::default(), Ok(object)).expect("vacant");
+    let address = (&raw const MANAGED).expose_provenance() as u64;
+    cuda.range_made(address, Range { bytes: 8, sort: Sort::Managed, owner: library });
+    assert_eq!(send(&cuda, MANAGED_READ, 0, managed_read), Ok(0));
+    UNLOADING.lock().expect("unloading").0 = (&raw const cuda).expose_provenance();
+    assert_eq!(send(&cuda, UNLOAD, 0, |w| w.u64(library.0)), Ok(0));
+    assert_eq!(UNLOADING.lock().expect("unloading").1, Some(1));
 }
 
 #[test]

@@ -7,7 +7,7 @@ use wire::frame::FrameHeader;
 use wire::handle::Handle;
 use wire::payload::Buffer;
 
-use super::generated::{CUDA_ERROR_INVALID_VALUE, kind};
+use super::generated::{CUDA_ERROR_INVALID_HANDLE, CUDA_ERROR_INVALID_VALUE, kind};
 use super::options::Options;
 use super::ranges::{Range, Sort};
 use super::{Cuda, image};
@@ -159,7 +159,25 @@ impl Cuda {
         ok(unsafe { call(dptr, bytes, library, name.as_ptr()) })?;
         let owner = self.objects.handle_of(kind::CUlibrary, library);
         self.range_made(*dptr, Range { bytes: *bytes as u64, sort: Sort::Managed, owner });
+        // It may have been unloaded meanwhile; where that comes later, it takes the range with it.
+        if owner.is_null() || self.objects.handle_of(kind::CUlibrary, library) != owner {
+            self.range_ended(*dptr, Sort::Managed);
+            return Err(Failure::Status(CUDA_ERROR_INVALID_HANDLE));
+        }
         Ok(())
+    }
+
+    /// `cuLibraryUnload`: its variables first, as managed ones are read without the driver ([`Cuda::gpuferryManagedRead`]).
+    pub(super) fn cuLibraryUnload(&self, _from: &FrameHeader, library: *mut c_void) -> Result<(), Failure> {
+        let call = function!(self, cuLibraryUnload)?;
+        let owner = self.objects.handle_of(kind::CUlibrary, library);
+        let variables = self.ranges.write().unwrap_or_else(PoisonError::into_inner).remove_owned(&[owner]);
+        // SAFETY: the table says that the library lives.
+        let status = unsafe { call(library) };
+        if status != 0 {
+            variables.into_iter().for_each(|(address, range)| self.range_made(address, range));
+        }
+        ok(status)
     }
 
     /// `gpuferryManagedRead`.
@@ -178,7 +196,7 @@ impl Cuda {
         let mut to = self.output(data, reply)?;
         let from = std::ptr::with_exposed_provenance::<u8>(address as usize);
         // SAFETY: managed memory is the host's to read at its address (CUDA Driver API, cuLibraryGetManaged); it stays as long as
-        // it is among the ranges, whose lock is held; the output has as many bytes.
+        // it is among the ranges, whose lock is held (`cuLibraryUnload`); the output has as many bytes.
         unsafe { std::ptr::copy_nonoverlapping(from, to.pointer().cast::<u8>(), bytes as usize) };
         to.finish();
         Ok(())

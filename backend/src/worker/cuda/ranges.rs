@@ -55,11 +55,12 @@ impl Ranges {
         self.by_start.remove(&start)
     }
 
-    /// Takes out all that ended with these objects.
-    pub fn remove_owned(&mut self, ended: &[Handle]) {
+    /// Takes out all that ended, or is about to end, with these objects.
+    pub fn remove_owned(&mut self, ended: &[Handle]) -> Vec<(u64, Range)> {
         // As many as a program has objects, against as many as it has allocations.
         let ended: HashSet<Handle> = ended.iter().copied().collect();
-        self.by_start.retain(|_, range| range.owner.is_null() || !ended.contains(&range.owner));
+        let is_owned = |_: &u64, range: &mut Range| !range.owner.is_null() && ended.contains(&range.owner);
+        self.by_start.extract_if(.., is_owned).collect()
     }
 
     /// Whether `bytes` bytes from `start` on lie in one range. No bytes lie anywhere.
