@@ -318,6 +318,14 @@ impl Arena {
         allocation.kind != Kind::Reserved || self.all_marked(address, bytes)
     }
 
+    /// Whether kernels of a device reach an address, as far as it lies in the arena.
+    pub fn reaches(&self, device: u8, address: u64) -> bool {
+        let Some(map) = self.granules.get(usize::from(device)).filter(|_| self.contains(address)) else { return true };
+        let granule = ((address - self.base) / GRANULE_BYTES) as usize;
+        // SAFETY: the address lies in the arena, so its byte in the map.
+        unsafe { map.add(granule).read_volatile() != 0 }
+    }
+
     fn all_marked(&self, address: u64, bytes: u64) -> bool {
         let first = (address - self.base) / GRANULE_BYTES;
         let last = (address - self.base + bytes.max(1) - 1) / GRANULE_BYTES;

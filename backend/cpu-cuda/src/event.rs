@@ -102,7 +102,7 @@ impl Event {
     /// Milliseconds from `start` to `end`.
     pub fn elapsed(start: &Event, end: &Event) -> Answer<f32> {
         end.context.check()?;
-        if (start.flags | end.flags) & NO_TIMING != 0 {
+        if (start.flags | end.flags) & NO_TIMING != 0 || start.context.device != end.context.device {
             return Err(Status::INVALID_HANDLE);
         }
         let begun = start.outside_capture()?.ok_or(Status::INVALID_HANDLE)?;

@@ -9,7 +9,8 @@ use std::fs::File;
 use std::os::fd::AsRawFd;
 use std::sync::Mutex;
 
-use crate::arena::{Kind, NOBODY, Reach};
+use crate::arena::{Kind, NOBODY, Owner, Reach};
+use crate::context;
 use crate::driver;
 use crate::engine::GRANULE_BYTES;
 use crate::status::{Answer, Status};
@@ -69,8 +70,10 @@ pub fn open(handle: IpcHandle) -> Answer<u64> {
     let length = file.metadata().map_err(|_| Status::MAP_FAILED)?.len();
     let first = offset / PAGE * PAGE;
     let pages = end.checked_next_multiple_of(PAGE).filter(|end| *end <= length).ok_or(Status::INVALID_VALUE)? - first;
+    // As a GPU's driver says, it is where it was opened.
+    let owner = Owner { device: context::usable()?.device, ..NOBODY };
     let arena = driver::arena()?;
-    let reservation = arena.allocate_aligned(pages, PAGE, Kind::Reserved, NOBODY)?;
+    let reservation = arena.allocate_aligned(pages, PAGE, Kind::Reserved, owner)?;
     if let Err(status) = arena.map_file(reservation, pages, file.as_raw_fd(), first) {
         let _ = arena.free(reservation, |_| true);
         return Err(status);

@@ -1,6 +1,7 @@
 //! Memory fills.
 
 use crate::copy::{Side, device_side};
+use crate::driver;
 use crate::export::cuda;
 use crate::handle::Handle;
 use crate::op::{Fill, Op};
@@ -29,6 +30,10 @@ fn fill(stream: Handle<Stream>, fill: Answer<Option<(Fill, Side)>>, wait: bool) 
     stream.context.check()?;
     match fill? {
         None => Ok(()),
+        // The blocking calls refuse what a kernel of the device could not write.
+        Some((fill, _)) if wait && !driver::arena()?.reaches(stream.context.device, fill.address) => {
+            Err(Status::INVALID_VALUE)
+        }
         // The blocking calls wait only where the host could tell the difference.
         Some((fill, Side::Pinned)) if wait => stream.perform(Op::Fill(fill)),
         Some((fill, _)) => stream.submit(Op::Fill(fill)),
