@@ -20,6 +20,7 @@ use wire::window::STAGING_OFFSET;
 
 use crate::carrier::{LendError, Link};
 use crate::crew::{Copying, HELP_FROM, MOST_PARTS, Move};
+use crate::mapped;
 use crate::session::Session;
 
 /// Largest input that travels in the frame.
@@ -284,30 +285,6 @@ fn memory_file(name: &std::ffi::CStr, bytes: usize) -> io::Result<File> {
     Ok(file)
 }
 
-/// Whether the whole range is private anonymous memory that may be read and written.
-fn is_private_anonymous(start: usize, bytes: usize) -> bool {
-    let Ok(maps) = std::fs::read_to_string("/proc/self/maps") else { return false };
-    let mut at = start;
-    for line in maps.lines() {
-        let mut fields = line.split_ascii_whitespace();
-        let (Some(range), Some(access)) = (fields.next(), fields.next()) else { continue };
-        let Some((low, high)) = range.split_once('-') else { continue };
-        let (Ok(low), Ok(high)) = (usize::from_str_radix(low, 16), usize::from_str_radix(high, 16)) else { continue };
-        if high <= at {
-            continue;
-        }
-        let anonymous = fields.nth(2) == Some("0");
-        if low > at || !access.starts_with("rw") || !access.ends_with('p') || !anonymous || line.ends_with("[stack]") {
-            return false;
-        }
-        at = high;
-        if at >= start + bytes {
-            return true;
-        }
-    }
-    false
-}
-
 impl Session {
     /// Lends `bytes` at `address` as one piece. Over the local carrier the data is copied through a file, back on drop.
     ///
@@ -334,7 +311,7 @@ impl Session {
                     let memory = unsafe { std::slice::from_raw_parts(address, bytes) };
                     file.write_all_at(memory, 0)?;
                 }
-                let pinned = link.pin(file.as_fd(), 0, bytes, access.flags())?;
+                let pinned = link.pin((file.as_fd(), 0), 0, bytes, access.flags())?;
                 let back = (access != Access::Read).then_some(address.cast_mut());
                 Ok(Lease { session: self, lease: pinned.lease, bytes, copy: Some((file, back)) })
             }
@@ -496,7 +473,9 @@ impl Session {
         let mut memory = PageLocked { address, bytes, lease: 0, owned: true, replaced: None };
         let pinned = match (&self.link, &file) {
             (Link::Virtio(link), _) => link.pin(address as usize, whole, PIN_READ | PIN_WRITE),
-            (Link::Local(link), Some(file)) => link.pin(file.as_fd(), address as usize, whole, PIN_READ | PIN_WRITE),
+            (Link::Local(link), Some(file)) => {
+                link.pin((file.as_fd(), 0), address as usize, whole, PIN_READ | PIN_WRITE)
+            }
             (Link::Local(_), None) => Err(LendError::BadRange),
         };
         match pinned {
@@ -511,7 +490,7 @@ impl Session {
 
     /// Lends the program's own memory for longer than a call. Over the local carrier, private anonymous memory is replaced by a
     /// shared mapping with the same contents; what another thread writes there meanwhile may be lost, and a child of fork shares
-    /// it from then on. Other memory cannot be registered over the local carrier.
+    /// it from then on. Of memory that is a file's and shared the file is lent. Other memory cannot be registered over the local carrier.
     ///
     /// # Errors
     /// [`LendError`].
@@ -531,11 +510,16 @@ impl Session {
         match &self.link {
             Link::Virtio(link) => memory.lease = link.pin(address as usize, bytes, PIN_READ | PIN_WRITE)?.lease,
             Link::Local(link) => {
-                if !is_private_anonymous(start, whole) {
+                if let Some((file, offset)) = mapped::shared_file(start, whole) {
+                    memory.lease =
+                        link.pin((file.as_fd(), offset), address as usize, bytes, PIN_READ | PIN_WRITE)?.lease;
+                    return Ok(memory);
+                }
+                if !mapped::is_private_anonymous(start, whole) {
                     return Err(LendError::BadRange);
                 }
                 let file = memory_file(c"gpuferry-registered", whole)?;
-                memory.lease = link.pin(file.as_fd(), address as usize, bytes, PIN_READ | PIN_WRITE)?.lease;
+                memory.lease = link.pin((file.as_fd(), 0), address as usize, bytes, PIN_READ | PIN_WRITE)?.lease;
                 // The pages may hold other parts of the program's heap: between the copy and the exchange nothing allocates.
                 // SAFETY: the range was found mapped for reading; whole pages around the caller's memory.
                 let copied = file.write_all_at(unsafe { std::slice::from_raw_parts(start as *const u8, whole) }, 0);
@@ -697,9 +681,9 @@ mod tests {
         let file = memory_file(c"test", 8192).expect("made");
         file.write_all_at(&[7; 8192], 0).expect("written");
         remap(memory as usize, 8192, &file).expect("mapped");
-        assert!(!is_private_anonymous(memory as usize, 8192));
+        assert!(!mapped::is_private_anonymous(memory as usize, 8192));
         make_private(memory as usize, 8192);
-        assert!(is_private_anonymous(memory as usize, 8192));
+        assert!(mapped::is_private_anonymous(memory as usize, 8192));
         file.write_all_at(&[9; 8192], 0).expect("written");
         // SAFETY: mapped above, and nobody else's.
         assert!(unsafe { std::slice::from_raw_parts(memory, 8192) }.iter().all(|byte| *byte == 7));
@@ -708,11 +692,11 @@ mod tests {
     #[test]
     fn private_anonymous_when_the_range_is_a_file_or_unmapped_then_is_false() {
         let memory = map_in_range(1 << 16, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS, None).expect("mapped");
-        assert!(is_private_anonymous(memory as usize, 1 << 16));
-        assert!(!is_private_anonymous(memory as usize, 1 << 21));
-        assert!(!is_private_anonymous(memory as usize - 4096, 4096));
+        assert!(mapped::is_private_anonymous(memory as usize, 1 << 16));
+        assert!(!mapped::is_private_anonymous(memory as usize, 1 << 21));
+        assert!(!mapped::is_private_anonymous(memory as usize - 4096, 4096));
         let file = memory_file(c"test", 4096).expect("made");
         let shared = map_in_range(4096, libc::MAP_SHARED, Some(&file)).expect("mapped");
-        assert!(!is_private_anonymous(shared as usize, 4096));
+        assert!(!mapped::is_private_anonymous(shared as usize, 4096));
     }
 }

@@ -15,6 +15,7 @@ mod exchange;
 pub mod fuzz;
 mod lend;
 mod local;
+mod mapped;
 pub mod program;
 mod session;
 mod thread;

@@ -196,11 +196,17 @@ impl LocalLink {
         })
     }
 
-    /// Lends `file`, which stands for the whole pages around `bytes` bytes at `address`.
-    pub fn pin(&self, file: BorrowedFd<'_>, address: usize, bytes: usize, flags: u32) -> Result<Pinned, LendError> {
+    /// Lends `file` from an offset on, which stands for the whole pages around `bytes` bytes at `address`.
+    pub fn pin(
+        &self,
+        (file, offset): (BorrowedFd<'_>, u64),
+        address: usize,
+        bytes: usize,
+        flags: u32,
+    ) -> Result<Pinned, LendError> {
         let lease = self.leases.take().ok_or(LendError::Limit)?;
         let whole = crate::lend::page_span(address, bytes).1 as u64;
-        let pieces = vec![Piece { region: REGION_ATTACHED, offset: 0, bytes: whole }];
+        let pieces = vec![Piece { region: REGION_ATTACHED, offset, bytes: whole }];
         let pin = Message::Pin { lease, flags, address: address as u64, bytes: bytes as u64, pieces };
         match self.request(&pin, Some(file))? {
             RESPONSE_OK => Ok(Pinned { lease }),
