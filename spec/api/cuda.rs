@@ -530,10 +530,10 @@ trait Contexts {
     #[call(34, wait)]
     fn cuCtxResetPersistingL2Cache();
     /// Lets the current context reach a peer's memory.
-    #[call(35, wait)]
+    #[call(35, wait)] #[by_hand(guest)]
     fn cuCtxEnablePeerAccess(peerContext: CUcontext, Flags: u32);
     /// Ends that.
-    #[call(36, wait)]
+    #[call(36, wait)] #[by_hand(guest)]
     fn cuCtxDisablePeerAccess(peerContext: CUcontext);
     /// Number of the current context, never used again.
     #[call(37, wait)] #[by_hand(both)]
@@ -1051,13 +1051,13 @@ trait VirtualMemory {
     #[call(182, wait)] #[no_context] #[by_hand(both)]
     fn cuMemCreate(#[new] handle: CUmemGenericAllocationHandle, size: usize, prop: &CUmemAllocationProp, flags: u64);
     /// Gives physical memory up.
-    #[call(183, wait)] #[no_context] #[by_hand(host)]
+    #[call(183, wait)] #[no_context] #[by_hand(both)]
     fn cuMemRelease(#[free] handle: CUmemGenericAllocationHandle);
     /// Maps physical memory at reserved addresses.
-    #[call(184, wait)] #[no_context]
+    #[call(184, wait)] #[no_context] #[by_hand(guest)]
     fn cuMemMap(#[device(size)] ptr: CUdeviceptr, size: usize, offset: usize, handle: CUmemGenericAllocationHandle, flags: u64);
     /// Ends a mapping.
-    #[call(185, wait)] #[no_context]
+    #[call(185, wait)] #[no_context] #[by_hand(guest)]
     fn cuMemUnmap(#[device(size)] ptr: CUdeviceptr, size: usize);
     /// Sets who may access mapped memory.
     #[call(186, wait)] #[no_context]
@@ -1069,7 +1069,7 @@ trait VirtualMemory {
     #[call(188, wait)] #[no_context] #[by_hand(host)]
     fn cuMemGetAllocationGranularity(#[out] granularity: usize, prop: &CUmemAllocationProp, option: u32);
     /// The physical memory that is mapped at an address.
-    #[call(189, wait)] #[no_context]
+    #[call(189, wait)] #[no_context] #[by_hand(guest)]
     fn cuMemRetainAllocationHandle(#[new] handle: CUmemGenericAllocationHandle, #[device(1)] addr: CUdeviceptr);
     /// Properties of physical memory.
     #[call(190, wait)] #[no_context]

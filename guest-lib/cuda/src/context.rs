@@ -17,7 +17,7 @@ use crate::storage::Storage;
 use core::cell::{Cell, RefCell};
 use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use rt::Origin;
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 /// Version that cuCtxGetApiVersion answers: that of the newest functions of contexts.
 const API_VERSION: u32 = 3020;
@@ -53,6 +53,8 @@ pub struct Context {
     limits: [AtomicU64; LIMITS],
     /// Of its null and its legacy stream, what is kept of their being idle ([`crate::progress`]).
     pub(crate) idle: [AtomicU64; 2],
+    /// Contexts whose memory its kernels reach.
+    peers: Mutex<Vec<Handle>>,
     /// Lowest and highest priority of its streams, once they were asked for.
     priorities: OnceLock<(i32, i32)>,
     /// Values that libraries keep with the context (export table c693336e).
@@ -75,6 +77,16 @@ impl Context {
     pub fn be_green(&self, green: Handle) {
         // Said once, right after it was made.
         let _ = self.green.set(green);
+    }
+
+    fn peers(&self) -> MutexGuard<'_, Vec<Handle>> {
+        self.peers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether a device's memory is its own or a peer's.
+    pub fn reaches(&self, device: i32) -> bool {
+        let is_of = |peer: &Handle| handles::facts::<Context>(*peer).is_some_and(|context| context.device == device);
+        self.device == device || self.peers().iter().any(is_of)
     }
 
     /// The green context that it is; null for none.
@@ -102,6 +114,7 @@ pub(crate) fn make(device: i32, flags: u32, primary: bool) -> Result<&'static Co
         uses: AtomicU32::new(1),
         limits: [const { AtomicU64::new(UNKNOWN) }; LIMITS],
         idle: [const { AtomicU64::new(u64::MAX) }; 2],
+        peers: Mutex::default(),
         priorities: OnceLock::new(),
         storage: Storage::new(),
     };
@@ -265,9 +278,17 @@ pub(crate) fn end_use(caller: &Caller, context: &'static Context) {
 pub(crate) fn end_objects(context: &'static Context) {
     handles::discard_owned(context.handle);
     crate::ranges::end_context(context.handle);
+    context.peers().clear();
     for limit in &context.limits {
         limit.store(UNKNOWN, Ordering::Relaxed);
     }
+}
+
+/// The context that a call for peers names.
+fn peer(raw: u64) -> Result<Handle, CUresult> {
+    let is_gone = |_| handles::was_there(kind::CUcontext, raw);
+    handles::of_kind(kind::CUcontext, raw)
+        .map_err(|error| if is_gone(error) { CUDA_ERROR_CONTEXT_IS_DESTROYED } else { error })
 }
 
 /// Destroys a context. After a fault that stays the driver only forgets it, and it stays current.
@@ -418,6 +439,24 @@ crate::export! {
     extern "C" fn cuCtxGetCurrent(pctx: Out<u64>) {
         caller::session()?;
         pctx.set(current().0)
+    }
+
+    /// CUDA Driver API, cuCtxEnablePeerAccess.
+    extern "C" fn cuCtxEnablePeerAccess(peerContext: u64, Flags: u32) {
+        let caller = caller::enter_context()?;
+        let peer = peer(peerContext)?;
+        caller::answer(send::cuCtxEnablePeerAccess(&caller, peer, Flags))?;
+        current_context()?.peers().push(peer);
+        Ok(())
+    }
+
+    /// CUDA Driver API, cuCtxDisablePeerAccess.
+    extern "C" fn cuCtxDisablePeerAccess(peerContext: u64) {
+        let caller = caller::enter_context()?;
+        let peer = peer(peerContext)?;
+        caller::answer(send::cuCtxDisablePeerAccess(&caller, peer))?;
+        current_context()?.peers().retain(|known| *known != peer);
+        Ok(())
     }
 
     /// CUDA Driver API, cuCtxGetDevice.

@@ -46,6 +46,7 @@ pub mod module;
 pub mod narrow;
 pub mod occupancy;
 pub mod order;
+pub mod physical;
 pub mod pointer;
 pub mod pool;
 pub mod primary;

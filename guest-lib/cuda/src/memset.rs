@@ -5,9 +5,10 @@ use crate::CUresult;
 use crate::caller::{self, Caller};
 use crate::generated::send;
 use crate::handles::Handle;
-use crate::ranges;
+use crate::ranges::{self, Kind, Range};
+use crate::status::CUDA_ERROR_INVALID_VALUE;
 use crate::stream;
-use crate::{managed, wait};
+use crate::{context, device, managed, wait};
 
 /// The null stream.
 const NULL: Handle = Handle(0);
@@ -23,6 +24,16 @@ fn some_rows(pitch: usize, width: usize, height: usize, each: usize) -> Option<u
     if width == 0 && height == 0 { Some(0) } else { rows(pitch, width, height, each) }
 }
 
+/// Without a stream, the memory must be the device's own or a peer's.
+fn check_reach(address: u64) -> Result<(), CUresult> {
+    if !device::are_several() {
+        return Ok(());
+    }
+    let allocated = ranges::find(address).filter(|range| matches!(range.kind, Kind::Device | Kind::Variable));
+    let is_far = |range: Range| context::current_context().is_ok_and(|context| !context.reaches(range.device));
+    if allocated.is_some_and(is_far) { Err(CUDA_ERROR_INVALID_VALUE) } else { Ok(()) }
+}
+
 /// Sets memory in `stream`, by a message that `send` posts.
 fn set(
     address: u64,
@@ -33,6 +44,7 @@ fn set(
 ) -> Result<(), CUresult> {
     let caller = caller::enter_context()?;
     ranges::check(&caller, address, bytes, aligned)?;
+    check_reach(address)?;
     managed::before_work(&caller)?;
     caller::answer(send(&caller))?;
     let is_shared = ranges::find(address).is_some_and(|range| range.kind.is_host());

@@ -1,0 +1,102 @@
+//! Physical memory and where it is mapped. As natively a handle is one number however often it is given, and counts: who retains
+//! that of an address gets the number that the memory has (NCCL releases it twice then). Only the last release leaves the process.
+
+use crate::caller;
+use crate::generated::{kind, send};
+use crate::handles::{self, Handle};
+use crate::program::Out;
+use core::ffi::c_void;
+use core::sync::atomic::Ordering;
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// What is mapped: bytes and handle, by first address.
+static MAPPED: Mutex<BTreeMap<u64, (u64, Handle)>> = Mutex::new(BTreeMap::new());
+
+fn mapped() -> MutexGuard<'static, BTreeMap<u64, (u64, Handle)>> {
+    MAPPED.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Counts one use more of the memory that is mapped at an address; its handle, where the program has not released it.
+fn retained(address: u64) -> Option<Handle> {
+    let mapped = mapped();
+    let (start, (bytes, handle)) = mapped.range(..=address).next_back()?;
+    // An object's word counts its uses beyond the first.
+    let uses = handles::word_of(*handle).filter(|_| address - start < *bytes)?;
+    uses.fetch_add(1, Ordering::AcqRel);
+    Some(*handle)
+}
+
+/// Gives a mapping the number that its memory has by now.
+fn renumber(address: u64, handle: Handle) {
+    let mut mapped = mapped();
+    if let Some((_, (_, known))) = mapped.range_mut(..=address).next_back() {
+        *known = handle;
+    }
+}
+
+crate::export! {
+    /// CUDA Driver API, cuMemMap.
+    extern "C" fn cuMemMap(ptr: u64, size: usize, offset: usize, handle: u64, flags: u64) {
+        let caller = caller::enter()?;
+        let handle = handles::of_kind(kind::CUmemGenericAllocationHandle, handle)?;
+        caller::answer(send::cuMemMap(&caller, ptr, size, offset, handle, flags))?;
+        mapped().insert(ptr, (size as u64, handle));
+        Ok(())
+    }
+
+    /// CUDA Driver API, cuMemUnmap: of whole mappings.
+    extern "C" fn cuMemUnmap(ptr: u64, size: usize) {
+        let caller = caller::enter()?;
+        caller::answer(send::cuMemUnmap(&caller, ptr, size))?;
+        let end = ptr.saturating_add(size as u64);
+        mapped().retain(|address, _| !(ptr..end).contains(address));
+        Ok(())
+    }
+
+    /// CUDA Driver API, cuMemRetainAllocationHandle.
+    extern "C" fn cuMemRetainAllocationHandle(handle: Out<u64>, addr: *mut c_void) {
+        let caller = caller::enter()?;
+        handle.check()?;
+        let address = addr as u64;
+        if let Some(known) = retained(address) {
+            return handle.set(known.0);
+        }
+        let made = handles::made(kind::CUmemGenericAllocationHandle, |made| {
+            send::cuMemRetainAllocationHandle(&caller, made, address)
+        })?;
+        renumber(address, made);
+        handle.set(made.0)
+    }
+
+    /// CUDA Driver API, cuMemRelease.
+    extern "C" fn cuMemRelease(handle: u64) {
+        let caller = caller::enter()?;
+        let handle = handles::of_kind(kind::CUmemGenericAllocationHandle, handle)?;
+        let uses = handles::word_of(handle).ok_or(kind::CUmemGenericAllocationHandle.error)?;
+        if uses.fetch_update(Ordering::AcqRel, Ordering::Acquire, |uses| uses.checked_sub(1)).is_ok() {
+            return Ok(());
+        }
+        caller::answer(send::cuMemRelease(&caller, handle))?;
+        handles::free(handle);
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn handle_when_retained_by_an_address_then_is_the_same_number_until_the_program_has_released_it() {
+        let handle = handles::make(kind::CUmemGenericAllocationHandle, Handle::NULL).expect("room");
+        mapped().insert(0x5000_0000, (0x1000, handle));
+        assert_eq!((retained(0x5000_0fff), retained(0x5000_1000), retained(0x4fff_ffff)), (Some(handle), None, None));
+        assert_eq!(handles::word(handle), 1);
+        handles::discard(handle);
+        assert_eq!(retained(0x5000_0000), None);
+        let next = handles::make(kind::CUmemGenericAllocationHandle, Handle::NULL).expect("room");
+        renumber(0x5000_0010, next);
+        assert_eq!(retained(0x5000_0000), Some(next));
+    }
+}
