@@ -34,21 +34,28 @@ pub fn pointers(pair: &Pair) {
             cuda.say("is its own", context == pair.contexts[device]);
         }
     }
-    let mut before = [0usize; 2];
     let free = |device: usize| {
-        let (mut free, mut total) = (0usize, 0usize);
+        let (mut free, mut total) = (0i64, 0i64);
         pair.on(device);
         assert_eq!(cu!(cuda, cuMemGetInfo_v2(&mut free, &mut total)), 0, "free memory");
         free
     };
-    for (device, free_before) in before.iter_mut().enumerate() {
-        *free_before = free(device);
-    }
-    let large = pair.words(1, 32 << 20, 0);
-    cuda.say("the first has as much", free(0) == before[0]);
-    cuda.say("the second has less", before[1] - free(1) >= 128 << 20);
+    let before = [free(0), free(1)];
+    let large = pair.words(1, 1 << 26, 0);
+    // 256 MiB; others may use the devices meanwhile.
+    cuda.say("the second has less", (before[1] - free(1)) - (before[0] - free(0)) >= 1 << 27);
     tell!(cuda, "", cuMemFree_v2(large));
-    cuda.say("and gets it back", free(1) == before[1]);
+}
+
+/// Memory of a file that others could map too, as libraries share it between processes.
+fn of_file() -> u64 {
+    // SAFETY: a name; then a mapping of the new file, which both are left to the process.
+    unsafe {
+        let file = libc::memfd_create(c"several".as_ptr(), 0);
+        assert!(file >= 0 && libc::ftruncate(file, BYTES as libc::off_t) == 0, "a file");
+        let access = libc::PROT_READ | libc::PROT_WRITE;
+        libc::mmap(std::ptr::null_mut(), BYTES, access, libc::MAP_SHARED, file, 0) as u64
+    }
 }
 
 /// Memory of the host, of either context, which both devices reach.
@@ -63,9 +70,11 @@ pub fn host(pair: &Pair) {
         let mut own = vec![0u8; BYTES + 8192];
         let own = (own.as_mut_ptr() as u64).next_multiple_of(4096);
         tell!(cuda, "portable", cuMemHostRegister_v2(own, BYTES, 3));
+        let file = of_file();
+        tell!(cuda, "of a file", cuMemHostRegister_v2(file, BYTES, 3));
         for other in [1 - device, device] {
             pair.on(other);
-            for (what, host) in [("allocated", locked), ("managed", shared), ("registered", own)] {
+            for (what, host) in [("allocated", locked), ("managed", shared), ("registered", own), ("of a file", file)] {
                 if what == "allocated" {
                     let mut seen = 0u64;
                     tell!(cuda, what, cuMemHostGetDevicePointer_v2(&mut seen, host, 0));
@@ -81,6 +90,7 @@ pub fn host(pair: &Pair) {
         }
         pair.on(1 - device);
         tell!(cuda, "with the other's context", cuMemHostUnregister(own));
+        tell!(cuda, "of a file", cuMemHostUnregister(file));
         tell!(cuda, "with the other's context", cuMemFreeHost(locked));
         tell!(cuda, "with the other's context", cuMemFree_v2(shared));
     }
@@ -146,6 +156,11 @@ pub fn mapped(pair: &Pair) {
     pair.sum("twice as much", address, COUNT);
     pair.sum("seen through the descriptor", second, COUNT);
     for address in addresses {
+        // A handle that an address gives is the one that there is, and counts.
+        let mut same = 0u64;
+        tell!(cuda, "", cuMemRetainAllocationHandle(&mut same, address));
+        cuda.say("the handle", same == handle || same == given);
+        tell!(cuda, "what was retained", cuMemRelease(same));
         tell!(cuda, "", cuMemUnmap(address, SIZE));
         tell!(cuda, "", cuMemAddressFree(address, SIZE));
     }
