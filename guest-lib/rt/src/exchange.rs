@@ -5,7 +5,8 @@ use std::sync::atomic::Ordering;
 use wire::payload::Buffer;
 
 use crate::carrier::LendError;
-use crate::lend::{Access, INLINE_BYTES, ended};
+use crate::lend::{Access, ended};
+use crate::parts::INLINE_BYTES;
 use crate::session::Session;
 
 impl Session {

@@ -12,8 +12,8 @@ use wire::slot::{FreeSlots, MAX_REPLY_BYTES};
 use wire::window::{HEAD_EPOCH_OFFSET, RING_BYTES, SLOT_COUNT, STATE_DEAD, STATE_NEW, STATE_OFFSET, STATE_READY};
 
 use crate::carrier::{Carrier, Link, OpenError, Slept};
-use crate::lend::Chunks;
 use crate::local::LocalLink;
+use crate::parts::Chunks;
 use crate::virtio::VirtioLink;
 use crate::waiting::Patience;
 use crate::window::Window;
