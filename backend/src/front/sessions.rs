@@ -184,6 +184,11 @@ impl Sessions {
         self.with(number, |session, ram, watch| session.request(message, vec![], Some(answer), ram, watch));
     }
 
+    /// Whether a worker of an open session owes an answer.
+    pub(super) fn awaits_answers(&self) -> bool {
+        self.table.values().any(|session| !session.waiting.is_empty())
+    }
+
     /// Does something with a session's worker; a worker that breaks its connection is killed.
     fn with(&mut self, number: u32, act: impl FnOnce(&mut Session, &Ram, &Watch) -> Result<(), ChannelError>) {
         let Some(session) = self.table.get_mut(&number) else { return };

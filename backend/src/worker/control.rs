@@ -13,6 +13,7 @@ use super::Session;
 use super::api::{Api, Library};
 use super::lease::{Answers, Lent, PinError};
 use super::memory::Memory;
+use super::movers;
 use super::regions::{Region, Regions};
 use super::relay::Relay;
 use super::ring::Ring;
@@ -25,6 +26,9 @@ use crate::ledger::Account;
 use crate::mapping::{Mapping, Reservation, Source};
 use crate::os::{self, Interest};
 use crate::window::Window;
+
+/// Bytes of a lease from which on movers are roused for its copy.
+const ROUSING_BYTES: u64 = 1 << 20;
 
 struct Served {
     session: Arc<Session>,
@@ -144,7 +148,11 @@ impl Control {
             }
             Message::Pin { lease, flags, address, bytes, pieces } => {
                 let status = self.pin(Lent { lease, flags, address, bytes }, &pieces, descriptors.pop())?;
-                self.done(cookie, status)
+                let answered = self.done(cookie, status);
+                if bytes >= ROUSING_BYTES {
+                    movers::rouse();
+                }
+                answered
             }
             Message::Unpin { lease } => {
                 if self.served()?.session.memory().unpin(lease, cookie) {

@@ -107,6 +107,8 @@ impl Job {
 struct List {
     jobs: VecDeque<Arc<Job>>,
     sleeping: usize,
+    /// How often the movers were to look without there being a job yet.
+    roused: u64,
 }
 
 /// The process's movers.
@@ -143,6 +145,15 @@ impl Movers {
         }
     }
 
+    /// Has the movers that sleep look for a job for [`SPIN`].
+    fn rouse(&self) {
+        let mut list = self.lock();
+        list.roused += 1;
+        if list.sleeping != 0 {
+            self.wanted.notify_all();
+        }
+    }
+
     /// The first job of which something is left to begin.
     fn job(&self) -> Option<Arc<Job>> {
         if self.waiting.load(Ordering::Relaxed) == 0 {
@@ -171,7 +182,8 @@ impl Movers {
             }
             let mut list = self.lock();
             list.sleeping += 1;
-            while list.jobs.is_empty() {
+            let roused = list.roused;
+            while list.jobs.is_empty() && list.roused == roused {
                 list = self.wanted.wait(list).unwrap_or_else(PoisonError::into_inner);
             }
             list.sleeping -= 1;
@@ -179,9 +191,18 @@ impl Movers {
     }
 }
 
+static MOVERS: OnceLock<Option<&'static Movers>> = OnceLock::new();
+
+/// Memory was lent, and a copy of it is about to come: to wake a mover takes longer than that. Where no copy has needed movers yet it
+/// does nothing.
+pub(super) fn rouse() {
+    if let Some(Some(movers)) = MOVERS.get() {
+        movers.rouse();
+    }
+}
+
 /// The process's; `None` where the machine has no processors to spare.
 fn movers() -> Option<&'static Movers> {
-    static MOVERS: OnceLock<Option<&'static Movers>> = OnceLock::new();
     *MOVERS.get_or_init(|| Movers::start((os::processors() / 2).clamp(1, MOST_MOVERS + 1) - 1))
 }
 
@@ -238,6 +259,21 @@ mod tests {
         }
         // SAFETY: no memory at all.
         drop(unsafe { Moving::start(Vec::new()) });
+    }
+
+    #[test]
+    fn movers_when_roused_without_a_job_then_look_and_sleep_again() {
+        let movers = Movers::start(2).expect("movers");
+        let asleep = || {
+            let start = Instant::now();
+            while movers.lock().sleeping != 2 {
+                assert!(start.elapsed() < Duration::from_secs(10), "movers do not sleep");
+                std::thread::sleep(Duration::from_millis(1));
+            }
+        };
+        asleep();
+        movers.rouse();
+        asleep();
     }
 
     #[test]
