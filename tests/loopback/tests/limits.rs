@@ -49,3 +49,16 @@ fn memory_when_others_hold_some_then_only_the_rest_is_left_until_they_end() {
     holder.wait().expect("ended");
     assert!(eventually(|| beside(0).status.success()), "a killed process still holds memory");
 }
+
+#[test]
+fn memory_when_of_two_devices_then_counts_together_and_may_be_the_others_once_freed() {
+    let (folder, front) = (Folder::new(), Front::with(&["--memory-limit", "200M", "--device", "cpu"]));
+    let output = finish(program("several", Way::Local(&front), &folder).arg("memory of both"));
+    assert!(output.status.success(), "{}", errors(&output));
+    let wanted = [
+        "memory of both: the last piece: CUDA_ERROR_OUT_OF_MEMORY (2)",
+        "memory of both: pieces: 12",
+        "memory of both: the second gets what the first had: true",
+    ];
+    assert_eq!(lines(&output), wanted);
+}

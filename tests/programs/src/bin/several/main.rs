@@ -114,7 +114,7 @@ type Group = (&'static str, fn(&Pair));
 /// Option of the child that runs a group.
 const CHILD: &str = "--group";
 
-const GROUPS: [Group; 18] = [
+const GROUPS: [Group; 19] = [
     ("devices", contexts::devices),
     ("contexts", contexts::contexts),
     ("access", contexts::access),
@@ -127,6 +127,7 @@ const GROUPS: [Group; 18] = [
     ("recorded", work::recorded),
     ("threads", work::threads),
     ("pointers", memory::pointers),
+    ("memory of both", memory::both),
     ("host memory", memory::host),
     ("mapped memory", memory::mapped),
     ("pools", memory::pools),

@@ -47,6 +47,30 @@ pub fn pointers(pair: &Pair) {
     tell!(cuda, "", cuMemFree_v2(large));
 }
 
+/// Memory of both devices in turns: at most 1 GiB, or what one limit for both leaves.
+pub fn both(pair: &Pair) {
+    const PIECE: usize = 16 << 20;
+    let cuda = &pair.cuda;
+    let (mut pieces, mut last) = (Vec::new(), 0);
+    while pieces.len() < 64 && last == 0 {
+        let mut memory = 0u64;
+        pair.on(pieces.len() % 2);
+        last = cu!(cuda, cuMemAlloc_v2(&mut memory, PIECE));
+        if last == 0 {
+            pieces.push(memory);
+        }
+    }
+    cuda.told("the last piece", last);
+    cuda.say("pieces", pieces.len());
+    // What one device gives back the other may have.
+    let (first, second): (Vec<_>, Vec<_>) = pieces.iter().enumerate().partition(|(number, _)| number % 2 == 0);
+    let freed = first.iter().filter(|(_, memory)| cu!(cuda, cuMemFree_v2(**memory)) == 0).count();
+    pair.on(1);
+    let mut memory = 0u64;
+    let again = (0..freed).filter(|_| cu!(cuda, cuMemAlloc_v2(&mut memory, PIECE)) == 0).count();
+    cuda.say("the second gets what the first had", again == first.len() && second.len() + freed == pieces.len());
+}
+
 /// Memory of a file that others could map too, as libraries share it between processes.
 fn of_file() -> u64 {
     // SAFETY: a name; then a mapping of the new file, which both are left to the process.
