@@ -32,13 +32,14 @@ pub fn load(settings: &Settings) -> Result<Box<dyn Library>, LoadError> {
 struct Loaded {
     cuda: cuda::Loaded,
     nvml: Option<nvml::Host>,
-    opencl: Option<Box<dyn Library>>,
+    opencl: Option<opencl::Loaded>,
 }
 
 impl Library for Loaded {
     fn begin(self: Box<Self>, session: Arc<Session>) -> Arc<dyn Api> {
-        let opencl = self.opencl.map(|library| library.begin(Arc::clone(&session)));
-        let figure = self.nvml.as_ref().and_then(nvml::Host::figure);
+        let figure = || self.nvml.as_ref().and_then(nvml::Host::figure);
+        let opencl = self.opencl.map(|library| library.begin(Arc::clone(&session), figure()));
+        let figure = figure();
         let nvml = nvml::Nvml::new(self.nvml, Arc::clone(&session));
         Arc::new(Router { cuda: self.cuda.begin(session, figure), nvml, opencl })
     }

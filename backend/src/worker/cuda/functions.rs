@@ -109,14 +109,25 @@ impl Cuda {
         }
     }
 
-    /// Local memory of a function, of a kernel as on the first device.
+    /// Local memory of a function. A kernel is loaded for the current context, as its first launch would do.
     fn ask_local(&self, code: Code) -> Local {
-        let (of_function, of_kernel) = (self.library.cuFuncGetAttribute, self.library.cuKernelGetAttribute);
-        Local::known(|value| match code {
+        Local::known(|value| {
+            let function = match code {
+                Code::Function(function) => function,
+                Code::Kernel(kernel) => {
+                    let mut function = std::ptr::null_mut();
+                    // SAFETY: the kernel lives, and the pointer is to a live variable.
+                    let status = unsafe { self.library.cuKernelGetFunction?(&raw mut function, kernel) };
+                    if status != 0 {
+                        // No context is current: as on the first device.
+                        // SAFETY: as above.
+                        return Some(unsafe { self.library.cuKernelGetAttribute?(value, LOCAL_BYTES, kernel, 0) });
+                    }
+                    function
+                }
+            };
             // SAFETY: the function lives, and the caller's variable too.
-            Code::Function(function) => of_function.map(|call| unsafe { call(value, LOCAL_BYTES, function) }),
-            // SAFETY: as above.
-            Code::Kernel(kernel) => of_kernel.map(|call| unsafe { call(value, LOCAL_BYTES, kernel, 0) }),
+            Some(unsafe { self.library.cuFuncGetAttribute?(value, LOCAL_BYTES, function) })
         })
     }
 

@@ -267,6 +267,7 @@ impl Counted {
         self.made(charged, charged);
         let fits = is_new || self.charge(self.context_bytes);
         if fits {
+            self.made(self.context_bytes - charged, 0);
             self.lock().held.insert(number, Held { context, bytes: self.context_bytes, from: From::Device });
         }
         if fits && self.measured.as_ref().is_none_or(Measured::look_at_context) {

@@ -17,6 +17,8 @@ const INTEROP_USER_SYNC: u64 = 0x1085;
 const QUEUE_PROPERTIES: u64 = 0x1093;
 /// `CL_SAMPLER_NORMALIZED_COORDS`, and after it the addressing and filter modes.
 const SAMPLER_NORMALIZED: u64 = 0x1152;
+/// `CL_OUT_OF_RESOURCES`.
+const OUT_OF_RESOURCES: i32 = -5;
 /// `CL_INVALID_PROPERTY`.
 const INVALID_PROPERTY: i32 = -64;
 
@@ -55,7 +57,8 @@ impl OpenCl {
         let mut status = 0;
         // SAFETY: the list has an end, the devices live; function and data belong together and live as long as the process.
         *made = unsafe { create(list.as_ptr(), devices.len() as u32, first(devices), function, data, &raw mut status) };
-        ok(status)
+        ok(status)?;
+        self.keep_or_end(made, function!(self, clReleaseContext)?)
     }
 
     /// `gpuferryQueue`.
@@ -81,7 +84,24 @@ impl OpenCl {
             // SAFETY: context and device live.
             unsafe { create(context, device, property(&list, QUEUE_PROPERTIES).unwrap_or(0), &raw mut status) }
         };
-        ok(status)
+        ok(status)?;
+        self.keep_or_end(made, function!(self, clReleaseCommandQueue)?)
+    }
+
+    /// An object was made, of which nobody tells how much memory it takes: it is ended where that passes a limit.
+    pub(super) fn keep_or_end(
+        &self,
+        made: &mut *mut c_void,
+        end: unsafe extern "C" fn(*mut c_void) -> i32,
+    ) -> Result<(), Failure> {
+        if self.look() {
+            return Ok(());
+        }
+        // SAFETY: just made, and nobody else's.
+        unsafe { end(*made) };
+        *made = std::ptr::null_mut();
+        self.look();
+        Err(Failure::Status(OUT_OF_RESOURCES))
     }
 
     /// `gpuferrySampler`.

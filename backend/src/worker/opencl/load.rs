@@ -9,7 +9,8 @@ use libloading::os::unix::{Library as File, RTLD_GLOBAL, RTLD_NOW};
 
 use super::generated::Library;
 use super::{OpenCl, scratch};
-use crate::worker::{self, Api, LoadError, OpenClDevice, Session};
+use crate::worker::nvml::Figure;
+use crate::worker::{Api, LoadError, OpenClDevice, Session};
 
 /// Name of the loader, which finds the vendors' libraries by /etc/OpenCL/vendors or OCL_ICD_VENDORS.
 const LOADER: &str = "libOpenCL.so.1";
@@ -56,7 +57,7 @@ pub struct Found {
 ///
 /// # Errors
 /// What is wrong and what to do about it.
-pub fn load(choice: &OpenClDevice, path: Option<&Path>) -> Result<Box<dyn worker::Library>, LoadError> {
+pub fn load(choice: &OpenClDevice, path: Option<&Path>) -> Result<Loaded, LoadError> {
     scratch::prepare()?;
     let path = path.map_or_else(|| OsString::from(LOADER), |path| path.as_os_str().to_owned());
     let name = path.to_string_lossy().into_owned();
@@ -69,7 +70,7 @@ pub fn load(choice: &OpenClDevice, path: Option<&Path>) -> Result<Box<dyn worker
     let library = unsafe { Library::find(|name| symbol(file, name)) };
     let found = find(&library, &name, choice)?;
     log::debug!("{name} is loaded: {} OpenCL devices", found.devices.len());
-    Ok(Box::new(Loaded { library, found }))
+    Ok(Loaded { library, found })
 }
 
 fn symbol(file: &File, name: &CStr) -> Option<NonNull<c_void>> {
@@ -151,14 +152,15 @@ fn numbered(names: &[String]) -> String {
 }
 
 /// The library before its session.
-struct Loaded {
+pub struct Loaded {
     library: Library,
     found: Found,
 }
 
-impl worker::Library for Loaded {
-    fn begin(self: Box<Self>, session: Arc<Session>) -> Arc<dyn Api> {
-        Arc::new(OpenCl::new(self.library, self.found, session))
+impl Loaded {
+    /// Starts serving the worker's session; `figure` tells what the process holds of the device's memory.
+    pub fn begin(self, session: Arc<Session>, figure: Option<Figure>) -> Arc<dyn Api> {
+        Arc::new(OpenCl::new(self.library, self.found, session).measured(figure))
     }
 }
 

@@ -51,6 +51,11 @@ pub struct Sizes {
 }
 
 impl Sizes {
+    /// Bytes of all objects.
+    pub fn sum(&self) -> u64 {
+        self.sum
+    }
+
     /// None yet, on the devices that the session may use.
     pub fn new(library: &Library, found: &Found) -> Sizes {
         let fact = |device: &usize, param| {
@@ -129,7 +134,7 @@ impl OpenCl {
 
     /// Counts an object, by its address; false where a limit would be passed, which another process of the guest may have brought about.
     pub(super) fn began(&self, object: usize, bytes: u64) -> bool {
-        if self.session.account().is_some_and(|account| !account.charge(bytes)) {
+        if !self.look() || self.session.account().is_some_and(|account| !account.charge(bytes)) {
             return false;
         }
         lock(&self.memory).began(object, bytes);

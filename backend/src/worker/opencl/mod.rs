@@ -35,6 +35,7 @@ mod shared;
 mod svm;
 mod transfers;
 mod turn;
+mod unseen;
 #[cfg(test)]
 mod values;
 
@@ -49,13 +50,14 @@ use wire::frame::FrameHeader;
 use wire::handle::Handle;
 use wire::payload::{Buffer, Full, Writer};
 
-pub use load::load;
+pub use load::{Loaded, load};
 pub(super) use scratch::remove as remove_scratch;
 
 use super::answer::{self, Failure, Missing};
 use super::bytes::{Bytes, Input};
 use super::objects::{Kind, Objects, Owners};
 use super::{Api, Patience, Reply, Session};
+use crate::worker::nvml::Figure;
 use generated::{CL_INVALID_OPERATION, CL_OUT_OF_HOST_MEMORY, Library, kind};
 use load::Found;
 
@@ -74,6 +76,7 @@ pub struct OpenCl {
     shared: Mutex<shared::Shared>,
     svm: Mutex<svm::Allocations>,
     memory: Mutex<memory::Sizes>,
+    unseen: unseen::Unseen,
     /// By address of the library's kernel.
     kernels: Mutex<HashMap<usize, kernels::Arguments>>,
     includes: Mutex<includes::Includes>,
@@ -127,6 +130,7 @@ impl OpenCl {
             shared: Mutex::default(),
             svm: Mutex::default(),
             memory,
+            unseen: unseen::Unseen::default(),
             kernels: Mutex::default(),
             includes: Mutex::default(),
             overdue: Mutex::default(),
@@ -135,6 +139,11 @@ impl OpenCl {
             missing: Missing::default(),
             session,
         }
+    }
+
+    /// The same, where the driver tells how much the process holds.
+    fn measured(self, figure: Option<Figure>) -> OpenCl {
+        OpenCl { unseen: unseen::Unseen::by(figure), ..self }
     }
 
     /// The host's library lacks a function: said once by name.
