@@ -3,7 +3,7 @@
 //! The driver's thread puts the function's number into a queue and waits for its confirmation. A thread of the guest takes numbers
 //! out of the queue, one after the other, in the order in which they came due.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::ffi::c_void;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 
@@ -30,6 +30,8 @@ struct State {
 pub struct HostFunctions {
     state: Mutex<State>,
     changed: Condvar,
+    /// What graphs are given for each function, by its number; see [`for_graph`].
+    in_graphs: Mutex<HashMap<u64, usize>>,
 }
 
 /// What a stream is given: the queue, and the function's number.
@@ -103,10 +105,14 @@ fn run(data: *mut c_void, status: i32) {
 }
 
 /// What a graph is given to call a function of the guest's: the function of the library's kind, and its data. Like the guest's own
-/// table of them, it lasts as long as the session: graphs that were made ready keep it.
+/// table of them, it lasts as long as the session: graphs that were made ready keep it. There is one for each function, however often it
+/// is given.
 pub(super) fn for_graph(functions: &Arc<HostFunctions>, id: u64) -> (*const c_void, *mut c_void) {
-    let call = Box::into_raw(Box::new(Call { functions: Arc::clone(functions), id, once: false }));
-    (host_function as *const c_void, call.cast())
+    let make =
+        || Box::into_raw(Box::new(Call { functions: Arc::clone(functions), id, once: false })).expose_provenance();
+    let mut in_graphs = functions.in_graphs.lock().unwrap_or_else(PoisonError::into_inner);
+    let call = *in_graphs.entry(id).or_insert_with(make);
+    (host_function as *const c_void, std::ptr::with_exposed_provenance_mut(call))
 }
 
 /// The number that [`for_graph`] was given; `None` for a function of another kind.
@@ -185,5 +191,14 @@ mod tests {
         assert!(functions.done(7));
         stream.join().expect("the stream goes on");
         assert!(!functions.done(7));
+    }
+
+    #[test]
+    fn for_graph_when_a_function_is_given_again_then_keeps_nothing_more() {
+        let functions = Arc::new(HostFunctions::default());
+        let (function, data) = for_graph(&functions, 7);
+        assert_eq!(number_of(function, data), Some(7));
+        assert!((0..100).all(|_| for_graph(&functions, 7) == (function, data)));
+        assert_ne!(for_graph(&functions, 8).1, data);
     }
 }

@@ -235,6 +235,23 @@ fn copies_when_an_address_is_not_the_guests_then_never_reach_the_library() {
     assert_eq!(*TOUCHED.lock().expect("touched"), [end - 8, ALLOCATED]);
 }
 
+extern "C" fn complete(_: *mut c_void, _: *mut *mut c_void, _: *mut usize) -> i32 {
+    touch(0)
+}
+
+#[test]
+fn linker_when_another_thread_has_ended_it_since_its_number_was_looked_up_then_is_not_used() {
+    let _turn = TURN.lock().expect("turn");
+    let mut cuda = cuda();
+    cuda.library.cuLinkComplete = Some(complete);
+    TOUCHED.lock().expect("touched").clear();
+    let state = std::ptr::without_provenance_mut(0x7000);
+    let (mut bytes, mut time, mut info, mut errors) = (0, 0.0, vec![], vec![]);
+    let from = FrameHeader::default();
+    let completed = cuda.gpuferryLinkComplete(&from, state, &mut bytes, &mut time, &mut info, &mut errors);
+    assert!(completed.is_err() && TOUCHED.lock().expect("touched").is_empty());
+}
+
 /// What a read of the library's variable gets while the driver unloads the library.
 static UNLOADING: Mutex<(usize, Option<i32>)> = Mutex::new((0, None));
 

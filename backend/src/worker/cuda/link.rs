@@ -6,7 +6,7 @@ use wire::frame::FrameHeader;
 use wire::handle::Handle;
 use wire::payload::Buffer;
 
-use super::generated::CUDA_ERROR_INVALID_VALUE;
+use super::generated::{CUDA_ERROR_INVALID_HANDLE, CUDA_ERROR_INVALID_VALUE};
 use super::options::Options;
 use super::{Cuda, lock};
 use crate::worker::answer::{Failure, function, ok};
@@ -60,14 +60,13 @@ impl Cuda {
         let bytes = data.bytes() as usize;
         let copy = self.private(data)?;
         let (count, names, values) = (options.count(), options.names(), options.values());
-        // One call of a state at a time: the driver writes into its options.
+        // One call of a state at a time: the driver writes into its options, and another thread may have ended it by now.
         let links = lock(&self.links);
+        let link = links.get(&state.addr()).ok_or(Failure::Status(CUDA_ERROR_INVALID_HANDLE))?;
         let data = copy.pointer().cast_mut();
         // SAFETY: the state lives; the data has `bytes` bytes and zero bytes after them; the arrays have `count` entries.
         let status = unsafe { call(state, input, data, bytes, name.as_ptr(), count, names, values) };
-        if let Some(link) = links.get(&state.addr()) {
-            (*info_log, *error_log) = (link.options.info_log(), link.options.error_log());
-        }
+        (*info_log, *error_log) = (link.options.info_log(), link.options.error_log());
         ok(status)
     }
 
@@ -84,13 +83,12 @@ impl Cuda {
         let call = function!(self, cuLinkComplete)?;
         let (mut image, mut size) = (std::ptr::null_mut(), 0usize);
         let mut links = lock(&self.links);
+        let link = links.get_mut(&state.addr()).ok_or(Failure::Status(CUDA_ERROR_INVALID_HANDLE))?;
         // SAFETY: the state lives, the pointers are to live variables.
         let status = unsafe { call(state, &raw mut image, &raw mut size) };
-        if let Some(link) = links.get_mut(&state.addr()) {
-            (*info_log, *error_log) = (link.options.info_log(), link.options.error_log());
-            *wall_time = link.options.wall_time();
-            link.image = (status == 0 && !image.is_null()).then(|| (image.expose_provenance(), size));
-        }
+        (*info_log, *error_log) = (link.options.info_log(), link.options.error_log());
+        *wall_time = link.options.wall_time();
+        link.image = (status == 0 && !image.is_null()).then(|| (image.expose_provenance(), size));
         *bytes = size as u64;
         ok(status)
     }
@@ -124,6 +122,9 @@ impl Cuda {
     pub(super) fn gpuferryLinkDestroy(&self, _from: &FrameHeader, state: *mut c_void) -> Result<(), Failure> {
         let call = function!(self, cuLinkDestroy)?;
         let mut links = lock(&self.links);
+        if !links.contains_key(&state.addr()) {
+            return Err(Failure::Status(CUDA_ERROR_INVALID_HANDLE));
+        }
         // SAFETY: the state lives.
         let status = unsafe { call(state) };
         if status == 0 {
