@@ -1,12 +1,12 @@
 //! Commands between memory objects, and those that only order others.
 
+use crate::area;
 use crate::arena::{self, Ref};
 use crate::cl_int;
 use crate::enqueue::{Command, Sending};
 use crate::generated::{Color, Triple, send};
 use crate::memory::{self, Mem, Sort};
 use crate::status::{CL_INVALID_VALUE, CL_MEM_COPY_OVERLAP};
-use crate::transfer;
 use crate::user::{self, In, Out, Raw};
 use core::ffi::c_void;
 use std::sync::Arc;
@@ -54,8 +54,8 @@ crate::calls! {
         let command =
             Command::new(command_queue, num_events_in_wait_list, event_wait_list, event, COMMAND_COPY_BUFFER)?;
         let (from, to) = both(&command, memory::buffer(src_buffer), memory::buffer(dst_buffer))?;
-        transfer::buffer_area(&from, src_offset, size)?;
-        transfer::buffer_area(&to, dst_offset, size)?;
+        area::buffer_area(&from, src_offset, size)?;
+        area::buffer_area(&to, dst_offset, size)?;
         if Arc::ptr_eq(&from, &to) && src_offset.abs_diff(dst_offset) < size {
             return Err(CL_MEM_COPY_OVERLAP);
         }
@@ -77,8 +77,8 @@ crate::calls! {
             Command::new(command_queue, num_events_in_wait_list, event_wait_list, event, COMMAND_COPY_BUFFER_RECT)?;
         let (from, to) = both(&command, memory::buffer(src_buffer), memory::buffer(dst_buffer))?;
         let (src, dst, region) = (src_origin.get()?, dst_origin.get()?, region.get()?);
-        transfer::rect_area(&from, src, region, [src_row_pitch, src_slice_pitch])?;
-        transfer::rect_area(&to, dst, region, [dst_row_pitch, dst_slice_pitch])?;
+        area::rect_area(&from, src, region, [src_row_pitch, src_slice_pitch])?;
+        area::rect_area(&to, dst, region, [dst_row_pitch, dst_slice_pitch])?;
         let certain = !Arc::ptr_eq(&from, &to) && is_whole(&from) && is_whole(&to);
         command.send(certain, |Sending { caller, waits, queue, waits_for, event }| {
             send::clEnqueueCopyBufferRect(
@@ -103,7 +103,7 @@ crate::calls! {
         }
         // Not all hosts refuse what the API has them refuse.
         let is_even = offset.is_multiple_of(pattern_size) && size.is_multiple_of(pattern_size);
-        transfer::buffer_area(&memory, offset, size)?;
+        area::buffer_area(&memory, offset, size)?;
         // SAFETY: not null, so as long as it says by the promise of the function's caller.
         let pattern = rt::Buffer::Inline(unsafe { user::bytes(pattern, pattern_size) });
         command.send(size != 0 && is_even && is_whole(&memory), |Sending { caller, waits, queue, waits_for, event }| {

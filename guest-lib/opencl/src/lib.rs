@@ -13,6 +13,7 @@
 #![allow(non_camel_case_types, non_snake_case)]
 
 pub mod answer;
+pub mod area;
 pub mod arena;
 pub mod argument;
 pub mod buffer;

@@ -1,6 +1,7 @@
 //! Mapping: the program sees a part of a memory object in memory of its own. That is a chunk of the shared pool, or the memory that
 //! the program gave the object (`CL_MEM_USE_HOST_PTR`). Mapping reads into it, unmapping writes back what may have been changed.
 
+use crate::area::{self, Layout};
 use crate::arena::{self, Ref};
 use crate::cl_int;
 use crate::enqueue::{Command, Sending};
@@ -10,7 +11,7 @@ use crate::memory::{self, Mem};
 use crate::pending;
 use crate::pool::{self, Chunk};
 use crate::status::CL_INVALID_VALUE;
-use crate::transfer::{self, Layout, Transfer};
+use crate::transfer::Transfer;
 use crate::user::{In, Out, Raw};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -142,7 +143,7 @@ crate::makers! {
         if size == 0 {
             return Err(CL_INVALID_VALUE);
         }
-        let area = transfer::buffer_area(&memory, offset, size)?;
+        let area = area::buffer_area(&memory, offset, size)?;
         let own = if memory.host_ptr == 0 { 0 } else { memory.host_ptr + offset };
         map(&command, &memory, area, Layout::run(own, size), map_flags, blocking_map != 0)
     }
@@ -159,15 +160,15 @@ crate::makers! {
         command.is_of(&memory.context)?;
         check(&memory, map_flags)?;
         let (shape, origin, region) = (memory.image()?, origin.get()?, region.get()?);
-        let area = transfer::image_area(shape, origin, region)?;
+        let area = area::image_area(shape, origin, region)?;
         if !image_row_pitch.is_wanted() || (shape.has_slices() && !image_slice_pitch.is_wanted()) {
             return Err(CL_INVALID_VALUE);
         }
-        let mut host = transfer::image_layout(shape, 0, region, [0, 0])?;
+        let mut host = area::image_layout(shape, 0, region, [0, 0])?;
         if memory.host_ptr != 0 {
             let [row, slice] = shape.pitches();
             let [x, y, z] = origin;
-            host = transfer::image_layout(shape, 1, region, [row, slice])?;
+            host = area::image_layout(shape, 1, region, [row, slice])?;
             let line = if shape.is_line_array() { slice } else { row };
             host.address = memory.host_ptr + x * shape.element + y * line + z * slice;
         }

@@ -1,13 +1,13 @@
 //! What is to be done here when a command has ended on the host: data is moved to where the program wants it, shared memory is
 //! free again. It is done before the program can learn of the end: by whoever asks or waits for anything.
 
+use crate::area::Layout;
 use crate::arena::Ref;
 use crate::caller::Caller;
 use crate::event::{self, Event};
 use crate::pool::Chunk;
 use crate::printed;
 use crate::queue::Queue;
-use crate::transfer::Layout;
 use crate::words;
 use core::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -2,6 +2,7 @@
 //! process has memory of its own at the same address. The program may look at it only while it is mapped: mapping reads it into the
 //! program's, unmapping writes it back.
 
+use crate::area::Layout;
 use crate::arena::{self, Ref};
 use crate::argument;
 use crate::callback;
@@ -17,7 +18,6 @@ use crate::pages;
 use crate::pending;
 use crate::pool;
 use crate::status::{CL_INVALID_ARG_VALUE, CL_INVALID_OPERATION, CL_INVALID_VALUE};
-use crate::transfer::Layout;
 use crate::user::{self, In, Out, Raw};
 use core::ffi::c_void;
 use std::collections::BTreeMap;
