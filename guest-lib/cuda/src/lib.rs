@@ -44,6 +44,7 @@ pub mod memory;
 pub mod memset;
 pub mod module;
 pub mod narrow;
+pub mod node_params;
 pub mod occupancy;
 pub mod order;
 pub mod physical;
