@@ -3,6 +3,9 @@
 //! It describes itself as a GPU of the capability it is set to, as far as programs plan by it, and honestly where they
 //! would otherwise do something that fails here: no external memory, memory shared with the host.
 
+#[allow(deprecated, reason = "see uuid_on")]
+use std::hash::{Hasher, SipHasher};
+
 use crate::driver;
 use crate::engine;
 use crate::status::{Answer, Status};
@@ -75,14 +78,23 @@ pub fn shared_per_block_optin() -> u32 {
 
 /// 16 bytes that name a device: the same in every process of a host.
 pub fn uuid(device: i32) -> [u8; 16] {
-    let mut uuid = *b"gpuferry-cpu-000";
-    if let Ok(id) = std::fs::read("/etc/machine-id") {
-        for (at, byte) in id.iter().take(32).enumerate() {
-            uuid[at % 16] ^= byte.rotate_left(3);
-        }
-    }
-    uuid[15] ^= device as u8;
-    uuid
+    uuid_on(&std::fs::read_to_string("/etc/machine-id").unwrap_or_default(), device)
+}
+
+/// Made from the machine's own number, 32 hexadecimal digits, which nobody can find from it: it is not for others (machine-id(5)),
+/// and the device may be a guest's.
+fn uuid_on(machine: &str, device: i32) -> [u8; 16] {
+    let machine = machine.get(..32).and_then(|digits| u128::from_str_radix(digits, 16).ok()).unwrap_or(0);
+    let half = |number: u8| {
+        // SipHash under a secret key: what it gives tells nothing of the key.
+        #[allow(deprecated, reason = "the standard library's other hashers take no key")]
+        let mut hasher = SipHasher::new_with_keys(machine as u64, (machine >> 64) as u64);
+        hasher.write(b"gpuferry CPU device");
+        hasher.write_i32(device);
+        hasher.write_u8(number);
+        u128::from(hasher.finish())
+    };
+    (half(0) | half(1) << 64).to_le_bytes()
 }
 
 /// "0000:00:00.0".
@@ -172,4 +184,21 @@ pub fn attribute(device: i32, number: u32) -> Answer<i32> {
         124 | 125 | 127..=130 | 132 | 133 | 135 | 138..=147 => 0,
         _ => return Err(Status::INVALID_VALUE),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn uuid_when_machines_have_numbers_of_the_same_digits_then_differs_and_tells_nothing_of_them() {
+        let (one, other) = ("0123456789abcdeffedcba9876543210\n", "fedcba98765432100123456789abcdef\n");
+        assert_eq!(uuid_on(one, 0), uuid_on(one, 0));
+        assert_ne!(uuid_on(one, 0), uuid_on(one, 1));
+        assert_ne!(uuid_on(one, 0), uuid_on(other, 0));
+        // What adds nothing up where both halves are alike.
+        let twice = "0123456789abcdef0123456789abcdef\n";
+        assert_ne!(uuid_on(twice, 0), uuid_on(&"a".repeat(32), 0));
+        assert_eq!(uuid_on("", 0), uuid_on("no number at all", 0));
+    }
 }
