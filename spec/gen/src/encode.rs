@@ -69,6 +69,16 @@ pub(crate) fn zero(spec: &Spec, element: &Element) -> String {
 
 /// Prints a struct with its encoding.
 pub(crate) fn print_struct(spec: &Spec, plain: &Struct, text: &mut Text) {
+    declaration(spec, plain, text);
+    zeros(spec, plain, text);
+    text.line(format!("impl {} {{", plain.name));
+    writing(plain, text);
+    reading(spec, plain, text);
+    text.line("}");
+    text.line("");
+}
+
+fn declaration(spec: &Spec, plain: &Struct, text: &mut Text) {
     text.docs(&plain.docs);
     text.line("#[repr(C)]");
     text.line("#[derive(Clone, Copy, Debug)]");
@@ -85,6 +95,9 @@ pub(crate) fn print_struct(spec: &Spec, plain: &Struct, text: &mut Text) {
     text.line("");
     text.line(format!("const _: () = assert!(core::mem::size_of::<{}>() == {});", plain.name, plain.bytes));
     text.line("");
+}
+
+fn zeros(spec: &Spec, plain: &Struct, text: &mut Text) {
     text.line(format!("impl Default for {} {{", plain.name));
     text.line(format!("fn default() -> {} {{", plain.name));
     text.line(format!("{} {{", plain.name));
@@ -99,7 +112,9 @@ pub(crate) fn print_struct(spec: &Spec, plain: &Struct, text: &mut Text) {
     text.line("}");
     text.line("}");
     text.line("");
-    text.line(format!("impl {} {{", plain.name));
+}
+
+fn writing(plain: &Struct, text: &mut Text) {
     text.line("/// Writes the fields in order.");
     text.line("pub fn write(&self, w: &mut Writer<'_>) -> Result<(), Full> {");
     for field in &plain.fields {
@@ -116,6 +131,9 @@ pub(crate) fn print_struct(spec: &Spec, plain: &Struct, text: &mut Text) {
     text.line("Ok(())");
     text.line("}");
     text.line("");
+}
+
+fn reading(spec: &Spec, plain: &Struct, text: &mut Text) {
     text.line("/// Reads the fields in order.");
     text.line(format!("pub fn read(r: &mut Reader<'_>) -> Result<{}, Malformed> {{", plain.name));
     // At once, as a launch's are.
@@ -124,8 +142,6 @@ pub(crate) fn print_struct(spec: &Spec, plain: &Struct, text: &mut Text) {
         text.line(format!("let [{}] = r.u32s()?;", names.join(", ")));
         text.line(format!("Ok({} {{ {} }})", plain.name, names.join(", ")));
         text.line("}");
-        text.line("}");
-        text.line("");
         return;
     }
     text.line(format!("let mut value = {}::default();", plain.name));
@@ -141,8 +157,6 @@ pub(crate) fn print_struct(spec: &Spec, plain: &Struct, text: &mut Text) {
     }
     text.line("Ok(value)");
     text.line("}");
-    text.line("}");
-    text.line("");
 }
 
 /// An upper bound of a request's payload: a number, and expressions to add.

@@ -73,36 +73,46 @@ fn functions_when_called_through_their_symbols_then_tell_of_the_guests_device() 
     assert_eq!(nvml.call("nvmlDeviceGetHandleByIndex_v2", &[0, place]), UNINITIALIZED);
     assert_eq!(nvml.call("nvmlShutdown", &[]), UNINITIALIZED);
     assert_eq!(nvml.call("nvmlInit_v2", &[]), SUCCESS);
+    assert_eq!(nvml.call("nvmlDeviceGetHandleByIndex_v2", &[0, place]), SUCCESS);
+    devices_are_two(&nvml, device);
+    memory_is_the_limit(&nvml, device);
+    wrong_calls_are_refused(&nvml, device);
+    events_do_not_come(&nvml, device);
+    processes_are_the_guests(&nvml, device, &front);
+    assert_eq!(nvml.call("nvmlShutdown", &[]), SUCCESS);
+    assert_eq!(nvml.call("nvmlDeviceGetMemoryInfo", &[device, [0u64; 3].as_mut_ptr() as u64]), UNINITIALIZED);
+}
 
-    let mut count = 0u32;
+/// Their number, names and places on the bus, and the way from one to the other.
+fn devices_are_two(nvml: &Nvml, device: u64) {
+    let (mut count, mut second, mut same) = (0u32, 0u64, 0u64);
     assert_eq!(nvml.call("nvmlDeviceGetCount_v2", &[&raw mut count as u64]), SUCCESS);
     assert_eq!(count, 2);
-    assert_eq!(nvml.call("nvmlDeviceGetHandleByIndex_v2", &[2, place]), INVALID_ARGUMENT);
-    assert_eq!(nvml.call("nvmlDeviceGetHandleByIndex_v2", &[0, place]), SUCCESS);
-
+    assert_eq!(nvml.call("nvmlDeviceGetHandleByIndex_v2", &[2, &raw mut second as u64]), INVALID_ARGUMENT);
     assert_eq!(nvml.text("nvmlDeviceGetName", device), "gpuferry CPU device");
     let uuid = CString::new(nvml.text("nvmlDeviceGetUUID", device)).expect("a text");
     assert!(uuid.to_bytes().starts_with(b"GPU-") && uuid.to_bytes().len() == 40, "{uuid:?}");
-    let mut same = 0u64;
     assert_eq!(nvml.call("nvmlDeviceGetHandleByUUID", &[uuid.as_ptr() as u64, &raw mut same as u64]), SUCCESS);
     assert_eq!(same, device);
     let other = c"GPU-00000000-0000-0000-0000-000000000000";
     assert_eq!(nvml.call("nvmlDeviceGetHandleByUUID", &[other.as_ptr() as u64, &raw mut same as u64]), NOT_FOUND);
 
-    // The other device, and the way to it.
-    let (mut second, mut status, mut path) = (0u64, 77u32, 77u32);
+    let (mut status, mut path) = (77u32, 77u32);
     assert_eq!(nvml.call("nvmlDeviceGetHandleByIndex_v2", &[1, &raw mut second as u64]), SUCCESS);
     assert_ne!(nvml.text("nvmlDeviceGetUUID", second).as_bytes(), uuid.as_bytes());
     assert_eq!(nvml.call("nvmlDeviceGetP2PStatus", &[device, second, 0, &raw mut status as u64]), SUCCESS);
     assert_eq!(nvml.call("nvmlDeviceGetTopologyCommonAncestor", &[device, second, &raw mut path as u64]), SUCCESS);
     assert_eq!((status, path), (0, 40));
-    let mut remote = [0u8; 68];
-    assert_eq!(
-        nvml.call("nvmlDeviceGetNvLinkRemotePciInfo_v2", &[second, 0, remote.as_mut_ptr() as u64]),
-        NOT_SUPPORTED
-    );
+    let mut bus = [0u8; 68];
+    let remote = nvml.call("nvmlDeviceGetNvLinkRemotePciInfo_v2", &[second, 0, bus.as_mut_ptr() as u64]);
+    assert_eq!(remote, NOT_SUPPORTED);
+    assert_eq!(nvml.call("nvmlDeviceGetPciInfo_v3", &[device, bus.as_mut_ptr() as u64]), SUCCESS);
+    let found = nvml.call("nvmlDeviceGetHandleByPciBusId_v2", &[&raw const bus[36] as u64, &raw mut same as u64]);
+    assert_eq!((found, same), (SUCCESS, device));
+}
 
-    // Memory, in its two structures.
+/// In both of its structures.
+fn memory_is_the_limit(nvml: &Nvml, device: u64) {
     let mut memory = [0u64; 3];
     assert_eq!(nvml.call("nvmlDeviceGetMemoryInfo", &[device, memory.as_mut_ptr() as u64]), SUCCESS);
     let [total, free, used] = memory;
@@ -113,30 +123,25 @@ fn functions_when_called_through_their_symbols_then_tell_of_the_guests_device() 
     assert_eq!((newer[1], newer[2]), (total, 0));
     newer[0] = 0xff_ffff;
     assert_eq!(nvml.call("nvmlDeviceGetMemoryInfo_v2", &[device, newer.as_mut_ptr() as u64]), VERSION_MISMATCH);
+}
 
-    // The address on the bus, both ways.
-    let mut bus = [0u8; 68];
-    assert_eq!(nvml.call("nvmlDeviceGetPciInfo_v3", &[device, bus.as_mut_ptr() as u64]), SUCCESS);
-    let found = nvml.call("nvmlDeviceGetHandleByPciBusId_v2", &[&raw const bus[36] as u64, &raw mut same as u64]);
-    assert_eq!((found, same), (SUCCESS, device));
-
-    // Wrong in every way that a program can be.
-    let mut small = [0 as c_char; 4];
-    assert_eq!(nvml.call("nvmlDeviceGetName", &[device, small.as_mut_ptr() as u64, 4]), INSUFFICIENT_SIZE);
+/// Wrong in every way that a program can be.
+fn wrong_calls_are_refused(nvml: &Nvml, device: u64) {
+    let (mut small, mut memory, mut number) = ([0 as c_char; 4], [0u64; 3], 0u32);
+    let (small, memory) = (small.as_mut_ptr() as u64, memory.as_mut_ptr() as u64);
+    assert_eq!(nvml.call("nvmlDeviceGetName", &[device, small, 4]), INSUFFICIENT_SIZE);
     assert_eq!(nvml.call("nvmlDeviceGetName", &[device, 0, 64]), INVALID_ARGUMENT);
     for wild in [0, 8, device + 2, u64::MAX] {
-        assert_eq!(
-            nvml.call("nvmlDeviceGetMemoryInfo", &[wild, memory.as_mut_ptr() as u64]),
-            INVALID_ARGUMENT,
-            "{wild}"
-        );
+        assert_eq!(nvml.call("nvmlDeviceGetMemoryInfo", &[wild, memory]), INVALID_ARGUMENT, "{wild}");
     }
     assert_eq!(nvml.call("nvmlDeviceGetMemoryInfo", &[device, 0]), INVALID_ARGUMENT);
     assert_eq!(nvml.call("nvmlDeviceSetPowerManagementLimit", &[device, 1]), NO_PERMISSION);
-    assert_eq!(nvml.call("nvmlDeviceGetSerial", &[device, small.as_mut_ptr() as u64, 4]), NOT_SUPPORTED);
-    assert_eq!(nvml.call("nvmlDeviceGetTemperature", &[device, 0, &raw mut count as u64]), NOT_SUPPORTED);
+    assert_eq!(nvml.call("nvmlDeviceGetSerial", &[device, small, 4]), NOT_SUPPORTED);
+    assert_eq!(nvml.call("nvmlDeviceGetTemperature", &[device, 0, &raw mut number as u64]), NOT_SUPPORTED);
+}
 
-    // Events: the CPU device has none, and a set of it waits in vain for as long as it is told.
+/// The CPU device has none, and a set of it waits in vain for as long as it is told.
+fn events_do_not_come(nvml: &Nvml, device: u64) {
     let (mut kinds, mut set) = (7u64, 0u64);
     let waited = [0u64; 4];
     assert_eq!(nvml.call("nvmlDeviceGetSupportedEventTypes", &[device, &raw mut kinds as u64]), SUCCESS);
@@ -150,14 +155,17 @@ fn functions_when_called_through_their_symbols_then_tell_of_the_guests_device() 
     assert_eq!(nvml.call("nvmlEventSetFree", &[set]), SUCCESS);
     assert_eq!(nvml.call("nvmlEventSetFree", &[set]), INVALID_ARGUMENT);
     assert_eq!(nvml.call("nvmlEventSetFree", &[0]), INVALID_ARGUMENT);
+}
 
-    // Processes: the guest's that hold memory, and none of the host's.
+/// Those that hold memory, and none of the host's.
+fn processes_are_the_guests(nvml: &Nvml, device: u64, front: &Front) {
+    let mut count = 0u32;
     assert_eq!(nvml.call("nvmlDeviceGetGraphicsRunningProcesses_v3", &[device, &raw mut count as u64, 0]), SUCCESS);
     assert_eq!(count, 0);
     assert_eq!(nvml.call("nvmlDeviceGetComputeRunningProcesses_v3", &[device, &raw mut count as u64, 0]), SUCCESS);
     assert_eq!(count, 0);
     let folder = Folder::new();
-    let mut endless = program("endless", Way::Local(&front), &folder).arg("copies").spawn().expect("started");
+    let mut endless = program("endless", Way::Local(front), &folder).arg("copies").spawn().expect("started");
     // nvmlProcessInfo_t: number, bytes, and what concerns MIG.
     let mut infos = [0u64; 3 * 8];
     assert!(loopback::eventually(|| {
@@ -169,6 +177,7 @@ fn functions_when_called_through_their_symbols_then_tell_of_the_guests_device() 
     assert_eq!(infos[0] as u32, endless.id());
     assert!(infos[1] > 0 && infos[1] < LIMIT, "{infos:?}");
     // What is used of a limit is what the guest's processes hold.
+    let mut memory = [0u64; 3];
     assert_eq!(nvml.call("nvmlDeviceGetMemoryInfo", &[device, memory.as_mut_ptr() as u64]), SUCCESS);
     assert!(memory[0] == LIMIT && memory[2] > 0, "{memory:?}");
     endless.kill().expect("ended");
@@ -177,9 +186,6 @@ fn functions_when_called_through_their_symbols_then_tell_of_the_guests_device() 
         nvml.call("nvmlDeviceGetComputeRunningProcesses_v3", &[device, &raw mut count as u64, 0]) == SUCCESS
             && count == 0
     }));
-
-    assert_eq!(nvml.call("nvmlShutdown", &[]), SUCCESS);
-    assert_eq!(nvml.call("nvmlDeviceGetMemoryInfo", &[device, memory.as_mut_ptr() as u64]), UNINITIALIZED);
 }
 
 #[test]
