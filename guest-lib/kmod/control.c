@@ -308,6 +308,10 @@ int gpuferry_request_wait(struct gpuferry_request *request)
 			return -EINTR;
 		if (left)
 			return request->error;
+		/* Whoever looks for its own answer, and so for all, may have been put aside meanwhile. */
+		gpuferry_answers_handle(session->device, true);
+		if (completion_done(&request->answered))
+			continue;
 		try_to_freeze();
 		if (rung && gpuferry_bells_taken(session) == taken) {
 			dev_err_ratelimited(&session->device->vdev->dev,
