@@ -433,6 +433,7 @@ fn device_when_paused_then_kept_sessions_go_on_where_they_were() {
     let mut vmm = Vmm::connect(&front);
     let (mut kept, mut sleeper) = (open_as(&mut vmm, 1, REQUEST_OPEN_KEPT), open_as(&mut vmm, 2, REQUEST_OPEN_KEPT));
     open(&mut vmm, 3);
+    assert_eq!(vmm.ask(&open_request(1, &window(1))), RESPONSE_INVALID, "refused, so it changes nothing");
     assert_eq!(kept.echo(&mut vmm, b"before"), b"before");
     let cell = RefCell::new(&mut vmm);
     let sent = sleeper.guest.send(3, 0, |writer| writer.u64(300), &|| cell.borrow_mut().doorbell(2));

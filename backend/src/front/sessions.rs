@@ -84,10 +84,7 @@ impl Sessions {
     pub(super) fn request(&mut self, request: Request, answer: Answer) {
         match request {
             Request::Open { session, process, name, window, kept } => {
-                self.open(session, Who { name, process }, window, answer);
-                if let Some(session) = self.table.get_mut(&session) {
-                    session.kept = kept;
-                }
+                self.open((session, kept), Who { name, process }, window, answer);
             }
             Request::Close { session } => self.close(session, answer),
             Request::Pin { session, lease, flags, address, bytes, pages } => {
@@ -104,7 +101,7 @@ impl Sessions {
         }
     }
 
-    fn open(&mut self, number: u32, who: Who, window: Vec<wire::device::Extent>, answer: Answer) {
+    fn open(&mut self, (number, kept): (u32, bool), who: Who, window: Vec<wire::device::Extent>, answer: Answer) {
         if self.table.contains_key(&number) {
             self.complaints.add(format_args!("session {number}: open refused: the number is in use"));
             return self.answer(answer, RESPONSE_INVALID);
@@ -133,7 +130,10 @@ impl Sessions {
         let ready = worker.ready;
         self.out.events.forget(number);
         match Session::new(token, who, (worker, row), (window, pieces), answer.clone(), &self.watch) {
-            Ok(session) => self.table.insert(number, session),
+            Ok(mut session) => {
+                session.kept = kept;
+                self.table.insert(number, session)
+            }
             Err(error) => {
                 log::error!("session {number}: cannot be opened: {error}");
                 return self.answer(answer, RESPONSE_NO_WORKER);
