@@ -7,23 +7,10 @@ its test_ops feeds the operators with; what it compares them with is here the na
 """
 import argparse
 import hashlib
-import signal
-import sys
-import types
-import warnings
 
 import torch
 from judge import DEVICE, array, one_line, took
-
-warnings.filterwarnings("ignore")
-try:
-    import expecttest  # noqa: F401
-except ImportError:
-    # torch.testing wants this class for tests of printed text, which are not run here.
-    import unittest
-
-    sys.modules["expecttest"] = types.SimpleNamespace(TestCase=unittest.TestCase)
-from torch.testing._internal.common_methods_invocations import op_db  # noqa: E402
+from torch_table import alarm_after, name_of, op_db, tensors
 
 # Each gives other values on each run, or none that were written.
 UNDEFINED = {
@@ -32,22 +19,6 @@ UNDEFINED = {
     "torch.ops.aten._efficient_attention_forward",
 }  # fmt: skip
 OP_LIMIT_S = 20
-
-
-class TooLong(Exception):
-    """An operator took longer than its share."""
-
-
-def tensors(value):
-    """Those in what an operator gives, in order."""
-    if isinstance(value, torch.Tensor):
-        yield value
-    elif isinstance(value, (list, tuple)):
-        for one in value:
-            yield from tensors(one)
-    elif isinstance(value, dict):
-        for one in value.values():
-            yield from tensors(one)
 
 
 def add(digest, value, sums):
@@ -82,10 +53,6 @@ def judge(op, dtype, samples):
     return f"{digest.hexdigest()[:16]} samples={count} size={sum(sums):.9e}"
 
 
-def too_long(*_):
-    raise TooLong(f"not done after {OP_LIMIT_S} s")
-
-
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--part", default="1/1")
@@ -95,14 +62,13 @@ def main():
     chosen = parser.parse_args()
     which, parts = map(int, chosen.part.split("/"))
     dtype = getattr(torch, chosen.dtype)
-    signal.signal(signal.SIGALRM, too_long)
     passed = raised = 0
     wanted = [op for op in op_db if op.name not in UNDEFINED and dtype in op.supported_dtypes(DEVICE)]
     for op in wanted[which - 1 :: parts]:
-        name = f"{op.name}{'.' + op.variant_test_name if op.variant_test_name else ''}"
+        name = name_of(op)
         if chosen.only and name not in chosen.only.split(","):
             continue
-        signal.alarm(OP_LIMIT_S)
+        alarm_after(OP_LIMIT_S)
         try:
             text = judge(op, dtype, chosen.samples)
             passed += 1
@@ -110,7 +76,7 @@ def main():
             text = f"raises {one_line(error)}"
             raised += 1
         finally:
-            signal.alarm(0)
+            alarm_after(0)
         print(f"{name}: {text}", flush=True)
     print(f"count {chosen.dtype}: {passed} ran, {raised} raised", flush=True)
     took("done", 0.0)

@@ -9,37 +9,19 @@ What is compared and how closely is as in its test_ops and test_modules; those f
 import argparse
 import itertools
 import re
-import signal
 import sys
-import types
 import unittest
-import warnings
 
 import torch
 from judge import DEVICE, took
-
-warnings.filterwarnings("ignore")
-try:
-    import expecttest  # noqa: F401
-except ImportError:
-    # torch.testing wants it for tests of printed text, which are not run here.
-    sys.modules["expecttest"] = types.SimpleNamespace(TestCase=unittest.TestCase, ACCEPT=False)
-from torch.testing._internal.common_methods_invocations import op_db  # noqa: E402
-from torch.testing._internal.common_modules import module_db  # noqa: E402
+from torch_table import alarm_after, name_of, op_db, tensors
+from torch.testing._internal.common_modules import module_db
 
 DTYPES = (torch.float32, torch.bfloat16, torch.int64, torch.complex64)
 # Values of these are of no meaning.
 RANDOM = re.compile(r"empty|resize|rand|bernoulli|multinomial|normal|dropout|cauchy|exponential|geometric|uniform|rrelu|svd_lowrank|pca_lowrank|gumbel")
 TOLERANCE = 1e-3
 TEST_LIMIT_S = 20
-
-
-class TooLong(Exception):
-    """A test took longer than its share."""
-
-
-def too_long(*_):
-    raise TooLong
 
 
 def on_processor(value):
@@ -54,14 +36,6 @@ def on_processor(value):
     if isinstance(value, dict):
         return {key: on_processor(one) for key, one in value.items()}
     return value
-
-
-def tensors(value):
-    if isinstance(value, torch.Tensor):
-        yield value
-    elif isinstance(value, (list, tuple)):
-        for one in value:
-            yield from tensors(one)
 
 
 def alike(found, wanted):
@@ -140,7 +114,7 @@ class Count:
         self.kinds = {"passed": 0, "failed": 0, "skipped": 0}
 
     def test(self, name, work):
-        signal.alarm(TEST_LIMIT_S)
+        alarm_after(TEST_LIMIT_S)
         try:
             work()
             outcome, why = "passed", ""
@@ -151,7 +125,7 @@ class Count:
             # Addresses and the like may stand in it, so it is no part of what is compared.
             print(f"{name}: {' '.join(str(error).split())[:400]}", file=sys.stderr, flush=True)
         finally:
-            signal.alarm(0)
+            alarm_after(0)
         self.kinds[outcome] += 1
         print(f"{name}: {outcome}{why}", flush=True)
 
@@ -167,13 +141,11 @@ def main():
     parser.add_argument("--only", default="", help="operators or modules, by name")
     chosen = parser.parse_args()
     which, parts = map(int, chosen.part.split("/"))
-    signal.signal(signal.SIGALRM, too_long)
     count = Count()
     for info in (op_db if chosen.table == "ops" else module_db)[which - 1 :: parts]:
         if chosen.only and info.name not in chosen.only.split(","):
             continue
-        variant = f".{info.variant_test_name}" if getattr(info, "variant_test_name", "") else ""
-        name = f"{info.name}{variant}"
+        name = name_of(info)
         if chosen.table == "modules":
             for training in (True, False):
                 count.test(f"{name}.{'training' if training else 'evaluation'}", lambda info=info, training=training: module(info, training))

@@ -1,79 +1,22 @@
 """Figures of PyTorch programs as JSON, an object a program: pytorch.py [--seconds S] NAME..., or --serve FOLDER.
 
-The models are written here in plain PyTorch with random weights, so nothing is fetched. Times are medians of single steps in
+The models are the judges' (tests/judges/models.py), with random weights, so that nothing is fetched. Times are medians of single steps in
 milliseconds, each waited for; rates are of whole runs.
 """
+import pathlib
 import statistics
+import sys
 import time
 
 import served
 import torch
-import torch.nn as nn
 import torch.nn.functional as F
+
+sys.path.append(str(pathlib.Path(__file__).resolve().parents[2] / "judges"))
+from models import gpt, resnet50  # noqa: E402
 
 BATCH_RESNET, BATCH_GPT, TOKENS = 16, 4, 512
 LOAD_BYTES = 3 << 30
-
-
-class Bottleneck(nn.Module):
-    def __init__(self, inner, outer, stride, width):
-        super().__init__()
-        self.layers = nn.Sequential(
-            nn.Conv2d(inner, width, 1, bias=False), nn.BatchNorm2d(width), nn.ReLU(inplace=True),
-            nn.Conv2d(width, width, 3, stride, 1, bias=False), nn.BatchNorm2d(width), nn.ReLU(inplace=True),
-            nn.Conv2d(width, outer, 1, bias=False), nn.BatchNorm2d(outer),
-        )
-        same = stride == 1 and inner == outer
-        self.short = nn.Identity() if same else nn.Sequential(nn.Conv2d(inner, outer, 1, stride, bias=False), nn.BatchNorm2d(outer))
-
-    def forward(self, x):
-        return F.relu(self.layers(x) + self.short(x), inplace=True)
-
-
-def resnet50():
-    layers, inner = [nn.Conv2d(3, 64, 7, 2, 3, bias=False), nn.BatchNorm2d(64), nn.ReLU(inplace=True), nn.MaxPool2d(3, 2, 1)], 64
-    for width, count, stride in ((64, 3, 1), (128, 4, 2), (256, 6, 2), (512, 3, 2)):
-        for number in range(count):
-            layers.append(Bottleneck(inner, width * 4, stride if number == 0 else 1, width))
-            inner = width * 4
-    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(2048, 1000)).cuda()
-
-
-class Block(nn.Module):
-    def __init__(self, width, heads):
-        super().__init__()
-        self.heads = heads
-        self.first, self.second = nn.LayerNorm(width), nn.LayerNorm(width)
-        self.attend, self.project = nn.Linear(width, 3 * width), nn.Linear(width, width)
-        self.up, self.down = nn.Linear(width, 4 * width), nn.Linear(4 * width, width)
-
-    def forward(self, x, past=None):
-        batch, length, width = x.shape
-        q, k, v = (t.view(batch, length, self.heads, -1).transpose(1, 2) for t in self.attend(self.first(x)).chunk(3, -1))
-        if past is not None:
-            k, v = torch.cat((past[0], k), 2), torch.cat((past[1], v), 2)
-        mixed = F.scaled_dot_product_attention(q, k, v, is_causal=past is None)
-        x = x + self.project(mixed.transpose(1, 2).reshape(batch, length, width))
-        return x + self.down(F.gelu(self.up(self.second(x)), approximate="tanh")), (k, v)
-
-
-class Gpt2(nn.Module):
-    """124 million parameters."""
-
-    def __init__(self, words=50257, width=768, depth=12, heads=12, most=1024):
-        super().__init__()
-        self.words, self.places = nn.Embedding(words, width), nn.Embedding(most, width)
-        self.blocks = nn.ModuleList(Block(width, heads) for _ in range(depth))
-        self.last = nn.LayerNorm(width)
-
-    def forward(self, tokens, past=None):
-        begin = 0 if past is None else past[0][0].shape[2]
-        x = self.words(tokens) + self.places(torch.arange(begin, begin + tokens.shape[1], device=tokens.device))
-        kept = []
-        for number, block in enumerate(self.blocks):
-            x, state = block(x, None if past is None else past[number])
-            kept.append(state)
-        return F.linear(self.last(x), self.words.weight), kept
 
 
 # A guest's clock may be a system call of 10 us: steps in groups of so many seconds lie between two readings.
@@ -128,7 +71,7 @@ def resnet_training():
 
 
 def gpt2_decode():
-    model = Gpt2().cuda().half().eval()
+    model = gpt().half().eval()
 
     @torch.inference_mode()
     def run(count):
@@ -150,7 +93,7 @@ def gpt2_decode():
 
 
 def gpt2_training():
-    model = Gpt2().cuda()
+    model = gpt()
     tokens = torch.randint(50257, (BATCH_GPT, TOKENS), device="cuda")
     optimiser = torch.optim.AdamW(model.parameters(), 1e-4)
 
@@ -164,12 +107,12 @@ def gpt2_training():
 
 
 def compiled():
-    model = torch.compile(Gpt2(depth=4).cuda().half().eval())
+    model = torch.compile(gpt(layers=4).half().eval())
     return timed("compiled model of 4 blocks, ms", inferring(model, torch.randint(50257, (1, 128), device="cuda")))
 
 
 def graph():
-    model, tokens = Gpt2().cuda().half().eval(), torch.randint(50257, (1, 128), device="cuda")
+    model, tokens = gpt().half().eval(), torch.randint(50257, (1, 128), device="cuda")
     with torch.inference_mode():
         side = torch.cuda.Stream()
         with torch.cuda.stream(side):
