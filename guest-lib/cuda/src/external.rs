@@ -11,7 +11,8 @@ use crate::caller::{self, Caller};
 use crate::context;
 use crate::descriptor::{self, MEMORY};
 use crate::generated::{CUmemAccessDesc, CUmemLocation, send};
-use crate::handles::{self, Handle};
+use crate::handles::Handle;
+use crate::physical;
 use crate::program::{In, Out};
 use crate::ranges::{self, Kind, Range};
 use crate::sharing;
@@ -124,16 +125,14 @@ fn find(memory: u64) -> Result<External, CUresult> {
 fn destroy(caller: &Caller, memory: u64) -> Result<(), CUresult> {
     let External { handle, .. } = find(memory)?;
     lock(&OBJECTS).remove(&memory);
-    let status = send::cuMemRelease(caller, handle);
-    handles::free(handle);
-    caller::answer(status)
+    physical::release(caller, handle)
 }
 
 /// Maps physical memory at addresses of its own, for the device of the current context: all of it, since drivers map no parts. It must
 /// reach to `end`, also where the import has said more than there is.
 fn map(caller: &Caller, of: External, end: u64) -> Result<Window, CUresult> {
     // Where the exporter did not know it, the import says it.
-    let whole = match handles::word(of.handle) {
+    let whole = match physical::bytes(of.handle) {
         0 => of.size,
         bytes => bytes,
     };

@@ -1,7 +1,8 @@
 //! Physical memory and where it is mapped. As natively a handle is one number however often it is given, and counts: who retains
 //! that of an address gets the number that the memory has (NCCL releases it twice then). Only the last release leaves the process.
 
-use crate::caller;
+use crate::CUresult;
+use crate::caller::{self, Caller};
 use crate::generated::{kind, send};
 use crate::handles::{self, Handle};
 use crate::program::Out;
@@ -12,6 +13,39 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// What is mapped: bytes and handle, by first address.
 static MAPPED: Mutex<BTreeMap<u64, (u64, Handle)>> = Mutex::new(BTreeMap::new());
+
+/// Bytes of memory that the program made or imported, by handle.
+static SIZES: Mutex<BTreeMap<u64, u64>> = Mutex::new(BTreeMap::new());
+
+fn sizes() -> MutexGuard<'static, BTreeMap<u64, u64>> {
+    SIZES.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Notes how large memory is.
+pub fn note(handle: Handle, bytes: u64) {
+    sizes().insert(handle.0, bytes);
+}
+
+/// Bytes of memory; 0 where they are not known, as of memory whose handle came from an address.
+#[must_use]
+pub fn bytes(handle: Handle) -> u64 {
+    sizes().get(&handle.0).copied().unwrap_or(0)
+}
+
+/// One use less of memory; with the last it is given up.
+///
+/// # Errors
+/// Those of the handle and of the host.
+pub fn release(caller: &Caller, handle: Handle) -> Result<(), CUresult> {
+    let uses = handles::word_of(handle).ok_or(kind::CUmemGenericAllocationHandle.error)?;
+    if uses.fetch_update(Ordering::AcqRel, Ordering::Acquire, |uses| uses.checked_sub(1)).is_ok() {
+        return Ok(());
+    }
+    caller::answer(send::cuMemRelease(caller, handle))?;
+    sizes().remove(&handle.0);
+    handles::free(handle);
+    Ok(())
+}
 
 fn mapped() -> MutexGuard<'static, BTreeMap<u64, (u64, Handle)>> {
     MAPPED.lock().unwrap_or_else(PoisonError::into_inner)
@@ -73,13 +107,7 @@ crate::export! {
     extern "C" fn cuMemRelease(handle: u64) {
         let caller = caller::enter()?;
         let handle = handles::of_kind(kind::CUmemGenericAllocationHandle, handle)?;
-        let uses = handles::word_of(handle).ok_or(kind::CUmemGenericAllocationHandle.error)?;
-        if uses.fetch_update(Ordering::AcqRel, Ordering::Acquire, |uses| uses.checked_sub(1)).is_ok() {
-            return Ok(());
-        }
-        caller::answer(send::cuMemRelease(&caller, handle))?;
-        handles::free(handle);
-        Ok(())
+        release(&caller, handle)
     }
 }
 

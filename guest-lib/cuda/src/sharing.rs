@@ -7,6 +7,7 @@ use crate::descriptor::{self, Held, MEMORY, POOL, Token};
 use crate::generated::{CUmemAllocationProp, kind, send};
 use crate::handles::{self, Handle};
 use crate::ipc::IpcHandle;
+use crate::physical;
 use crate::program::{In, Out};
 use crate::ranges::{self, Kind, Range};
 use crate::status::CUDA_ERROR_INVALID_VALUE;
@@ -45,11 +46,11 @@ fn descriptor_in(argument: *mut c_void, mark: u64) -> Result<Held, CUresult> {
     descriptor::read(argument as usize as RawFd, mark)
 }
 
-/// Physical memory that lies in a descriptor; its handle's word is its size.
+/// Physical memory that lies in a descriptor.
 pub fn import(caller: &Caller, Held { token: (low, high), bytes }: Held) -> Result<Handle, CUresult> {
     let made =
         handles::made(kind::CUmemGenericAllocationHandle, |made| send::gpuferryMemImport(caller, made, low, high))?;
-    handles::set_word(made, bytes);
+    physical::note(made, bytes);
     Ok(made)
 }
 
@@ -64,7 +65,7 @@ crate::export! {
         }
         descriptor::sweep(&caller);
         let made = handles::made(kind::CUmemGenericAllocationHandle, |made| send::cuMemCreate(&caller, made, size, &prop, flags))?;
-        handles::set_word(made, size as u64);
+        physical::note(made, size as u64);
         handle.set(made.0)
     }
 
@@ -76,7 +77,7 @@ crate::export! {
         shareableHandle.check()?;
         let handle = handles::of_kind(kind::CUmemGenericAllocationHandle, handle)?;
         check(handleType, flags)?;
-        give(shareableHandle, MEMORY, handles::word(handle), |caller, (low, high)| send::gpuferryMemExport(caller, low, high, handle))
+        give(shareableHandle, MEMORY, physical::bytes(handle), |caller, (low, high)| send::gpuferryMemExport(caller, low, high, handle))
     }
 
     /// CUDA Driver API, cuMemImportFromShareableHandle.
