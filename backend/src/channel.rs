@@ -15,8 +15,8 @@ use wire::control::{HEAD_BYTES, Head, MAX_BODY_BYTES, Message};
 use crate::os::{self, Interest};
 use crate::scm;
 
-/// Bytes asked for at once: few at first, as most messages are short and each session of the front has two channels; then as many as
-/// there are of an unfinished message, at most [`READ_BYTES`].
+/// Bytes asked for at once: few at first, as most messages are short and each session of the front has two channels; then as
+/// many as there are of an unfinished message, at most [`READ_BYTES`].
 const FIRST_READ_BYTES: usize = 4 * 1024;
 const READ_BYTES: usize = 64 * 1024;
 /// Most bytes that wait to be sent: what a worker that never reads can hold up in the front. The largest message, and small ones.
@@ -25,8 +25,8 @@ const MAX_UNSENT_BYTES: usize = MAX_BODY_BYTES + HEAD_BYTES + (1 << 20);
 /// Most bytes that wait to be sent over all connections with the workers of a guest.
 pub const MAX_UNSENT_OF_ALL: usize = 2 * MAX_UNSENT_BYTES;
 
-/// Most messages that the front takes of one side before it looks at anything else: more than there can be requests without an answer.
-/// Who sends without end would keep it from all others.
+/// Most messages that the front takes of one side before it looks at anything else: more than there can be requests without
+/// an answer. Who sends without end would keep it from all others.
 pub const MOST_AT_ONCE: usize = 8192;
 
 /// Why a connection is over.
@@ -109,7 +109,8 @@ impl Channel {
         self.outbox.iter().map(|entry| entry.bytes.len()).sum()
     }
 
-    /// Whether a message with so many pieces may wait to be sent, beside what waits already here and, `others` bytes, on other connections.
+    /// Whether a message with so many pieces may wait to be sent, beside what waits already here and, `others` bytes, on
+    /// other connections.
     #[must_use]
     pub fn has_room(&self, pieces: usize, others: usize) -> bool {
         let own = self.unsent_bytes() + HEAD_BYTES + (pieces * 24 + 128).min(MAX_BODY_BYTES) + ROOM_FOR_REGIONS;

@@ -7,14 +7,14 @@
 //! | 64 + 64 × row | number of the process in its guest, u32; 1 where the row is taken, u32; bytes, u64; number of its worker on the host, u32 | the front takes and clears the row, its worker writes the bytes |
 //! | after the rows, at a multiple of 128, 128 × handle | state, u32 (0 free; 1 being written or 2 there, and 4 × the row of its owner); unused, u32; token, 16 bytes; the driver's handle, 64 bytes | the owner's worker; the front frees it with the row |
 //!
-//! The handles are those by which one process of the guest gives another its memory or events. The guest has the tokens only: so none
-//! of another guest's can be named. Where the driver gives a file descriptor instead, the front keeps it under its token, and gives it
-//! to the workers of the same guest that ask.
+//! The handles are those by which one process of the guest gives another its memory or events. The guest has the tokens only:
+//! so none of another guest's can be named. Where the driver gives a file descriptor instead, the front keeps it under its
+//! token, and gives it to the workers of the same guest that ask.
 //!
-//! A worker adds to its own row first and then compares the sum of all rows with the limit, so that two which allocate at the same time
-//! never pass it together; at the very edge both may be refused. What does not fit anyhow is not added. The limits hold a guest, whose
-//! calls they count; a worker that a guest has taken over calls the driver itself and is held by nothing here. It may write all of
-//! this memory, so which rows are taken the front keeps for itself.
+//! A worker adds to its own row first and then compares the sum of all rows with the limit, so that two which allocate at the
+//! same time never pass it together; at the very edge both may be refused. What does not fit anyhow is not added. The limits
+//! hold a guest, whose calls they count; a worker that a guest has taken over calls the driver itself and is held by nothing
+//! here. It may write all of this memory, so which rows are taken the front keeps for itself.
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -285,7 +285,8 @@ impl Drop for Taken {
         let mut taken = self.ledger.taken();
         let lives = |row: u32| row != self.number && taken.get(row as usize) == Some(&true);
         for shared in self.ledger.shared().iter().filter(|shared| shared.owner().is_some_and(|owner| !lives(owner))) {
-            // Its worker has ended, so nobody writes it; or it is of a row that nobody has, which none but a taken-over worker writes.
+            // Its worker has ended, so nobody writes it; or it is of a row that nobody has, which none but a taken-over
+            // worker writes.
             shared.state.store(FREE, Ordering::Release);
         }
         self.ledger.kept().retain(|kept| kept.owner != self.number);
@@ -318,7 +319,8 @@ impl Account {
         &self.ledger.rows()[self.row as usize]
     }
 
-    /// Gives the guest's other processes a handle of the driver's: its token, `fresh` if it has none yet. `None` where the table is full.
+    /// Gives the guest's other processes a handle of the driver's: its token, `fresh` if it has none yet. `None` where the
+    /// table is full.
     #[must_use]
     pub fn share(&self, native: [u64; NATIVE], fresh: [u64; TOKEN]) -> Option<[u64; TOKEN]> {
         let ours = |shared: &&Shared| {
@@ -417,8 +419,8 @@ impl Account {
         self.ledger.processes()
     }
 
-    /// Says which worker serves the process: the caller, by its number in its own process namespace. The kernel's driver tells numbers as
-    /// they are in the namespace of who asks it, and the workers of a guest share one.
+    /// Says which worker serves the process: the caller, by its number in its own process namespace. The kernel's driver
+    /// tells numbers as they are in the namespace of who asks it, and the workers of a guest share one.
     pub fn serve_by(&self, worker: u32) {
         self.row().worker.store(worker, Ordering::Relaxed);
     }

@@ -246,8 +246,8 @@ unsafe extern "C" fn write_stream(
     count as libc::ssize_t
 }
 
-/// Puts streams in the place of C's that hand what is written to `written`, when they are flushed; to be called once, while no other thread
-/// uses them. Rust's own output does not go through them.
+/// Puts streams in the place of C's that hand what is written to `written`, when they are flushed; to be called once, while
+/// no other thread uses them. Rust's own output does not go through them.
 /// # Errors
 /// As fopencookie(3).
 pub fn replace_streams(written: fn(Stream, &[u8])) -> io::Result<()> {

@@ -117,8 +117,8 @@ impl Window {
         (unsafe { self.base.add(STAGING_OFFSET) }, self.bytes - STAGING_OFFSET)
     }
 
-    /// Has the kernel map a part of the ring, so that no call pays for the first touch of a page: `bytes` from `from` on, both whole pages
-    /// and within the ring.
+    /// Has the kernel map a part of the ring, so that no call pays for the first touch of a page: `bytes` from `from` on,
+    /// both whole pages and within the ring.
     pub(crate) fn populate_ring(&self, from: usize, bytes: usize) {
         assert!(from <= RING_BYTES && bytes <= RING_BYTES - from);
         // SAFETY: the range lies in the ring by the assertion; this changes no byte. Where the kernel does not know the advice, the
@@ -134,8 +134,8 @@ impl Window {
         header.state.store(STATE_READY, Ordering::Release);
     }
 
-    /// Says that the worker is dead, and wakes every thread that sleeps by futex. The words change, so that a thread which looked at
-    /// the state before and sleeps after this does not.
+    /// Says that the worker is dead, and wakes every thread that sleeps by futex. The words change, so that a thread which
+    /// looked at the state before and sleeps after this does not.
     pub fn set_dead(&self, death: Death) {
         let header = self.header();
         header.death.store(death as u32, Ordering::Relaxed);

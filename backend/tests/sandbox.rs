@@ -1,7 +1,7 @@
 //! The sandbox from inside: everything that a worker which a guest has taken over might try is refused or ends it.
 //!
-//! The acts are those of `tests/workers/attempts.rs`. Each is tried in the worker of a session, with all layers that this machine has, and
-//! some with one layer alone, so that no layer hides that another is missing.
+//! The acts are those of `tests/workers/attempts.rs`. Each is tried in the worker of a session, with all layers that this
+//! machine has, and some with one layer alone, so that no layer hides that another is missing.
 
 mod support;
 
@@ -152,8 +152,8 @@ fn limits_when_a_worker_serves_then_are_those_that_the_documents_name() {
     let front = start(&[]);
     let program = Program::open(&front);
     let worker = front.workers().first().copied().expect("a worker");
-    // With a user namespace of its own a worker's threads count alone; else with those of all workers of its user. Both as far as who
-    // started the front may have so many.
+    // With a user namespace of its own a worker's threads count alone; else with those of all workers of its user. Both as
+    // far as who started the front may have so many.
     let user = |process: &str| std::fs::read_link(format!("/proc/{process}/ns/user")).expect("a namespace");
     let threads = if user(&worker.to_string()) == user("self") { 4096 * 256 } else { 4096 };
     let inherited = limit(std::process::id().cast_signed(), "Max processes").unwrap_or(u64::MAX);

@@ -1,9 +1,10 @@
 //! Memory of all devices: one reserved range of addresses over a memory file, cut into allocations.
 //!
 //! A device pointer is a host address in this range, so host and device see one memory. Space is handed out in granules of
-//! 512 bytes with a free granule after every allocation; each device has a map of granules, which is what its running kernels compare
-//! their accesses with: its own memory, the host's, and that of devices whose peer it was made. More addresses are reserved than there is memory, so that fragmentation does not turn into a refusal:
-//! only the sum of a device's allocations decides. Pages of freed memory go back to the system.
+//! 512 bytes with a free granule after every allocation; each device has a map of granules, which is what its running kernels
+//! compare their accesses with: its own memory, the host's, and that of devices whose peer it was made. More addresses are
+//! reserved than there is memory, so that fragmentation does not turn into a refusal: only the sum of a device's allocations
+//! decides. Pages of freed memory go back to the system.
 //!
 //! Writers of the granule maps hold the lock; kernels read single bytes without it. An access that races with the free of
 //! its own memory reaches mapped memory of this arena in every case, and nothing else.

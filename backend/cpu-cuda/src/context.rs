@@ -123,8 +123,8 @@ impl Context {
         Owner { context: self.handle.0, device: self.device }
     }
 
-    /// cuCtxEnablePeerAccess. Kernels of the device reach all memory of the peer's device then, where there are several contexts also that
-    /// of the others.
+    /// cuCtxEnablePeerAccess. Kernels of the device reach all memory of the peer's device then, where there are several
+    /// contexts also that of the others.
     pub fn reach_peer(&self, peer: &Context) -> Answer {
         if peer.device == self.device {
             return Err(Status::PEER_ACCESS_UNSUPPORTED);

@@ -103,8 +103,8 @@ pub fn pci_text(device: i32) -> String {
     format!("{domain:04X}:{bus:02X}:{device:02X}.0")
 }
 
-/// An attribute of the way between two devices (CUdevice_P2PAttribute): memory is reached, also by atomic operations and in arrays, and no
-/// way is better than another.
+/// An attribute of the way between two devices (CUdevice_P2PAttribute): memory is reached, also by atomic operations and in
+/// arrays, and no way is better than another.
 pub fn peer_attribute(number: u32) -> Answer<i32> {
     match number {
         2..=4 => Ok(1),

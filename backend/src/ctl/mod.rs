@@ -1,7 +1,7 @@
 //! `gpuferryctl stats`: asks a running `gpuferryd` ([`crate::front::roster`]) what its sessions have done, and shows it.
 //!
-//! The [`report`](self) is read to its end, checked, and printed as a [`table`](self) or as JSON; with `--watch` again and again, the table then
-//! with counts a second.
+//! The [`report`](self) is read to its end, checked, and printed as a [`table`](self) or as JSON; with `--watch` again and
+//! again, the table then with counts a second.
 
 mod report;
 mod table;

@@ -1,5 +1,5 @@
-//! The control socket: who connects gets the [`roster`](super::roster)'s report and is closed. Nothing that it sends is read, so there
-//! is nothing to decode; who may connect, the socket's mode says.
+//! The control socket: who connects gets the [`roster`](super::roster)'s report and is closed. Nothing that it sends is read,
+//! so there is nothing to decode; who may connect, the socket's mode says.
 
 use std::io::{self, Write};
 use std::os::unix::net::{UnixListener, UnixStream};

@@ -44,8 +44,8 @@ const MAX_QUEUE_SIZE: usize = 32768;
 const BETWEEN_TURNS: Duration = Duration::from_micros(50);
 /// Looks at workers' news before what they brought is delivered.
 const MOST_LOOKS: usize = 16;
-/// How long to look for workers' answers to the requests that were just passed on: a worker answers most of them sooner than this thread
-/// could sleep and be woken.
+/// How long to look for workers' answers to the requests that were just passed on: a worker answers most of them sooner than
+/// this thread could sleep and be woken.
 const ANSWERS_SOON: Duration = Duration::from_micros(60);
 
 /// Guest memory as the VMM gives it.

@@ -1,10 +1,11 @@
 //! `gpuferryd`: the front. It owns the sockets, the queues and the table of sessions, opens no GPU library, and never restarts:
 //! everything that can crash or be replaced is in workers.
 //!
-//! [`main`] reads the [`options`], makes the process that starts workers ([`starter`]) and the [`sockets`], gives its rights up
-//! ([`crate::sandbox`]), and then has one thread for each carrier: [`device`] for a VMM (its [`queues`](self) carry [`request`]s that
-//! [`sessions`](self) serve), [`local`] for programs of this host. Both take workers from the [`nursery`]; [`control`] tells of them. SIGTERM and SIGINT end it, and
-//! workers end with it; SIGHUP lets the next sessions have workers of a program that was replaced.
+//! [`main`] reads the [`options`], makes the process that starts workers ([`starter`]) and the [`sockets`], gives its rights
+//! up ([`crate::sandbox`]), and then has one thread for each carrier: [`device`] for a VMM (its [`queues`](self) carry
+//! [`request`]s that [`sessions`](self) serve), [`local`] for programs of this host. Both take workers from the [`nursery`];
+//! [`control`] tells of them. SIGTERM and SIGINT end it, and workers end with it; SIGHUP lets the next sessions have workers
+//! of a program that was replaced.
 
 pub mod chain;
 pub mod control;

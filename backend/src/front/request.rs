@@ -1,4 +1,5 @@
-//! Requests of the control queue, from bytes in private memory. Everything that can be checked without the guest's memory is checked here.
+//! Requests of the control queue, from bytes in private memory. Everything that can be checked without the guest's memory is
+//! checked here.
 
 use wire::Malformed;
 use wire::device::{

@@ -1,12 +1,12 @@
 //! A room: the first process of a guest's process namespace, which starts the guest's workers in it.
 //!
-//! The workers of one guest see each other's numbers, by which CUDA's driver finds the process that shares memory with another; they
-//! see no other guest's. What ends the room ends all in it: the kernel kills what is in a process namespace with its first process. A
-//! worker that may start programs (OpenCL's), or that no filter keeps from it, has a namespace of its own instead: its
-//! children shall end with it.
+//! The workers of one guest see each other's numbers, by which CUDA's driver finds the process that shares memory with
+//! another; they see no other guest's. What ends the room ends all in it: the kernel kills what is in a process namespace
+//! with its first process. A worker that may start programs (OpenCL's), or that no filter keeps from it, has a namespace of
+//! its own instead: its children shall end with it.
 //!
-//! The starter sends eight bytes, a control socket and an error stream for each worker; the answer is eight bytes, a descriptor of the process, and a
-//! pipe that gets its exit status.
+//! The starter sends eight bytes, a control socket and an error stream for each worker; the answer is eight bytes, a
+//! descriptor of the process, and a pipe that gets its exit status.
 
 use std::collections::VecDeque;
 use std::ffi::OsStr;
@@ -26,8 +26,8 @@ use crate::scm;
 /// Bytes of a request, which says nothing, and of an answer: a number and an error.
 const BYTES: usize = 8;
 
-/// Names of environment variables that a worker keeps, or how they begin: its library's. A worker does not see the others, which may
-/// hold secrets of the host's.
+/// Names of environment variables that a worker keeps, or how they begin: its library's. A worker does not see the others,
+/// which may hold secrets of the host's.
 const VARIABLES: [&str; 14] = [
     "LD_LIBRARY_PATH",
     "GPUFERRY_CPU_",
@@ -82,7 +82,8 @@ impl Room {
         Ok(Room { socket: Some(ours), number, process })
     }
 
-    /// Starts a worker with its control socket and error stream. Returns its number inside, its process, and the pipe that gets its exit status.
+    /// Starts a worker with its control socket and error stream. Returns its number inside, its process, and the pipe that
+    /// gets its exit status.
     ///
     /// # Errors
     /// Why it cannot be.
@@ -225,8 +226,8 @@ fn is_kept(name: &OsStr) -> bool {
     name.to_str().is_some_and(|name| VARIABLES.iter().any(|kept| name.starts_with(kept)))
 }
 
-/// What the driver is told of its cache of compiled code. Compiled kernels of one guest are nothing for another, so there is none but in
-/// memory that is the guest's own.
+/// What the driver is told of its cache of compiled code. Compiled kernels of one guest are nothing for another, so there is
+/// none but in memory that is the guest's own.
 fn code_cache(bytes: Option<u64>) -> Vec<(&'static str, String)> {
     match bytes {
         Some(bytes) => vec![(CODE, CODE_FOLDER.into()), ("CUDA_CACHE_MAXSIZE", bytes.to_string())],

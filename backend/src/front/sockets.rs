@@ -1,4 +1,5 @@
-//! Listening Unix sockets by path: made for their owner only, removed at the end (by the starter), never taken from a living process.
+//! Listening Unix sockets by path: made for their owner only, removed at the end (by the starter), never taken from a living
+//! process.
 
 use std::fs;
 use std::io;

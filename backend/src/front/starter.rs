@@ -1,12 +1,13 @@
 //! The starter: a process with one thread that starts the workers, so that the front can give up every right to start anything.
 //!
-//! [`Starter::fork`] makes it from the front before that has a thread, a socket or a guest. It keeps the rights that the front was started with,
-//! as making namespaces and changing users needs them; it reads eight bytes and two descriptors at a time from the front, and nothing of a
-//! guest's. It ends with the front, and the workers with it.
+//! [`Starter::fork`] makes it from the front before that has a thread, a socket or a guest. It keeps the rights that the
+//! front was started with, as making namespaces and changing users needs them; it reads eight bytes and two descriptors at a
+//! time from the front, and nothing of a guest's. It ends with the front, and the workers with it.
 //!
-//! The workers of one guest are started in a [`room`] of theirs. For each `START` with the room, the worker's control
-//! socket and its error stream it answers the worker's number, with a descriptor of the process and a pipe that gets the exit status. `LEAVE` ends a room
-//! and all in it. `REMOVE` takes the sockets' files away at the end, which the front itself cannot any more.
+//! The workers of one guest are started in a [`room`] of theirs. For each `START` with the room, the worker's control socket
+//! and its error stream it answers the worker's number, with a descriptor of the process and a pipe that gets the exit
+//! status. `LEAVE` ends a room and all in it. `REMOVE` takes the sockets' files away at the end, which the front itself
+//! cannot any more.
 
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, VecDeque};

@@ -1,9 +1,10 @@
-//! What workers write to their error stream: the front reads it, and writes whole lines of it to its own, so many at once and so many a
-//! second of all workers together.
+//! What workers write to their error stream: the front reads it, and writes whole lines of it to its own, so many at once and
+//! so many a second of all workers together.
 //!
-//! A worker that a guest has taken over writes what it likes, and a guest that breaks session after session has a fresh worker say so
-//! each time: neither fills the log. A line is cut at 1 KiB, has no control characters, and begins with the worker's number, so
-//! that none looks like another's. A worker never waits for the log: what finds no room in its pipe is lost.
+//! A worker that a guest has taken over writes what it likes, and a guest that breaks session after session has a fresh
+//! worker say so each time: neither fills the log. A line is cut at 1 KiB, has no control characters, and begins with the
+//! worker's number, so that none looks like another's. A worker never waits for the log: what finds no room in its pipe is
+//! lost.
 
 use std::collections::HashMap;
 use std::io::{self, Read};

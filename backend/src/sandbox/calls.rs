@@ -1,8 +1,8 @@
 //! The filter of system calls: what is not on the list ends the process.
 //!
-//! A few calls that libraries try and do without are refused with an error instead. The lists were made from what each library was seen
-//! to do: docs/sandbox.md has them with their sources. `clone` makes threads only, `ioctl` and `prctl` have lists of their own, and
-//! `tgkill` reaches this process alone.
+//! A few calls that libraries try and do without are refused with an error instead. The lists were made from what each
+//! library was seen to do: docs/sandbox.md has them with their sources. `clone` makes threads only, `ioctl` and `prctl` have
+//! lists of their own, and `tgkill` reaches this process alone.
 
 use std::collections::BTreeMap;
 
@@ -63,7 +63,8 @@ const NVIDIA: [i64; 8] = [
     libc::SYS_getsockname, libc::SYS_socketpair,
 ];
 
-/// OpenCL platforms besides: compiled kernels in their own folder, and the system's linker as a child, which is in the same sandbox.
+/// OpenCL platforms besides: compiled kernels in their own folder, and the system's linker as a child, which is in the same
+/// sandbox.
 #[rustfmt::skip]
 const OPENCL: [i64; 33] = [
     libc::SYS_mkdir, libc::SYS_mkdirat, libc::SYS_unlink, libc::SYS_unlinkat, libc::SYS_rename, libc::SYS_renameat,
@@ -108,9 +109,9 @@ fn masked(argument: u8, mask: u64, value: u64) -> Result<SeccompRule, seccompile
     SeccompRule::new(vec![SeccompCondition::new(argument, Len::Dword, Op::MaskedEq(mask), value)?])
 }
 
-/// `ioctl` requests: whether a descriptor blocks (`FIONBIO`), and whether it is a terminal (`TCGETS`); of NVIDIA's driver those
-/// of its letter, and of its memory module the plain numbers and its first (`UVM_INITIALIZE`) and last; for OpenCL, those of DRM and of
-/// AMD's driver.
+/// `ioctl` requests: whether a descriptor blocks (`FIONBIO`), and whether it is a terminal (`TCGETS`); of NVIDIA's driver
+/// those of its letter, and of its memory module the plain numbers and its first (`UVM_INITIALIZE`) and last; for OpenCL,
+/// those of DRM and of AMD's driver.
 fn controls(profile: Profile) -> Result<Vec<SeccompRule>, seccompiler::BackendError> {
     let mut rules = one_of(1, &[libc::FIONBIO, libc::TCGETS])?;
     if matches!(profile, Profile::Nvidia | Profile::OpenCl) {

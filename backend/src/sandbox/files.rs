@@ -1,7 +1,8 @@
 //! Which files a worker needs ([`Places`]), and Landlock, which keeps it from all others.
 //!
-//! No place may be executed but by an OpenCL platform, which starts the system's linker, so that no program can be started whatever the filter of system calls says; where the kernel has rules
-//! for it, no TCP port may be bound or connected to either, no abstract socket outside reached, and no process outside signalled.
+//! No place may be executed but by an OpenCL platform, which starts the system's linker, so that no program can be started
+//! whatever the filter of system calls says; where the kernel has rules for it, no TCP port may be bound or connected to
+//! either, no abstract socket outside reached, and no process outside signalled.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -199,7 +200,8 @@ fn loader_folders() -> BTreeSet<PathBuf> {
     named.chain(given).filter(|folder| folder.components().count() > 1).collect()
 }
 
-/// What the operator names for OpenCL, and beside a library that is not where all are: the rest of its folder `lib`, and PoCL's own files.
+/// What the operator names for OpenCL, and beside a library that is not where all are: the rest of its folder `lib`, and
+/// PoCL's own files.
 fn named_by_variables() -> Vec<PathBuf> {
     let names = ["OCL_", "OPENCL_", "POCL_", "LD_LIBRARY_PATH"];
     let values = std::env::vars().filter(|(name, _)| names.iter().any(|begin| name.starts_with(begin)));

@@ -7,9 +7,10 @@ use super::Profile;
 /// Threads and processes of one worker. Counted for each user namespace; without one, for the user as a whole, which has this many
 /// for each of 256 sessions.
 const MOST_THREADS: u64 = 4096;
-/// Open files of one worker: also no more than half of what the front has. The kernel counts descriptors that are on their way through
-/// sockets for the user as a whole, and refuses who has a limit below that: with as many as the front, a worker that was taken over could keep
-/// the fronts, starters and rooms of its user, other guests' too, from giving descriptors to anybody.
+/// Open files of one worker: also no more than half of what the front has. The kernel counts descriptors that are on their
+/// way through sockets for the user as a whole, and refuses who has a limit below that: with as many as the front, a worker
+/// that was taken over could keep the fronts, starters and rooms of its user, other guests' too, from giving descriptors to
+/// anybody.
 const MOST_FILES: u64 = 128 << 10;
 /// Most stack of a thread that grows, the main one.
 const STACK: u64 = 64 << 20;

@@ -1,12 +1,13 @@
 //! What the front and the workers give up before they meet a byte of a guest's.
 //!
-//! The layers, in the order in which a process puts them on: namespaces of its own ([`namespaces`]; a worker is born in its), a root
-//! folder of its own ([`root`]), limits ([`limits`]), another user and no capabilities ([`identity`]), Landlock ([`files`]), and a
-//! filter of system calls that kills ([`calls`]). Each holds by itself, so that a hole in one is not a hole in the whole.
+//! The layers, in the order in which a process puts them on: namespaces of its own ([`namespaces`]; a worker is born in its),
+//! a root folder of its own ([`root`]), limits ([`limits`]), another user and no capabilities ([`identity`]), Landlock
+//! ([`files`]), and a filter of system calls that kills ([`calls`]). Each holds by itself, so that a hole in one is not a
+//! hole in the whole.
 //!
-//! What this machine cannot do is found out once, by the front ([`survey`]): each missing layer is a line of the log that begins with
-//! `DEGRADED`, and with `--require-sandbox` the front does not start. A process in which a layer fails that the survey found
-//! does not go on at all.
+//! What this machine cannot do is found out once, by the front ([`survey`]): each missing layer is a line of the log that
+//! begins with `DEGRADED`, and with `--require-sandbox` the front does not start. A process in which a layer fails that the
+//! survey found does not go on at all.
 
 pub mod calls;
 pub mod files;

@@ -1,8 +1,8 @@
 //! Namespaces: no network, no other's processes, shared memory or mounts.
 //!
 //! Root makes them as it is; an ordinary user gets a user namespace first, where the kernel allows that. Workers are born in
-//! theirs ([`spawn`]), as a process namespace is only for children; the front leaves the machine's by [`leave`] and stays in the machine's
-//! process namespace, because it must name its workers to end them.
+//! theirs ([`spawn`]), as a process namespace is only for children; the front leaves the machine's by [`leave`] and stays in
+//! the machine's process namespace, because it must name its workers to end them.
 
 use std::io;
 
@@ -22,8 +22,8 @@ const ALL: [(libc::c_int, &str); 5] = [
 const ADVICE: &str = "this user may make none (container, or user namespaces switched off): start gpuferryd as root, or allow user \
                       namespaces (sysctl kernel.unprivileged_userns_clone=1, user.max_user_namespaces, AppArmor's userns rule)";
 
-/// Namespaces of a guest's room, and those that each of its workers gets besides (`front::room`). Workers that may start programs, or
-/// that no filter keeps from it, have process namespaces of their own.
+/// Namespaces of a guest's room, and those that each of its workers gets besides (`front::room`). Workers that may start
+/// programs, or that no filter keeps from it, have process namespaces of their own.
 #[must_use]
 pub fn of_room(layers: &Layers, starts_programs: bool) -> (libc::c_int, libc::c_int) {
     if starts_programs || !layers.calls || layers.namespaces & libc::CLONE_NEWPID == 0 {

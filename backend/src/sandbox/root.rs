@@ -58,8 +58,8 @@ fn finish(root: &Path) -> io::Result<()> {
     std::env::set_current_dir("/")
 }
 
-/// Shows the processes of the calling process's namespace, and no others, at `/proc` of its own mount namespace: for workers that may not
-/// mount it themselves, as their user namespace is one further in.
+/// Shows the processes of the calling process's namespace, and no others, at `/proc` of its own mount namespace: for workers
+/// that may not mount it themselves, as their user namespace is one further in.
 ///
 /// # Errors
 /// As mount(2).
@@ -69,8 +69,8 @@ pub fn show_processes() -> io::Result<()> {
     mount_processes(Path::new("/proc"))
 }
 
-/// Gives the calling process's mount namespace a `/dev/shm` of its own: there CUDA's driver keeps what the processes that share an event
-/// know of it, and in `more` bytes what it has compiled, where it may.
+/// Gives the calling process's mount namespace a `/dev/shm` of its own: there CUDA's driver keeps what the processes that
+/// share an event know of it, and in `more` bytes what it has compiled, where it may.
 ///
 /// # Errors
 /// As mount(2).

@@ -1,4 +1,5 @@
-//! Statuses and broken messages on their way out of a forwarder of any API, and the small steps of decoding that the printed code shares.
+//! Statuses and broken messages on their way out of a forwarder of any API, and the small steps of decoding that the printed
+//! code shares.
 
 use std::collections::BTreeSet;
 use std::ffi::CString;

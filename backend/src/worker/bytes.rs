@@ -104,7 +104,8 @@ impl Output<'_> {
         self.finish_slices(0, 1, bytes, 1, 1);
     }
 
-    /// The call has written `depth` slices of `rows` rows of `width` bytes; rows are `pitch` bytes and slices `slice_rows` rows apart.
+    /// The call has written `depth` slices of `rows` rows of `width` bytes; rows are `pitch` bytes and slices `slice_rows`
+    /// rows apart.
     pub fn finish_slices(self, pitch: usize, slice_rows: usize, width: usize, rows: usize, depth: usize) {
         let Output::Private(copy, pieces, _) = &self else { return };
         for slice in 0..depth {

@@ -1,5 +1,5 @@
-//! Which devices a session has for CUDA, as `--device` names them. A worker has them all: its guest's program copies between them, and
-//! lets one reach the other's memory.
+//! Which devices a session has for CUDA, as `--device` names them. A worker has them all: its guest's program copies between
+//! them, and lets one reach the other's memory.
 
 use std::fmt;
 use std::str::FromStr;

@@ -229,8 +229,8 @@ fn session() -> Arc<Session> {
     Arc::clone(&SESSION)
 }
 
-/// Takes `data` for messages, each of a call's place, flags, the payload's length (u16), and the payload. The flags of the first say
-/// whose they are: a session calls one API.
+/// Takes `data` for messages, each of a call's place, flags, the payload's length (u16), and the payload. The flags of the
+/// first say whose they are: a session calls one API.
 pub fn messages(data: &[u8]) {
     static NUMBERS: OnceLock<[Vec<u16>; 3]> = OnceLock::new();
     let numbers = NUMBERS.get_or_init(|| [cuda::fuzz::numbers(), nvml::fuzz::numbers(), opencl::fuzz::numbers()]);

@@ -21,7 +21,8 @@ use crate::window::Window;
 pub const PAGE_LOCKED_ADDRESS: u64 = 0x6000_0000_0000;
 /// How much of it there can be.
 pub const PAGE_LOCKED_BYTES: u64 = 1 << 40;
-/// Nothing is mapped below: a null pointer of the driver's must not lead into the guest's pages, also where this process may map there.
+/// Nothing is mapped below: a null pointer of the driver's must not lead into the guest's pages, also where this process may
+/// map there.
 const LOWEST_ADDRESS: u64 = 1 << 16;
 /// Most ranges mapped by [`Memory::map_at`] at a time.
 pub const MAX_MAPPED: usize = 16384;
@@ -69,7 +70,8 @@ struct Mapped {
     _lease: Arc<Lease>,
 }
 
-/// Memory that [`Memory::map_at`] has mapped and that stays the guest's as long as this lives: its addresses are not given to anything else.
+/// Memory that [`Memory::map_at`] has mapped and that stays the guest's as long as this lives: its addresses are not given to
+/// anything else.
 #[derive(Debug)]
 pub struct Held(#[allow(dead_code, reason = "it keeps the mapping")] Arc<Mapped>);
 

@@ -1,9 +1,9 @@
 //! `gpuferry-worker`: one process for each guest process, started before it is needed.
 //!
-//! [`main`] makes the process ready: rights given up ([`crate::sandbox`]), library loaded. Then [`control`](self) serves the front from the first
-//! thread, [`ring`](self) takes calls from the guest on others, so that a call that sleeps holds nobody up. The process
-//! inherits nothing but its control socket, as descriptor 0, and ends when that is closed. Descriptor 1 is a pipe to
-//! itself, by which it has what kernels print (`printed`); 2 is the front's, for the log.
+//! [`main`] makes the process ready: rights given up ([`crate::sandbox`]), library loaded. Then [`control`](self) serves the
+//! front from the first thread, [`ring`](self) takes calls from the guest on others, so that a call that sleeps holds nobody
+//! up. The process inherits nothing but its control socket, as descriptor 0, and ends when that is closed. Descriptor 1 is a
+//! pipe to itself, by which it has what kernels print (`printed`); 2 is the front's, for the log.
 
 mod answer;
 mod api;

@@ -193,8 +193,8 @@ impl Movers {
 
 static MOVERS: OnceLock<Option<&'static Movers>> = OnceLock::new();
 
-/// Memory was lent, and a copy of it is about to come: to wake a mover takes longer than that. Where no copy has needed movers yet it
-/// does nothing.
+/// Memory was lent, and a copy of it is about to come: to wake a mover takes longer than that. Where no copy has needed
+/// movers yet it does nothing.
 pub(super) fn rouse() {
     if let Some(Some(movers)) = MOVERS.get() {
         movers.rouse();

@@ -5,11 +5,11 @@
 //! laying down are one step under the lock: a sentry that took the doorbell's signal, and finds no lead, knows that whoever has it
 //! will look at the ring again.
 //!
-//! For a call that will be short the lead is laid down without parking, which costs more than all else here: then nobody is told of
-//! frames, until the guest's thread that waits for this very call has waited for long and rings (`wire.md`). Where that doorbell may have
-//! been heard before the call is begun, it is begun parked: a doorbell that is heard while a thread has the lead is remembered here,
-//! and of which frames one may have been heard when the lead was taken, or not rung because parking was tried, the ring knows
-//! ([`wire::ring::Taker::may_have_rung`]).
+//! For a call that will be short the lead is laid down without parking, which costs more than all else here: then nobody is
+//! told of frames, until the guest's thread that waits for this very call has waited for long and rings (`wire.md`). Where
+//! that doorbell may have been heard before the call is begun, it is begun parked: a doorbell that is heard while a thread
+//! has the lead is remembered here, and of which frames one may have been heard when the lead was taken, or not rung because
+//! parking was tried, the ring knows ([`wire::ring::Taker::may_have_rung`]).
 //!
 //! Model-checked with the ring's own words (`spec/wire/tests/hand_over.rs` includes this file), so it knows nothing of either: what
 //! the lead is, how it is parked and how the doorbell is waited for, its callers say.
@@ -118,8 +118,8 @@ impl<L> Post<L> {
         Ok(None)
     }
 
-    /// Lays the lead down for a call that may sleep, of which there are at most `most` at a time: `None` beyond. `park` is told whether the
-    /// call may be begun without parking, and says whether the doorbell has to be rung.
+    /// Lays the lead down for a call that may sleep, of which there are at most `most` at a time: `None` beyond. `park` is
+    /// told whether the call may be begun without parking, and says whether the doorbell has to be rung.
     ///
     /// # Errors
     /// Those of `park`.

@@ -1,10 +1,10 @@
-//! What kernels print, and what they complain of (assertions): the library writes it to this process's standard output and error, and
-//! the guest wants it on its program's.
+//! What kernels print, and what they complain of (assertions): the library writes it to this process's standard output and
+//! error, and the guest wants it on its program's.
 //!
-//! Libraries print through C's streams, and flush them before the call returns that waited for the kernel (NVIDIA's does, also from a thread
-//! of its own). [`take_over`] puts streams in their place that write into memory; what is written to descriptor 1 itself goes into a pipe,
-//! which a thread empties from [`begin`] on. Each text is counted in a word of the window when it arrives, and so before the reply of
-//! that call: the guest asks only where the word has grown.
+//! Libraries print through C's streams, and flush them before the call returns that waited for the kernel (NVIDIA's does,
+//! also from a thread of its own). [`take_over`] puts streams in their place that write into memory; what is written to
+//! descriptor 1 itself goes into a pipe, which a thread empties from [`begin`] on. Each text is counted in a word of the
+//! window when it arrives, and so before the reply of that call: the guest asks only where the word has grown.
 
 use std::fs::File;
 use std::io::Read;
@@ -107,8 +107,8 @@ impl Output {
     }
 }
 
-/// Puts streams of ours in the place of C's, and a pipe in that of descriptor 1; to be called once, before there is anything to print and
-/// before the sandbox, which would not let it.
+/// Puts streams of ours in the place of C's, and a pipe in that of descriptor 1; to be called once, before there is anything
+/// to print and before the sandbox, which would not let it.
 ///
 /// # Errors
 /// As pipe2(2), dup2(2) and fopencookie(3).

@@ -6,8 +6,8 @@
 //! again, before it answers, so that the program's next frame finds the worker awake. A thread with nothing to do becomes the
 //! sentry, or rests where there is one.
 //!
-//! Announcing took 3 of the 11 µs of a small copy to the host on an H200. While one thread of the program alone calls, and the call was
-//! short the last time, it is left out: the guest's thread rings where it was wrong to.
+//! Announcing took 3 of the 11 µs of a small copy to the host on an H200. While one thread of the program alone calls, and
+//! the call was short the last time, it is left out: the guest's thread rings where it was wrong to.
 //!
 //! How the threads find each other, and why no frame waits for nobody, stands in [`post`](super::post).
 //!
@@ -110,8 +110,8 @@ impl Lead {
         }
     }
 
-    /// Has the next pages of the ring mapped, for a thread that has nothing else to do: else each 64th call of the first lap takes the
-    /// time of a page that is touched first.
+    /// Has the next pages of the ring mapped, for a thread that has nothing else to do: else each 64th call of the first lap
+    /// takes the time of a page that is touched first.
     fn map_more(&mut self, window: &Window) {
         if self.mapped < RING_BYTES {
             window.populate_ring(self.mapped, MAPPED_AT_ONCE);
@@ -248,8 +248,8 @@ impl Ring {
         }
     }
 
-    /// Makes the call whose payload is in `memory` and that may sleep, with the lead laid down. Returns the lead where nobody took it
-    /// meanwhile.
+    /// Makes the call whose payload is in `memory` and that may sleep, with the lead laid down. Returns the lead where nobody
+    /// took it meanwhile.
     fn block(self: &Arc<Ring>, lead: Lead, header: &FrameHeader, memory: &mut Own) -> Result<Option<Lead>, Malformed> {
         let server = &self.server;
         let words = server.session.window().words();

@@ -230,8 +230,9 @@ fn send(spec: &Spec, call: &Call, api: &dyn Api, payload: &[u8]) -> Outcome {
     Outcome { answer: answer.map(|()| status), reply: bytes, calls }
 }
 
-/// Tries every handle argument of every call with every wild number: the answer is the kind's error, nothing comes back with it, and
-/// the library is not called. A number for a new object that no guest library makes ends the session. Returns how many were tried.
+/// Tries every handle argument of every call with every wild number: the answer is the kind's error, nothing comes back with
+/// it, and the library is not called. A number for a new object that no guest library makes ends the session. Returns how
+/// many were tried.
 ///
 /// `exempt` names calls and arguments of any kind that may be any number; `numbers` calls and plain arguments that are not 0.
 pub(super) fn handles<T: Tried>(

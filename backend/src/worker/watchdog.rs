@@ -1,11 +1,12 @@
 //! Calls that do not come back: an endless kernel that is waited for, a driver that hangs, a compiler that is given a riddle.
 //!
-//! Each call that is being made has an entry, set and cleared by its thread. A thread of its own looks at all of them and ends the
-//! process when one is too old: the front tells the guest, whose every later call answers the error of a dead session. What waits for the
-//! guest itself ([`Patience::Endless`]) may take as long as it likes. A kernel that nobody waits for is not seen.
+//! Each call that is being made has an entry, set and cleared by its thread. A thread of its own looks at all of them and
+//! ends the process when one is too old: the front tells the guest, whose every later call answers the error of a dead
+//! session. What waits for the guest itself ([`Patience::Endless`]) may take as long as it likes. A kernel that nobody waits
+//! for is not seen.
 //!
-//! The thread rests while no call has an entry: it says so, full fence, looks at the entries once more; who makes an entry looks, after
-//! a full fence, whether it rests, and wakes it. At least one sees the other.
+//! The thread rests while no call has an entry: it says so, full fence, looks at the entries once more; who makes an entry
+//! looks, after a full fence, whether it rests, and wakes it. At least one sees the other.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
 use std::sync::{Arc, OnceLock};

@@ -31,8 +31,8 @@ const CALL_HOLD: u16 = 6;
 /// Signals all of its eventfds without end, as a worker that a guest has taken over may.
 const CALL_FLOOD: u16 = 7;
 
-/// Tries an act: number of the process to try it against (`u32`), its socket's length (`u32`), the socket, the act's name. The status
-/// is 0 where it worked, otherwise the system's error.
+/// Tries an act: number of the process to try it against (`u32`), its socket's length (`u32`), the socket, the act's name.
+/// The status is 0 where it worked, otherwise the system's error.
 const CALL_ATTEMPT: u16 = 8;
 
 /// Writes lines (`u32` of them) to the error stream, as a worker that a guest has taken over may.

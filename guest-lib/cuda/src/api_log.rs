@@ -1,5 +1,5 @@
-//! The API's own log, as programs can ask for it since CUDA 12.9 (cuLogs…): a line for each call that failed. The driver's log is the
-//! worker's, and tells of the host; this one tells of the program's calls, and is kept here.
+//! The API's own log, as programs can ask for it since CUDA 12.9 (cuLogs…): a line for each call that failed. The driver's
+//! log is the worker's, and tells of the host; this one tells of the program's calls, and is kept here.
 
 use crate::CUresult;
 use crate::program::{Out, Text};

@@ -104,7 +104,8 @@ fn operations(
 
 const NOT_WANTED: Out<usize> = Out(core::ptr::null_mut());
 
-/// Operations of streams as they were before 11.7 are the choice of who set the host's driver up; an attribute of the device says which.
+/// Operations of streams as they were before 11.7 are the choice of who set the host's driver up; an attribute of the device
+/// says which.
 fn check_first_version() -> Result<Caller, CUresult> {
     let caller = caller::enter_context()?;
     let is_there = device::get(context::current_context()?.device)?.attribute(STREAM_OPERATIONS_V1)? != 0;

@@ -126,8 +126,8 @@ pub(crate) fn make(device: i32, flags: u32, primary: bool) -> Result<&'static Co
 /// Every context that was ever made.
 static ALL: Mutex<Vec<&'static Context>> = Mutex::new(Vec::new());
 
-/// Waits for all work of every context that is alive, the caller's first: where the caller's alone is not known to be the only one that
-/// uses some memory. Whether that went well.
+/// Waits for all work of every context that is alive, the caller's first: where the caller's alone is not known to be the
+/// only one that uses some memory. Whether that went well.
 pub(crate) fn synchronize_all(caller: &Caller) -> bool {
     let here = (caller.origin.context, caller.origin.context_generation);
     let there = |context: &&'static Context| (context.handle.index() + 1, context.handle.generation());

@@ -1,6 +1,7 @@
-//! What the library did, for those who ask: `GPUFERRY_LOG=info` (or `debug`, with calls that fail or take long) writes a line for each thing worth knowing, and at the
-//! process's end the calls that are not supported with their counts, to standard error or to `GPUFERRY_LOG_FILE`.
-//! `GPUFERRY_STATS=FILE` writes the counts as JSON at the end. Without these variables nothing is written.
+//! What the library did, for those who ask: `GPUFERRY_LOG=info` (or `debug`, with calls that fail or take long) writes a line
+//! for each thing worth knowing, and at the process's end the calls that are not supported with their counts, to standard
+//! error or to `GPUFERRY_LOG_FILE`. `GPUFERRY_STATS=FILE` writes the counts as JSON at the end. Without these variables
+//! nothing is written.
 //!
 //! The environment is read once, when the library is first initialised.
 

@@ -1,9 +1,9 @@
 //! File descriptors that stand for memory on the device: what a program gives another process of the guest, by any way that passes
 //! descriptors on.
 //!
-//! Each is one end of a pair of sockets. In it lies a message with the token by which the worker knows the memory, and its size; it is only ever
-//! looked at ([`read`]), so that every process that gets the descriptor finds it. The other end stays here: when it says that nobody has
-//! the first any more, the memory is no longer held for others ([`sweep`]).
+//! Each is one end of a pair of sockets. In it lies a message with the token by which the worker knows the memory, and its
+//! size; it is only ever looked at ([`read`]), so that every process that gets the descriptor finds it. The other end stays
+//! here: when it says that nobody has the first any more, the memory is no longer held for others ([`sweep`]).
 
 use crate::CUresult;
 use crate::caller::Caller;

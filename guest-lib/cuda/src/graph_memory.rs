@@ -1,9 +1,10 @@
-//! Pageable memory in graphs. A graph reads and writes it whenever it runs, and the device does not know it: so page-locked memory of
-//! the library's stands in for it. What the graph reads is copied there when it is launched, and after each function of the
-//! program's that the graph calls; what it has written comes back when the program has waited for it, and before each such function.
+//! Pageable memory in graphs. A graph reads and writes it whenever it runs, and the device does not know it: so page-locked
+//! memory of the library's stands in for it. What the graph reads is copied there when it is launched, and after each
+//! function of the program's that the graph calls; what it has written comes back when the program has waited for it, and
+//! before each such function.
 //!
-//! Which stand-ins a graph uses is kept by its handle, and goes over to what is made of it: copies, graphs that are ready to launch,
-//! graphs that it becomes a part of. Stand-ins last as long as the process.
+//! Which stand-ins a graph uses is kept by its handle, and goes over to what is made of it: copies, graphs that are ready to
+//! launch, graphs that it becomes a part of. Stand-ins last as long as the process.
 
 use crate::CUresult;
 use crate::caller::Caller;

@@ -1,5 +1,5 @@
-//! Green contexts: parts of a device's multiprocessors. A resource is the program's, 144 bytes in which we keep the worker's number of
-//! the driver's own; a green context has its context from the beginning ([`crate::context`]), which ends with it.
+//! Green contexts: parts of a device's multiprocessors. A resource is the program's, 144 bytes in which we keep the worker's
+//! number of the driver's own; a green context has its context from the beginning ([`crate::context`]), which ends with it.
 
 use crate::CUresult;
 use crate::caller::{self, Caller};

@@ -219,8 +219,8 @@ pub fn of_kind(kind: Kind, raw: u64) -> Result<Handle, CUresult> {
     }
 }
 
-/// What a number answers that is no object. Of streams and events that have ended a GPU's driver knows that they were there (an H200's
-/// answers: tests/errors).
+/// What a number answers that is no object. Of streams and events that have ended a GPU's driver knows that they were there
+/// (an H200's answers: tests/errors).
 #[cold]
 fn refused(kind: Kind, handle: Handle) -> CUresult {
     match kind.number {

@@ -1,5 +1,5 @@
-//! Memory and events of other processes (CUDA IPC). A handle is a mark of ours and a token, which the worker looks up; it is good in
-//! every process of this guest, and in no other guest.
+//! Memory and events of other processes (CUDA IPC). A handle is a mark of ours and a token, which the worker looks up; it is
+//! good in every process of this guest, and in no other guest.
 
 use crate::CUresult;
 use crate::caller::{self, Caller};

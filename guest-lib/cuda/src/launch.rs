@@ -1,8 +1,8 @@
 //! Launches: checked here against limits that are known, packed with the known layout of the parameters, and posted. Nothing here
 //! takes a lock or allocates.
 //!
-//! The first launch of a function with a shape of block is waited for: what is refused for reasons that are not known here is refused by
-//! the call itself.
+//! The first launch of a function with a shape of block is waited for: what is refused for reasons that are not known here is
+//! refused by the call itself.
 //!
 //! One message (`spec/api/cuda.rs`, cuLaunchKernel) serves every form: function or kernel, stream, grid, block, dynamic shared
 //! memory, flags, attributes, and one packed buffer of parameters.

@@ -1,6 +1,6 @@
-//! Functions of before CUDA 3.2, whose addresses and sizes are 32 bits wide. They are for contexts that cuCtxCreate of then has made, and
-//! today's driver makes none: it answers `CUDA_ERROR_OUT_OF_MEMORY` (H200), so that they have no context to work in, as natively. Arrays
-//! made otherwise are described, and what has no address works as ever.
+//! Functions of before CUDA 3.2, whose addresses and sizes are 32 bits wide. They are for contexts that cuCtxCreate of then
+//! has made, and today's driver makes none: it answers `CUDA_ERROR_OUT_OF_MEMORY` (H200), so that they have no context to
+//! work in, as natively. Arrays made otherwise are described, and what has no address works as ever.
 
 use crate::caller;
 use crate::context;

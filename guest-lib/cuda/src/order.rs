@@ -1,6 +1,6 @@
-//! What a function says when several things are wrong at once. By itself a function here looks whether cuInit was called, then for a
-//! context, then at its arguments; where the vendor's library looks in another order, `data/order.txt` says so. It is asked only once a call was
-//! refused, so that a call that is right pays nothing for it.
+//! What a function says when several things are wrong at once. By itself a function here looks whether cuInit was called,
+//! then for a context, then at its arguments; where the vendor's library looks in another order, `data/order.txt` says so. It
+//! is asked only once a call was refused, so that a call that is right pays nothing for it.
 
 use crate::CUresult;
 use crate::context;

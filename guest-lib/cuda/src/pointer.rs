@@ -86,7 +86,8 @@ fn is_managed(range: &Range) -> bool {
     matches!(range.kind, Kind::Managed | Kind::ManagedVariable)
 }
 
-/// The same, with the device that it is known by now: what is mapped at reserved addresses, and what pools give, may be any device's.
+/// The same, with the device that it is known by now: what is mapped at reserved addresses, and what pools give, may be any
+/// device's.
 fn find_on_device(caller: &Caller, address: u64) -> Option<Range> {
     let range = find(caller, address)?;
     if !device::are_several() || !matches!(range.kind, Kind::Reserved | Kind::Pool) {

@@ -1,8 +1,8 @@
-//! What kernels print goes to the program's standard output, and their assertions to its standard error: through C's streams, which are
-//! flushed after it, as NVIDIA's library does; so all keeps its order with what the program prints itself.
+//! What kernels print goes to the program's standard output, and their assertions to its standard error: through C's streams,
+//! which are flushed after it, as NVIDIA's library does; so all keeps its order with what the program prints itself.
 //!
-//! The worker counts in the window what has been printed, before it answers a call that waited for it; `rt` compares after each such
-//! call, and the host is asked only where the count has grown.
+//! The worker counts in the window what has been printed, before it answers a call that waited for it; `rt` compares after
+//! each such call, and the host is asked only where the count has grown.
 
 use crate::caller::{self, Caller};
 use crate::generated::send;

@@ -1,5 +1,5 @@
-//! Functions that the driver itself refuses where a guest can be: their devices, or their counterparts, are not there. Each answers what an H200's
-//! driver answers, in its order (`spec/api/cuda_unsupported.txt` says why it refuses).
+//! Functions that the driver itself refuses where a guest can be: their devices, or their counterparts, are not there. Each
+//! answers what an H200's driver answers, in its order (`spec/api/cuda_unsupported.txt` says why it refuses).
 
 use crate::CUresult;
 use crate::caller;

@@ -1,8 +1,9 @@
-//! Page-locked memory that was freed, kept for a program that asks for as much again, as loops do: made anew, its pages are cleared and
-//! the device registers each of them, which takes milliseconds.
+//! Page-locked memory that was freed, kept for a program that asks for as much again, as loops do: made anew, its pages are
+//! cleared and the device registers each of them, which takes milliseconds.
 //!
-//! Memory belongs to the context in which it was made, is found by its exact length and flags, and is given back to the system when more
-//! than `MOST_BYTES` would be kept, the oldest first, and when its context ends. Freeing waits for the device, as it does natively.
+//! Memory belongs to the context in which it was made, is found by its exact length and flags, and is given back to the
+//! system when more than `MOST_BYTES` would be kept, the oldest first, and when its context ends. Freeing waits for the
+//! device, as it does natively.
 
 use crate::caller::Caller;
 use crate::context;

@@ -1,5 +1,5 @@
-//! Launches in steps: a function's block, its shared memory and its parameters are set one by one, and kept with what is known of the
-//! function; a launch is then like any other ([`crate::launch`]). Deprecated since CUDA 4.0.
+//! Launches in steps: a function's block, its shared memory and its parameters are set one by one, and kept with what is
+//! known of the function; a launch is then like any other ([`crate::launch`]). Deprecated since CUDA 4.0.
 
 use crate::CUresult;
 use crate::caller;

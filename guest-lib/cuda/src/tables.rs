@@ -250,7 +250,8 @@ extern "C" fn context_id(ctx: u64, out: Out<u64>) -> CUresult {
     })
 }
 
-/// 21318c60 `[51]`: an object for a stream, to be given back to `[39]`: the stream itself, with the null stream told apart from null.
+/// 21318c60 `[51]`: an object for a stream, to be given back to `[39]`: the stream itself, with the null stream told apart
+/// from null.
 extern "C" fn stream_object(_ctx: u64, stream: u64, out: Out<u64>) -> CUresult {
     guard_named("export table, stream_object", || {
         caller::session()?;

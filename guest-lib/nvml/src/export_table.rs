@@ -1,10 +1,11 @@
 //! nvmlInternalGetExportTable: what `nvidia-smi` asks for beside the documented functions.
 //!
-//! The table is undocumented. What stands here follows a public description of what `nvidia-smi` 580 calls in it (mock NVML of
-//! NVIDIA's k8s-test-infra): word 0 is the table's size in bytes; place 81 finds a device by its number, places 213 to 215 list
-//! processes that compute, that draw, and those of MPS, each entry with its name; every other place that is called with a device and a
-//! place for a number wants a count there. What `dmon` and `pmon` ask besides was seen on an H200: place 72 whether a device can be
-//! watched, 145 what each process of it did since a time ([`Record`]). Nothing of it leaves the process but the questions that the documented functions ask too.
+//! The table is undocumented. What stands here follows a public description of what `nvidia-smi` 580 calls in it (mock NVML
+//! of NVIDIA's k8s-test-infra): word 0 is the table's size in bytes; place 81 finds a device by its number, places 213 to 215
+//! list processes that compute, that draw, and those of MPS, each entry with its name; every other place that is called with
+//! a device and a place for a number wants a count there. What `dmon` and `pmon` ask besides was seen on an H200: place 72
+//! whether a device can be watched, 145 what each process of it did since a time ([`Record`]). Nothing of it leaves the
+//! process but the questions that the documented functions ask too.
 
 use crate::caller::guard;
 use crate::handles::{index_of, of_index};

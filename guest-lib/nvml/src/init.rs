@@ -1,4 +1,5 @@
-//! Beginning and ending: the first nvmlInit opens the session and asks which devices there are; it stays open until the process ends.
+//! Beginning and ending: the first nvmlInit opens the session and asks which devices there are; it stays open until the
+//! process ends.
 
 use crate::caller::{self, Caller};
 use crate::generated::send;

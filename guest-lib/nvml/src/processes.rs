@@ -1,5 +1,5 @@
-//! The guest's own processes that hold memory of the device: the worker reads them in the ledger of its guest. No process of the host or
-//! of another guest is in it.
+//! The guest's own processes that hold memory of the device: the worker reads them in the ledger of its guest. No process of
+//! the host or of another guest is in it.
 
 use crate::caller::{self, enter};
 use crate::generated::{kind, send};

@@ -1,5 +1,6 @@
-//! What `nvidia-smi pmon` is given of processes: a record for a moment, as it was seen on an H200 with processes that were known. A time; then for each
-//! of six engines up to five processes with what share of it each has used, in percent. Nobody: a process of all ones.
+//! What `nvidia-smi pmon` is given of processes: a record for a moment, as it was seen on an H200 with processes that were
+//! known. A time; then for each of six engines up to five processes with what share of it each has used, in percent. Nobody:
+//! a process of all ones.
 
 use crate::processes::Sample;
 
@@ -28,7 +29,8 @@ pub struct Record {
 
 const _: () = assert!(size_of::<Record>() == 488);
 
-/// Number `at` of a sample's words of 32 bits (nvmlProcessUtilizationSample_t): the process, its time in 2 and 3, then the engines' shares.
+/// Number `at` of a sample's words of 32 bits (nvmlProcessUtilizationSample_t): the process, its time in 2 and 3, then the
+/// engines' shares.
 fn word(sample: &Sample, at: usize) -> u32 {
     sample.as_chunks().0.get(at).map_or(0, |bytes| u32::from_le_bytes(*bytes))
 }

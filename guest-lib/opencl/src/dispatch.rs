@@ -1,4 +1,5 @@
-//! The dispatch table: what the loader calls through the first word of every object. The order is that of `cl_khr_icd`, append-only.
+//! The dispatch table: what the loader calls through the first word of every object. The order is that of `cl_khr_icd`,
+//! append-only.
 
 use crate::cl_int;
 use crate::status::CL_INVALID_OPERATION;

@@ -1,8 +1,8 @@
 //! Events: of commands, and the program's own.
 //!
-//! What is known to have ended is kept here; else the host is asked, once: it is told to watch the event, and from then on its state is
-//! read from shared memory ([`crate::words`]). Whoever learns that something has ended also settles what waits for that here
-//! ([`crate::pending`]), so that the program finds the data that it was told of.
+//! What is known to have ended is kept here; else the host is asked, once: it is told to watch the event, and from then on
+//! its state is read from shared memory ([`crate::words`]). Whoever learns that something has ended also settles what waits
+//! for that here ([`crate::pending`]), so that the program finds the data that it was told of.
 
 use crate::answer::{Answer, Question};
 use crate::arena::{self, Arena, Live, Object, Ref};

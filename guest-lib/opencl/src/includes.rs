@@ -1,10 +1,10 @@
-//! Headers that a build would read from this machine's folders: they are found here, by the names that the source includes, and sent;
-//! the host writes them to a folder of its own, which its compiler is told of instead.
+//! Headers that a build would read from this machine's folders: they are found here, by the names that the source includes,
+//! and sent; the host writes them to a folder of its own, which its compiler is told of instead.
 //!
-//! Folders are those of `-I`, and those that a macro stands for (`-D PATH=/folder` with `#include STRING(PATH/a.h)`, as hashcat does it).
-//! What is looked for are `#include` lines, wherever they stand: what a condition or a comment takes out is sent for nothing. A whole
-//! name that a macro gives is not found, nor one that leads out of its folder. A name that begins with a slash loses it on its way
-//! ([`rooted`]), and is looked for below one more folder, the root.
+//! Folders are those of `-I`, and those that a macro stands for (`-D PATH=/folder` with `#include STRING(PATH/a.h)`, as
+//! hashcat does it). What is looked for are `#include` lines, wherever they stand: what a condition or a comment takes out is
+//! sent for nothing. A whole name that a macro gives is not found, nor one that leads out of its folder. A name that begins
+//! with a slash loses it on its way ([`rooted`]), and is looked for below one more folder, the root.
 
 use crate::caller::{self, Caller};
 use crate::cl_int;

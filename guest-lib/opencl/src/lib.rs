@@ -5,9 +5,9 @@
 //! printed sender ([`generated`]) encodes it into the ring. Commands go through [`enqueue`], their data through [`transfer`] and
 //! [`pool`], what the program is told later through [`callback`].
 //!
-//! What holds: nothing unwinds into C, no pointer that should be an object is followed before it is found in an arena, and nothing
-//! is printed. A command is posted where this library can tell that the host accepts it; else the host is asked and the code is its own.
-//! A dead session is `CL_DEVICE_NOT_AVAILABLE` on every call that needs one.
+//! What holds: nothing unwinds into C, no pointer that should be an object is followed before it is found in an arena, and
+//! nothing is printed. A command is posted where this library can tell that the host accepts it; else the host is asked and
+//! the code is its own. A dead session is `CL_DEVICE_NOT_AVAILABLE` on every call that needs one.
 
 // The API's names.
 #![allow(non_camel_case_types, non_snake_case)]

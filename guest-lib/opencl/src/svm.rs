@@ -1,6 +1,6 @@
-//! Shared virtual memory of the coarse kind. The host's library allocates it, so that kernels find it at the address that it has; this
-//! process has memory of its own at the same address. The program may look at it only while it is mapped: mapping reads it into the
-//! program's, unmapping writes it back.
+//! Shared virtual memory of the coarse kind. The host's library allocates it, so that kernels find it at the address that it
+//! has; this process has memory of its own at the same address. The program may look at it only while it is mapped: mapping
+//! reads it into the program's, unmapping writes it back.
 
 use crate::area::Layout;
 use crate::arena::{self, Ref};

@@ -1,11 +1,12 @@
-//! What the host says of events without being asked: a word of shared memory for each event, by its place in the arena, written by the
-//! host when an event that is watched reaches a status. [`crate::event`] has an event watched when it is first asked for.
+//! What the host says of events without being asked: a word of shared memory for each event, by its place in the arena,
+//! written by the host when an event that is watched reaches a status. [`crate::event`] has an event watched when it is first
+//! asked for.
 //!
-//! A word holds the status and, above it, the generation of the handle for which it was written: what a command says whose event was
-//! released and its cell used again speaks of no event that is. The host may be late: the library's threads write the words, perhaps
-//! after a wait for the same command has returned, or early: NVIDIA's says that a command runs that waits for another. So a word is
-//! believed where it says that an event has ended. Else it tells when to ask; and what the host answers is good for as long as
-//! nothing else was learnt since ([`learnt`]).
+//! A word holds the status and, above it, the generation of the handle for which it was written: what a command says whose
+//! event was released and its cell used again speaks of no event that is. The host may be late: the library's threads write
+//! the words, perhaps after a wait for the same command has returned, or early: NVIDIA's says that a command runs that waits
+//! for another. So a word is believed where it says that an event has ended. Else it tells when to ask; and what the host
+//! answers is good for as long as nothing else was learnt since ([`learnt`]).
 
 use crate::caller::Caller;
 use crate::generated::send;

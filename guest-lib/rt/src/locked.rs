@@ -73,9 +73,10 @@ impl Session {
         Ok(memory)
     }
 
-    /// Lends the program's own memory for longer than a call. Over the local carrier, private anonymous memory is replaced by a
-    /// shared mapping with the same contents; what another thread writes there meanwhile may be lost, and a child of fork shares
-    /// it from then on. Of memory that is a file's and shared the file is lent. Other memory cannot be registered over the local carrier.
+    /// Lends the program's own memory for longer than a call. Over the local carrier, private anonymous memory is replaced by
+    /// a shared mapping with the same contents; what another thread writes there meanwhile may be lost, and a child of fork
+    /// shares it from then on. Of memory that is a file's and shared the file is lent. Other memory cannot be registered over
+    /// the local carrier.
     ///
     /// # Errors
     /// [`LendError`].

@@ -69,8 +69,8 @@ pub(crate) fn is_private_anonymous(start: usize, bytes: usize) -> bool {
     false
 }
 
-/// The file that the whole range is a shared mapping of, and where the range begins in it: by its name, or where it has none any more
-/// by a descriptor that the program still has.
+/// The file that the whole range is a shared mapping of, and where the range begins in it: by its name, or where it has none
+/// any more by a descriptor that the program still has.
 pub(crate) fn shared_file(start: usize, bytes: usize) -> Option<(File, u64)> {
     let list = list();
     let covers = |mapping: &Mapping<'_>| mapping.range.0 <= start && start + bytes <= mapping.range.1;

@@ -76,8 +76,8 @@ thread_local! {
 }
 
 impl Session {
-    /// In the child of a fork, whose parent's session this is: closes what would keep the session open longer than its parent lives. It is
-    /// never used or dropped after this.
+    /// In the child of a fork, whose parent's session this is: closes what would keep the session open longer than its parent
+    /// lives. It is never used or dropped after this.
     pub fn leave_to_parent(&self) {
         self.link.leave_to_parent();
     }

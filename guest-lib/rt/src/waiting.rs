@@ -1,7 +1,7 @@
 //! How a thread waits for its reply: it spins, then looks again and again and lets others run in between, then sleeps.
 //!
-//! Each of these is worth what it has been worth before ([`Patience`]). A driver in the program's own process spins without end in a
-//! synchronisation; a thread that sleeps here is woken tens of microseconds late, and hundreds in some guests.
+//! Each of these is worth what it has been worth before ([`Patience`]). A driver in the program's own process spins without
+//! end in a synchronisation; a thread that sleeps here is woken tens of microseconds late, and hundreds in some guests.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
@@ -129,8 +129,8 @@ impl Patience {
         false
     }
 
-    /// Lets other threads run; whether that was another's turn of [`LONG_TURN`]. In a guest nobody looks at the clock, which may be a
-    /// system call there.
+    /// Lets other threads run; whether that was another's turn of [`LONG_TURN`]. In a guest nobody looks at the clock, which
+    /// may be a system call there.
     fn give_way(&self) -> bool {
         let begin = self.is_local.then(Instant::now);
         std::thread::yield_now();
@@ -173,8 +173,8 @@ impl Session {
         self.patience.look.store(0, Ordering::Relaxed);
     }
 
-    /// The reply is late. The worker may have begun the call without announcing that it sleeps: where nobody would be told of frames,
-    /// the doorbell is rung (`wire.md`).
+    /// The reply is late. The worker may have begun the call without announcing that it sleeps: where nobody would be told of
+    /// frames, the doorbell is rung (`wire.md`).
     #[cold]
     fn ring_overdue(&self) {
         if self.window.header().host_parked.load(Ordering::Relaxed) == 0 {
@@ -188,8 +188,8 @@ fn micros(time: Duration) -> u32 {
     u32::try_from(time.as_micros()).unwrap_or(u32::MAX)
 }
 
-/// Microseconds of looking that are worth it after a sleep of `slept` that came after `look`: twice as many where so many would have
-/// spared it, else half.
+/// Microseconds of looking that are worth it after a sleep of `slept` that came after `look`: twice as many where so many
+/// would have spared it, else half.
 fn patience(look: u32, slept: Duration) -> u32 {
     if slept <= LOOK_MAX {
         (look * 2).clamp(micros(LOOK_MIN), micros(LOOK_MAX))

@@ -46,7 +46,8 @@ pub struct Reason {
     pub names: Vec<String>,
 }
 
-/// Reads reasons: a line `because …` or `refused because …`, then names, one a line; lines that begin with `#` and empty ones say nothing.
+/// Reads reasons: a line `because …` or `refused because …`, then names, one a line; lines that begin with `#` and empty ones
+/// say nothing.
 ///
 /// # Errors
 /// A sentence about the first line that is wrong.

@@ -1,9 +1,10 @@
 //! Reads a spec file (`spec/api/*.rs`) and prints both sides of every call in it.
 //!
-//! In the order in which a call meets them: [`read`] turns the file into the [`model`], or into a [`Refusal`] that names file,
-//! line and column; [`guest`] prints senders and exported functions; [`host`] prints the library's function table and the
-//! dispatcher; [`table`] prints how each function is carried, [`coverage`] how many are and why the others are not; [`build`] is what build scripts call. [`header`] is apart from them: it prints the C header of the kernel module
-//! from `spec/wire/src/device.rs`.
+//! In the order in which a call meets them: [`read`] turns the file into the [`model`], or into a [`Refusal`] that names
+//! file, line and column; [`guest`] prints senders and exported functions; [`host`] prints the library's function table and
+//! the dispatcher; [`table`] prints how each function is carried, [`coverage`] how many are and why the others are not;
+//! [`build`] is what build scripts call. [`header`] is apart from them: it prints the C header of the kernel module from
+//! `spec/wire/src/device.rs`.
 //!
 //! Printed text depends on the spec alone, so the same spec gives the same bytes. How the spec is written: `spec/README.md`.
 #![forbid(unsafe_code)]

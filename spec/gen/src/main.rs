@@ -1,5 +1,5 @@
-//! `spec-gen SIDE FILE [EXPORTS]` prints what build scripts print, for reading: SIDE is `guest`, `host` or `header`; or the `table` of
-//! how each function is carried.
+//! `spec-gen SIDE FILE [EXPORTS]` prints what build scripts print, for reading: SIDE is `guest`, `host` or `header`; or the
+//! `table` of how each function is carried.
 #![forbid(unsafe_code)]
 
 use spec_gen::guest::Surroundings;

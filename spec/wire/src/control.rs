@@ -72,8 +72,9 @@ pub enum Message {
         /// Length in bytes.
         bytes: u64,
     },
-    /// Front to worker: serve a session. Three descriptors: doorbell and wake (eventfds), and the ledger of its guest's device
-    /// memory; with an attached window another before them: the window's memory. The worker signals `wake` where a guest thread sleeps; without it (`futex`), it wakes the word.
+    /// Front to worker: serve a session. Three descriptors: doorbell and wake (eventfds), and the ledger of its guest's
+    /// device memory; with an attached window another before them: the window's memory. The worker signals `wake` where a
+    /// guest thread sleeps; without it (`futex`), it wakes the word.
     Open {
         /// The session's number, for the log.
         session: u32,
@@ -111,8 +112,8 @@ pub enum Message {
         /// Bytes of the memory that it stands for; 0 where that is not known.
         bytes: u64,
     },
-    /// Worker to front: asks for a descriptor that a worker of the same guest has given. Answered by [`Message::Kept`], or by `Done`
-    /// with a status.
+    /// Worker to front: asks for a descriptor that a worker of the same guest has given. Answered by [`Message::Kept`], or by
+    /// `Done` with a status.
     Fetch {
         /// As it was kept.
         token: [u64; 2],

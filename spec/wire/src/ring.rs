@@ -309,8 +309,8 @@ impl Taker {
         Ok(())
     }
 
-    /// Whether the thread that waits for the frame taken last may have rung before now, or seen the worker parked in an attempt that
-    /// failed, and so rings no more.
+    /// Whether the thread that waits for the frame taken last may have rung before now, or seen the worker parked in an
+    /// attempt that failed, and so rings no more.
     #[must_use]
     pub fn may_have_rung(&self) -> bool {
         self.head <= self.heard

@@ -78,8 +78,8 @@ pub struct Header {
     /// The first status of a posted call that failed since the guest last took it, 0 for none: the worker stores it
     /// where it is 0, the guest swaps it for 0.
     pub deferred: AtomicU32,
-    /// Bytes that kernels have printed and the guest may fetch, since the session began: stored by the worker before the reply of the
-    /// call after which they are there.
+    /// Bytes that kernels have printed and the guest may fetch, since the session began: stored by the worker before the
+    /// reply of the call after which they are there.
     pub printed: AtomicU64,
     _line4: [u64; 6],
     /// 1 while a guest thread sleeps because the ring is full: stored by the guest, loaded by the worker after `head`.

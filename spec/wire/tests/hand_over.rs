@@ -1,5 +1,6 @@
-//! Model checks of how the worker's threads hand the ring over (`backend/src/worker/post.rs`, this very file), together with the
-//! ring's words: every interleaving of a small run. Run as `model.rs` is; a frame beside which all sleep is a deadlock of the model.
+//! Model checks of how the worker's threads hand the ring over (`backend/src/worker/post.rs`, this very file), together with
+//! the ring's words: every interleaving of a small run. Run as `model.rs` is; a frame beside which all sleep is a deadlock of
+//! the model.
 #![cfg(loom)]
 
 #[allow(dead_code, reason = "the worker uses the rest")]
@@ -203,8 +204,9 @@ fn run(early: u32, make: impl Fn() -> Worker + Sync + Send + 'static, rest: impl
     });
 }
 
-/// The first call sleeps until the second frame is taken: it is, by whoever stands at the doorbell, also where it is published while
-/// the lead is laid down. Without the lock around parking and laying down, or with the parking forgotten, all sleep.
+/// The first call sleeps until the second frame is taken: it is, by whoever stands at the doorbell, also where it is
+/// published while the lead is laid down. Without the lock around parking and laying down, or with the parking forgotten, all
+/// sleep.
 #[test]
 fn call_when_it_sleeps_then_the_next_frame_is_taken_by_another_thread() {
     check(true, 1);
@@ -216,8 +218,8 @@ fn call_when_a_frame_waits_already_then_the_doorbell_is_rung_for_it() {
     check(true, 2);
 }
 
-/// The first call ends at once: its thread takes the lead again, or the sentry has it; the second frame is taken in any case, and the
-/// doorbell that was rung for it, late, does no harm.
+/// The first call ends at once: its thread takes the lead again, or the sentry has it; the second frame is taken in any case,
+/// and the doorbell that was rung for it, late, does no harm.
 #[test]
 fn call_when_it_ends_at_once_then_no_frame_is_left() {
     check(false, 0);

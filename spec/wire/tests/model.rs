@@ -374,7 +374,8 @@ fn death_when_a_thread_goes_to_sleep_then_it_does_not_or_is_woken() {
     });
 }
 
-/// The status of a posted call that failed (`wire.md` § Replies): the first of two stays until the guest takes it, and is taken once.
+/// The status of a posted call that failed (`wire.md` § Replies): the first of two stays until the guest takes it, and is
+/// taken once.
 #[test]
 fn deferred_when_two_calls_fail_then_the_first_is_taken_once() {
     loom::model(|| {

@@ -1,4 +1,5 @@
-//! Page lists: the front makes pieces of files of a guest's extents, the worker leases of pieces; both only of memory that is there.
+//! Page lists: the front makes pieces of files of a guest's extents, the worker leases of pieces; both only of memory that is
+//! there.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

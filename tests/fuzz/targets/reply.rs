@@ -1,5 +1,6 @@
-//! Replies as the guest libraries read them: every printed sender, by number, meets any status, any length and any bytes, in a window
-//! whose words are any. The reply lies there before the call: the window is this program's own, and its front never answers again.
+//! Replies as the guest libraries read them: every printed sender, by number, meets any status, any length and any bytes, in
+//! a window whose words are any. The reply lies there before the call: the window is this program's own, and its front never
+//! answers again.
 #![no_main]
 
 use std::os::fd::AsFd;

@@ -1,5 +1,6 @@
-//! Writes inputs for the fuzz targets into a folder, one folder a target: what the unit tests of each decoder use, and for `dispatch`
-//! messages of the spec's shape of each call, after those that make a context and memory. `tests/fuzz/run` calls it.
+//! Writes inputs for the fuzz targets into a folder, one folder a target: what the unit tests of each decoder use, and for
+//! `dispatch` messages of the spec's shape of each call, after those that make a context and memory. `tests/fuzz/run` calls
+//! it.
 
 use std::path::{Path, PathBuf};
 

@@ -1,8 +1,8 @@
 //! A guest that floods: what another waits for.
 //!
-//! Each VM has a `gpuferryd` of its own, so there are two here. How processors are divided is the operator's to say (cgroups): the flood gets what
-//! the other guest leaves, by Linux' idle class, and the other, where this user may do so, runs before everything else on this machine. So
-//! what is measured is what the two have in common in gpuferry: nothing.
+//! Each VM has a `gpuferryd` of its own, so there are two here. How processors are divided is the operator's to say
+//! (cgroups): the flood gets what the other guest leaves, by Linux' idle class, and the other, where this user may do so,
+//! runs before everything else on this machine. So what is measured is what the two have in common in gpuferry: nothing.
 
 use std::io::Write;
 use std::os::unix::net::UnixStream;

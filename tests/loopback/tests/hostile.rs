@@ -1,7 +1,7 @@
 //! A program that breaks every rule: only its own session ends, nothing is left, and the next one works.
 //!
-//! `GPUFERRY_HOSTILE_SECONDS` makes the random messages go on for so long (a few seconds in the normal run), `GPUFERRY_HOSTILE_SEED`
-//! begins with another seed; the seed of each session is printed.
+//! `GPUFERRY_HOSTILE_SECONDS` makes the random messages go on for so long (a few seconds in the normal run),
+//! `GPUFERRY_HOSTILE_SEED` begins with another seed; the seed of each session is printed.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};

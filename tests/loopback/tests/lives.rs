@@ -1,4 +1,5 @@
-//! What programs do with their process while they use the device: the same as with the library in their own process, and nothing is left.
+//! What programs do with their process while they use the device: the same as with the library in their own process, and
+//! nothing is left.
 
 use loopback::{Folder, Front, Way, children, errors, eventually, finish, lines, program, signal};
 

@@ -1,5 +1,6 @@
-//! Wild handles and lying lengths at the guest's end: through the exported C symbols of the library as it is shipped, in this process,
-//! against a real front and worker on the CPU device. What is tried is made from the spec, so a call that is added there is tried too.
+//! Wild handles and lying lengths at the guest's end: through the exported C symbols of the library as it is shipped, in this
+//! process, against a real front and worker on the CPU device. What is tried is made from the spec, so a call that is added
+//! there is tried too.
 //!
 //! The worker's end of the same is `backend/src/worker/values.rs`.
 

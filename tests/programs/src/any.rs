@@ -1,5 +1,5 @@
-//! Any function of the library by its name, with arguments as the C calling convention of x86-64 passes integers and pointers: so that
-//! one program can call all of them, and give each what is wrong.
+//! Any function of the library by its name, with arguments as the C calling convention of x86-64 passes integers and
+//! pointers: so that one program can call all of them, and give each what is wrong.
 
 use std::collections::HashMap;
 use std::ffi::{CString, c_char, c_void};

@@ -1,8 +1,8 @@
 //! Ordinary CUDA driver-API programs for the demo, the tests and the checks on a GPU.
 //!
-//! Each is one program of `src/bin`; none knows where its calls go. Here is what they share: [`driver`], the library
-//! found by name; [`any`], the same with any function and any arguments; [`opencl`], the OpenCL loader; [`pictures`], pictures in files; [`painted`], what is said of one;
-//! [`sample`], a picture where none is given.
+//! Each is one program of `src/bin`; none knows where its calls go. Here is what they share: [`driver`], the library found by
+//! name; [`any`], the same with any function and any arguments; [`opencl`], the OpenCL loader; [`pictures`], pictures in
+//! files; [`painted`], what is said of one; [`sample`], a picture where none is given.
 
 pub mod any;
 pub mod driver;

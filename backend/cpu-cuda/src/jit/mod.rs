@@ -1,10 +1,10 @@
 //! From checked PTX to machine code, through Cranelift.
 //!
-//! `unit` compiles a kernel with what it calls, when it is first launched: `inline` makes flat bodies, `yields` adds
-//! turns to spinning loops, `flow` finds out what lives where, `rows` which
-//! checks can be done for many threads at once and `lanes` which kernels can be run four threads at a time, `emit` and its neighbours write the code (`wait`,
-//! `regions`, `control`, `faults`, `value`, `operation`, `integer`, `bits`, `float`, `convert`, `memory`, `atomic`, `call`, `texture`), `runtime` holds
-//! what the code calls, and `context` what it sees.
+//! `unit` compiles a kernel with what it calls, when it is first launched: `inline` makes flat bodies, `yields` adds turns to
+//! spinning loops, `flow` finds out what lives where, `rows` which checks can be done for many threads at once and `lanes`
+//! which kernels can be run four threads at a time, `emit` and its neighbours write the code (`wait`, `regions`, `control`,
+//! `faults`, `value`, `operation`, `integer`, `bits`, `float`, `convert`, `memory`, `atomic`, `call`, `texture`), `runtime`
+//! holds what the code calls, and `context` what it sees.
 
 mod atomic;
 mod bits;

@@ -1,7 +1,7 @@
 //! Turns for others in loops that may wait for another thread.
 //!
-//! Threads of a block run one after the other on one host thread, so a loop that spins until another thread writes
-//! would spin for ever. A loop whose body reads memory strongly, asks an `mbarrier` or uses the result of an atomic, and has no barrier,
+//! Threads of a block run one after the other on one host thread, so a loop that spins until another thread writes would spin
+//! for ever. A loop whose body reads memory strongly, asks an `mbarrier` or uses the result of an atomic, and has no barrier,
 //! gets a [`Op::Yield`] before its jump back.
 
 use crate::ptx::ir::{Body, Inst, Mbarrier, Op};

@@ -62,7 +62,8 @@ pub fn alu(p: &mut BodyParser<'_, '_, '_>, mut m: Mods<'_>, ops: &[Raw]) -> Resu
     p.emit(&m, Op::Alu(op, ty, mods), dst, src)
 }
 
-/// The operation of a name and how many inputs it has: `half` is `lo`, `hi`, `wide` or nothing, `cc` says that the carry is given on.
+/// The operation of a name and how many inputs it has: `half` is `lo`, `hi`, `wide` or nothing, `cc` says that the carry is
+/// given on.
 fn named(m: &mut Mods<'_>, operands: usize, float: bool, half: &str, cc: bool, wrap: bool) -> Option<(Alu, usize)> {
     let op = match (m.base, half) {
         ("add", _) if cc => (Alu::AddCarry { take: false, give: true }, 2),

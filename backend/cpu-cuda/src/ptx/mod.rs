@@ -3,8 +3,8 @@
 //! The text is hostile: every size it names is bounded by [`Limits`](crate::engine::Limits), nesting is counted, and
 //! what comes out ([`ir::Program`]) is in itself consistent, so the code generator need not check it again.
 //!
-//! The way of a text: `lexer` → `parser` (cursor, constants) → `module` and `variable` (module scope) → `body`, `operand`, `call` (functions) → `decode*`
-//! (instructions) → `symbols` (resolution) → `ir`.
+//! The way of a text: `lexer` → `parser` (cursor, constants) → `module` and `variable` (module scope) → `body`, `operand`,
+//! `call` (functions) → `decode*` (instructions) → `symbols` (resolution) → `ir`.
 
 mod body;
 mod call;

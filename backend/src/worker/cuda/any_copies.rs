@@ -1,8 +1,8 @@
-//! Copies between two addresses whose kinds the call does not say: the driver would look them up itself, and take one that it does not
-//! know for ordinary memory of this process (seen on an H200). An address that was checked may be such by then: another thread of
-//! the guest has freed it, and this process has got it from the system for something of its own. So each side is named as what
-//! it was when it was checked. Device memory that has ended is refused by the driver then; page-locked memory is kept mapped during
-//! the call.
+//! Copies between two addresses whose kinds the call does not say: the driver would look them up itself, and take one that it
+//! does not know for ordinary memory of this process (seen on an H200). An address that was checked may be such by then:
+//! another thread of the guest has freed it, and this process has got it from the system for something of its own. So each
+//! side is named as what it was when it was checked. Device memory that has ended is refused by the driver then; page-locked
+//! memory is kept mapped during the call.
 
 use std::ffi::c_void;
 use std::sync::PoisonError;

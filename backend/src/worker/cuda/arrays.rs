@@ -1,5 +1,5 @@
-//! Textures, surfaces and tensor maps. Kernels know them by the driver's own numbers, so these travel as they are; the worker knows which
-//! ones it gave out.
+//! Textures, surfaces and tensor maps. Kernels know them by the driver's own numbers, so these travel as they are; the worker
+//! knows which ones it gave out.
 
 use std::ffi::c_void;
 

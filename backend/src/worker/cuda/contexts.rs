@@ -24,7 +24,8 @@ pub(super) enum Trouble {
     Status(i32),
 }
 
-/// The facts of a device but for its memory, which are the same for every session: `gpuferryDeviceFacts` in the spec has the layout.
+/// The facts of a device but for its memory, which are the same for every session: `gpuferryDeviceFacts` in the spec has the
+/// layout.
 ///
 /// # Errors
 /// A function that the library lacks, or its answer.

@@ -1,8 +1,8 @@
 //! Copies between the guest's memory and the device.
 //!
-//! The guest's pages are no memory that the driver has registered: from and to such memory it would copy at a third of the speed, and a
-//! call for each page would cost more than the copy. So they pass through stages; but for few bytes, and where the device is this
-//! processor and the pages lie together. Of a large copy several stages are filled or emptied by the
+//! The guest's pages are no memory that the driver has registered: from and to such memory it would copy at a third of the
+//! speed, and a call for each page would cost more than the copy. So they pass through stages; but for few bytes, and where
+//! the device is this processor and the pages lie together. Of a large copy several stages are filled or emptied by the
 //! [`movers`](crate::worker::movers) at once, while the thread that makes the call hands one after the other to the driver.
 
 use std::collections::VecDeque;

@@ -238,8 +238,8 @@ impl Cuda {
         place.side(array, std::ptr::null_mut())
     }
 
-    /// The same for a copy that is made now: where the guest leaves it to the driver what an address is, it is named ([`any_copies`]).
-    /// What comes with the side is kept until the copy was made.
+    /// The same for a copy that is made now: where the guest leaves it to the driver what an address is, it is named
+    /// ([`any_copies`]). What comes with the side is kept until the copy was made.
     fn named(&self, place: Place, copy: &Copy3D, array: *mut c_void) -> Result<(Side, any_copies::Side), Failure> {
         let mut side = self.place(place, copy, array)?;
         let (start, bytes) = if place.memory == UNIFIED { touched(&place, copy)? } else { (0, 0) };

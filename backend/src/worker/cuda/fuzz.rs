@@ -59,7 +59,8 @@ extern "C" fn from_array(to: *mut c_void, _: *mut c_void, _: usize, bytes: usize
     from_device(to, 0, bytes)
 }
 
-/// `CUDA_MEMCPY3D` by words: the sides are 11 words each, of which 4 is the memory type, 5 the host's address, 9 the pitch, 10 rows.
+/// `CUDA_MEMCPY3D` by words: the sides are 11 words each, of which 4 is the memory type, 5 the host's address, 9 the pitch,
+/// 10 rows.
 extern "C" fn copy_3d(copy: *const [u64; 25]) -> i32 {
     // SAFETY: the forwarder gives a description of that size.
     let copy = unsafe { copy.read() };

@@ -1,4 +1,5 @@
-//! Green contexts: parts of a device. What the driver says of a part holds words of its own, so it stays here, and the guest has a number.
+//! Green contexts: parts of a device. What the driver says of a part holds words of its own, so it stays here, and the guest
+//! has a number.
 
 use std::ffi::c_void;
 

@@ -104,9 +104,9 @@ fn run(data: *mut c_void, status: i32) {
     }
 }
 
-/// What a graph is given to call a function of the guest's: the function of the library's kind, and its data. Like the guest's own
-/// table of them, it lasts as long as the session: graphs that were made ready keep it. There is one for each function, however often it
-/// is given.
+/// What a graph is given to call a function of the guest's: the function of the library's kind, and its data. Like the
+/// guest's own table of them, it lasts as long as the session: graphs that were made ready keep it. There is one for each
+/// function, however often it is given.
 pub(super) fn for_graph(functions: &Arc<HostFunctions>, id: u64) -> (*const c_void, *mut c_void) {
     let make =
         || Box::into_raw(Box::new(Call { functions: Arc::clone(functions), id, once: false })).expose_provenance();

@@ -1,5 +1,6 @@
-//! Memory and events that one process of a guest gives another (CUDA IPC). The driver's handles stay on the host, in memory that
-//! the workers of one guest share ([`crate::ledger`]); the guest has tokens for them, which name nothing to another guest's workers.
+//! Memory and events that one process of a guest gives another (CUDA IPC). The driver's handles stay on the host, in memory
+//! that the workers of one guest share ([`crate::ledger`]); the guest has tokens for them, which name nothing to another
+//! guest's workers.
 
 use std::ffi::c_void;
 

@@ -134,7 +134,8 @@ fn symbol(file: &File, name: &CStr) -> Option<NonNull<c_void>> {
     NonNull::new(symbol.into_raw())
 }
 
-/// The devices are the only ones that the library sees, from number 0 on in their order. Of all GPUs the operator's own variable may choose.
+/// The devices are the only ones that the library sees, from number 0 on in their order. Of all GPUs the operator's own
+/// variable may choose.
 fn choose(devices: &Devices) {
     let variable = match devices {
         Devices::Cpu(count) => Some((CPU_DEVICES, count.to_string())),

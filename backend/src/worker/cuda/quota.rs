@@ -1,13 +1,13 @@
 //! What a guest holds of the device's memory is counted here, and refused beyond its limit ([`crate::ledger`]).
 //!
-//! The counting lies between the worker and the host's library: [`count`] replaces the library's functions that allocate, free and
-//! tell sizes by ones that count and call them. So nothing above can forget it; a way to allocate that is new in `spec/api` must be added here
-//! (`ways_to_allocate_when_in_the_spec_then_are_counted_or_have_a_reason` fails until it is).
+//! The counting lies between the worker and the host's library: [`count`] replaces the library's functions that allocate,
+//! free and tell sizes by ones that count and call them. So nothing above can forget it; a way to allocate that is new in
+//! `spec/api` must be added here (`ways_to_allocate_when_in_the_spec_then_are_counted_or_have_a_reason` fails until it is).
 //!
-//! Memory of pools is counted as long as the pool keeps it: freed memory that a pool still holds is given back when it is needed.
-//! What no call tells the size of, such as contexts, code, stacks and queues, is counted where there is a limit: on a GPU by the driver's figure of
-//! this process, which then is what counts ([`measured`]), on the CPU device by what that has less ([`code`]). Without a limit a context is
-//! [`CONTEXT_BYTES`], and the rest is not counted.
+//! Memory of pools is counted as long as the pool keeps it: freed memory that a pool still holds is given back when it is
+//! needed. What no call tells the size of, such as contexts, code, stacks and queues, is counted where there is a limit: on a
+//! GPU by the driver's figure of this process, which then is what counts ([`measured`]), on the CPU device by what that has
+//! less ([`code`]). Without a limit a context is [`CONTEXT_BYTES`], and the rest is not counted.
 
 use std::cell::Cell;
 use std::collections::HashMap;
@@ -103,8 +103,8 @@ pub(super) use local::Local;
 use measured::Measured;
 pub(super) use physical::{import, physical_bytes};
 
-/// Devices whose primary context was made ahead of the session, one bit each. It is kept until the guest asks for a context of the device
-/// or decides about its flags.
+/// Devices whose primary context was made ahead of the session, one bit each. It is kept until the guest asks for a context
+/// of the device or decides about its flags.
 static PREPARED: AtomicU32 = AtomicU32::new(0);
 
 fn bit(device: i32) -> u32 {

@@ -1,5 +1,5 @@
-//! Physical memory and pools that one process of a guest gives another. The driver's file descriptors stay on the host: the front keeps
-//! them ([`crate::worker::Relay`]), and gives them to the workers of the same guest that know the token.
+//! Physical memory and pools that one process of a guest gives another. The driver's file descriptors stay on the host: the
+//! front keeps them ([`crate::worker::Relay`]), and gives them to the workers of the same guest that know the token.
 //!
 //! Memory that is exported is held until the guest says that nobody has a descriptor of it any more, also where the program has
 //! released it: so it stays counted ([`super::quota`]). A worker that ends takes its exports with it.

@@ -1,8 +1,8 @@
 //! Buffers through which the guest's scattered pages pass on their way to and from the device.
 //!
-//! A stage is registered with the driver, so that the device reads and writes it at full speed; where that fails, or the context
-//! that registered it ends, it is ordinary memory and the driver stages once more: slower, and as right. Memory that the driver does
-//! not let go of is kept for the next copies: there are never more stages than were in use at a time.
+//! A stage is registered with the driver, so that the device reads and writes it at full speed; where that fails, or the
+//! context that registered it ends, it is ordinary memory and the driver stages once more: slower, and as right. Memory that
+//! the driver does not let go of is kept for the next copies: there are never more stages than were in use at a time.
 
 use std::alloc::{Layout, alloc_zeroed, handle_alloc_error};
 use std::ffi::c_void;

@@ -1,5 +1,5 @@
-//! User objects: what a graph keeps alive for the guest. When the last reference goes, the guest's function runs, as a host function
-//! does; nobody waits for it.
+//! User objects: what a graph keeps alive for the guest. When the last reference goes, the guest's function runs, as a host
+//! function does; nobody waits for it.
 
 use std::ffi::c_void;
 use std::sync::Arc;

@@ -1,7 +1,7 @@
 //! Event sets: each of the guest's is one of the library's, found by its number.
 //!
-//! Errors of programs (some of the Xid codes) are told of by the card to everybody who uses it, and are not passed on: they would tell a
-//! guest of what another one does.
+//! Errors of programs (some of the Xid codes) are told of by the card to everybody who uses it, and are not passed on: they
+//! would tell a guest of what another one does.
 
 use std::ffi::c_void;
 use std::sync::{Mutex, PoisonError};

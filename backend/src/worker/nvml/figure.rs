@@ -1,8 +1,9 @@
-//! How much memory of its devices this process holds, as the driver says (`nvmlDeviceGetComputeRunningProcesses_v3`): all of it,
-//! contexts, code, stacks and queues included, of which no call tells the size. Processes are listed by their numbers in the process namespace
-//! of who asks; others of the card make the list longer and change nothing else.
+//! How much memory of its devices this process holds, as the driver says (`nvmlDeviceGetComputeRunningProcesses_v3`): all of
+//! it, contexts, code, stacks and queues included, of which no call tells the size. Processes are listed by their numbers in
+//! the process namespace of who asks; others of the card make the list longer and change nothing else.
 //!
-//! Memory that several processes share is in the figure of one of them: of who made it, and when that gives it up or ends, of another.
+//! Memory that several processes share is in the figure of one of them: of who made it, and when that gives it up or ends, of
+//! another.
 
 use std::ffi::c_void;
 use std::sync::{Mutex, PoisonError};

@@ -1,9 +1,9 @@
 //! The NVML part of the worker: every message of `spec/api/nvml.rs`, made on the host's `libnvidia-ml.so.1`; for the CPU device on
 //! functions of the same names here (`cpu`).
 //!
-//! A call is followed in this order: [`Api::call`] hands the message to the printed dispatcher (`generated`), which decodes the whole of it,
-//! asks [`Nvml`] which of the guest's devices is meant, and calls the library. Structures that say their own size are filled in
-//! memory that is larger than any (`shapes`).
+//! A call is followed in this order: [`Api::call`] hands the message to the printed dispatcher (`generated`), which decodes
+//! the whole of it, asks [`Nvml`] which of the guest's devices is meant, and calls the library. Structures that say their own
+//! size are filled in memory that is larger than any (`shapes`).
 //!
 //! What holds: a guest sees the device that its `gpuferryd` serves and no other; nothing here changes the card, and nothing names
 //! processes of the host.
@@ -147,7 +147,8 @@ impl Nvml {
         Ok(())
     }
 
-    /// The library lists all processes of the card, by their numbers in this namespace; the guest's are those whose workers they are.
+    /// The library lists all processes of the card, by their numbers in this namespace; the guest's are those whose workers
+    /// they are.
     fn gpuferryProcessUtilization(
         &self,
         _from: &FrameHeader,

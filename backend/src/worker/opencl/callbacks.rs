@@ -1,4 +1,5 @@
-//! Functions of the guest's that are due: the library's threads put them into a queue and never wait; one thread of the guest takes them.
+//! Functions of the guest's that are due: the library's threads put them into a queue and never wait; one thread of the guest
+//! takes them.
 
 use std::collections::VecDeque;
 use std::ffi::{CStr, c_char, c_void};

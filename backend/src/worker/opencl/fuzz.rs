@@ -1,5 +1,5 @@
-//! OpenCL's messages for the fuzz target `dispatch`: the fakes of [`super::fakes`], and more that touch every byte that they are given,
-//! so that the sanitizer sees a length that is not the memory's.
+//! OpenCL's messages for the fuzz target `dispatch`: the fakes of [`super::fakes`], and more that touch every byte that they
+//! are given, so that the sanitizer sees a length that is not the memory's.
 
 use std::ffi::{CStr, c_char, c_void};
 use std::ptr::NonNull;

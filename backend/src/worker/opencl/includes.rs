@@ -1,7 +1,8 @@
-//! Headers of the guest's, in files that the library's compiler finds: below this worker's own folder, for as long as a build takes.
+//! Headers of the guest's, in files that the library's compiler finds: below this worker's own folder, for as long as a build
+//! takes.
 //!
-//! The guest says which folder (a number) and which name below it. A name is a path of plain parts, so that nothing is written anywhere
-//! else; what is written at a time is bounded.
+//! The guest says which folder (a number) and which name below it. A name is a path of plain parts, so that nothing is
+//! written anywhere else; what is written at a time is bounded.
 
 use std::collections::HashMap;
 use std::fs::{self, DirBuilder, File};

@@ -1,8 +1,8 @@
 //! Memory objects: buffers, parts of them, images and pipes.
 //!
-//! What a session's objects take together is bounded by the memory that its devices say they have: a library that computes on the
-//! processor would give out more than there is. It is counted with what the guest holds by other APIs too, and bounded by the operator's
-//! limits ([`crate::ledger`]).
+//! What a session's objects take together is bounded by the memory that its devices say they have: a library that computes on
+//! the processor would give out more than there is. It is counted with what the guest holds by other APIs too, and bounded by
+//! the operator's limits ([`crate::ledger`]).
 
 use std::collections::HashMap;
 use std::ffi::c_void;
@@ -132,7 +132,8 @@ impl OpenCl {
         }
     }
 
-    /// Counts an object, by its address; false where a limit would be passed, which another process of the guest may have brought about.
+    /// Counts an object, by its address; false where a limit would be passed, which another process of the guest may have
+    /// brought about.
     pub(super) fn began(&self, object: usize, bytes: u64) -> bool {
         if !self.look() || self.session.account().is_some_and(|account| !account.charge(bytes)) {
             return false;

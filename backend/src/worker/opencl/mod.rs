@@ -4,10 +4,11 @@
 //! the printed dispatcher (`generated`), which decodes the whole of it, asks [`OpenCl`] for the objects that its handles stand for,
 //! and calls the library. What is more than that stands by hand in the file of its subject.
 //!
-//! What holds: a number from the guest is a handle that was checked, an address inside memory that this guest shares (`shared`, `svm`), or a
-//! value that the library checks itself; nothing of the guest's is a length before it is compared with the bytes that are there. The
-//! library would take the bytes of a kernel's argument for one of its objects where the kernel says that it is one, so bytes are
-//! set only where the kernel says otherwise (`kernels`). No call but those that may block waits for a command.
+//! What holds: a number from the guest is a handle that was checked, an address inside memory that this guest shares
+//! (`shared`, `svm`), or a value that the library checks itself; nothing of the guest's is a length before it is compared
+//! with the bytes that are there. The library would take the bytes of a kernel's argument for one of its objects where the
+//! kernel says that it is one, so bytes are set only where the kernel says otherwise (`kernels`). No call but those that may
+//! block waits for a command.
 
 // Methods keep the names of the calls that they carry out, so that the printed dispatcher finds them.
 #![allow(non_snake_case)]

@@ -79,8 +79,8 @@ fn texts(run: &[u8]) -> Result<Vec<CString>, Malformed> {
     Ok(found)
 }
 
-/// The options with which a program is built, in turn, until it is: with what the host must know, and as the program has them. NVIDIA's
-/// compiler (580.159) cannot assemble a kernel without arguments where it is to tell what they are.
+/// The options with which a program is built, in turn, until it is: with what the host must know, and as the program has
+/// them. NVIDIA's compiler (580.159) cannot assemble a kernel without arguments where it is to tell what they are.
 fn attempts(options: &CStr) -> Result<[CString; 2], Malformed> {
     let mut all = options.to_bytes().to_vec();
     all.extend(WITH_ARGUMENTS.bytes());

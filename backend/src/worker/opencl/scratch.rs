@@ -1,9 +1,9 @@
-//! A folder of this worker's own for what is kept in files: PoCL writes the kernels that it compiles, and the guest's headers lie there
-//! while they are needed.
+//! A folder of this worker's own for what is kept in files: PoCL writes the kernels that it compiles, and the guest's headers
+//! lie there while they are needed.
 //!
-//! It is private to the session, because one guest's compiled kernels are nothing another's may load; without a sandbox an operator may name
-//! another for all in POCL_CACHE_DIR (`docs/opencl.md`). The folder goes with the worker; one that was killed leaves its folder, which the
-//! next worker to start removes: nobody holds its lock any more.
+//! It is private to the session, because one guest's compiled kernels are nothing another's may load; without a sandbox an
+//! operator may name another for all in POCL_CACHE_DIR (`docs/opencl.md`). The folder goes with the worker; one that was
+//! killed leaves its folder, which the next worker to start removes: nobody holds its lock any more.
 
 use std::fs::{self, File};
 use std::io;

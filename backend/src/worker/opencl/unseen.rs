@@ -1,9 +1,9 @@
-//! Device memory that OpenCL's calls do not tell: contexts, queues and code, on a GPU whose driver tells how much this process holds
-//! ([`Figure`]). Counted where there is a limit.
+//! Device memory that OpenCL's calls do not tell: contexts, queues and code, on a GPU whose driver tells how much this
+//! process holds ([`Figure`]). Counted where there is a limit.
 //!
-//! A library may take an object's memory only when it is used, so how much the rest takes is known where there are no objects, and else
-//! at least: it is the figure less the objects' bytes, the most that was seen. It is looked at when a context, a queue or an object of
-//! memory is made; code that was loaded meanwhile counts from then on.
+//! A library may take an object's memory only when it is used, so how much the rest takes is known where there are no
+//! objects, and else at least: it is the figure less the objects' bytes, the most that was seen. It is looked at when a
+//! context, a queue or an object of memory is made; code that was loaded meanwhile counts from then on.
 
 use std::sync::Mutex;
 

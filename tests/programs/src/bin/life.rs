@@ -1,7 +1,7 @@
 //! What a process does with itself while it uses the device: `life [SITUATION]`, a line for each thing that was seen.
 //!
-//! exec, fork, closing and opening the library again, handlers at exit, threads that come and go. The program starts itself for those that
-//! end or replace a process.
+//! exec, fork, closing and opening the library again, handlers at exit, threads that come and go. The program starts itself
+//! for those that end or replace a process.
 
 use std::process::{Command, ExitCode};
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -1,10 +1,10 @@
 //! Takes all of the device memory that it may have, in every way that there is: `limit BYTES [--others BYTES]`.
 //!
-//! BYTES is what `gpuferryd` limits it to (`--memory-limit`), `--others` what other processes of the guest hold meanwhile. Each way takes
-//! pieces until the answer is CUDA_ERROR_OUT_OF_MEMORY, which must come when the next piece would pass the limit and not before;
-//! cuMemGetInfo must agree at each step. What is taken is given back before the next way begins. `--hold BYTES` takes as much, prints
-//! `holding` and waits for its input to end. `--modules BYTES` loads modules with a variable of a piece's size each instead, of which
-//! nobody tells how much they take; BYTES is the limit again.
+//! BYTES is what `gpuferryd` limits it to (`--memory-limit`), `--others` what other processes of the guest hold meanwhile.
+//! Each way takes pieces until the answer is CUDA_ERROR_OUT_OF_MEMORY, which must come when the next piece would pass the
+//! limit and not before; cuMemGetInfo must agree at each step. What is taken is given back before the next way begins.
+//! `--hold BYTES` takes as much, prints `holding` and waits for its input to end. `--modules BYTES` loads modules with a
+//! variable of a piece's size each instead, of which nobody tells how much they take; BYTES is the limit again.
 
 use std::io::Read;
 use std::process::ExitCode;

@@ -1,7 +1,9 @@
-//! What managed memory costs beside the other ways to give a kernel the program's data: `managed [MIB...]`, a line for each size and way.
+//! What managed memory costs beside the other ways to give a kernel the program's data: `managed [MIB...]`, a line for each
+//! size and way.
 //!
-//! Each round the program writes all words, kernels read and write them, and the program reads all. `once`: one kernel a round; `often`:
-//! twenty, one after the other, as in a loop on the device. Times are milliseconds of a round, the best of several.
+//! Each round the program writes all words, kernels read and write them, and the program reads all. `once`: one kernel a
+//! round; `often`: twenty, one after the other, as in a loop on the device. Times are milliseconds of a round, the best of
+//! several.
 
 use std::ptr::null;
 use std::time::Instant;

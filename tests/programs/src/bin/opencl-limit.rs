@@ -1,7 +1,7 @@
 //! Takes all of the memory that it may have of an OpenCL device, in every way that there is: `opencl-limit BYTES`.
 //!
-//! BYTES is what `gpuferryd` limits it to (`--memory-limit`). Each way takes pieces until they are refused, which must happen when the
-//! next piece would pass the limit and not before. What is taken is given back before the next way begins.
+//! BYTES is what `gpuferryd` limits it to (`--memory-limit`). Each way takes pieces until they are refused, which must happen
+//! when the next piece would pass the limit and not before. What is taken is given back before the next way begins.
 
 use std::process::ExitCode;
 

@@ -1,8 +1,8 @@
 //! Kernels that print, among lines of the program's own: `prints [--flood LINES | --assert]`.
 //!
-//! The program prints through C's stream, as NVIDIA's library does, so that the order of all lines is defined: what a kernel printed
-//! stands there when a call that waited for it returns. `--flood` has a kernel print so many long lines between two of the program's, `--assert`
-//! one fail: its message goes to the standard error.
+//! The program prints through C's stream, as NVIDIA's library does, so that the order of all lines is defined: what a kernel
+//! printed stands there when a call that waited for it returns. `--flood` has a kernel print so many long lines between two
+//! of the program's, `--assert` one fail: its message goes to the standard error.
 
 use std::ffi::{CString, c_void};
 use std::process::ExitCode;

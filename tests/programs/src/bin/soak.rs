@@ -1,9 +1,9 @@
 //! Uses a device for a given number of calls, and says now and then what the process holds: `soak CALLS [--samples N [--scale N]]`.
 //!
-//! Most calls are posted: event records and waits, fills and launches. Each round also copies, asks, and makes and ends an object of
-//! each kind, which takes a GPU some ten milliseconds: `--scale` makes so many times as many calls of the rest in a round.
-//! What is made is ended in the same round, so that a process that only grows is one that leaks. After each sample
-//! the line `sample CALLS free BYTES` is printed and one line read, so that somebody can look at the other processes meanwhile
+//! Most calls are posted: event records and waits, fills and launches. Each round also copies, asks, and makes and ends an
+//! object of each kind, which takes a GPU some ten milliseconds: `--scale` makes so many times as many calls of the rest in a
+//! round. What is made is ended in the same round, so that a process that only grows is one that leaks. After each sample the
+//! line `sample CALLS free BYTES` is printed and one line read, so that somebody can look at the other processes meanwhile
 //! (`tests/soak/run`). A wrong answer, or a fill that is not there, ends the program with 3.
 
 use std::ffi::c_void;

@@ -1,10 +1,11 @@
 //! What modules, libraries, streams, instances of graphs and limits of a context take: code, variables, queues, stacks, of which no
 //! call tells the size. Only where there is a limit.
 //!
-//! On a GPU the driver is asked after each call that loads, unloads, makes or finds such a thing (a driver may load a kernel when it is
-//! first asked for). The CPU device's memory is the worker's own, so its free memory is looked at before and after. What is missing after it, and
-//! was not taken by another way meanwhile, is counted for the context that is current. A GPU's free memory has other users: what they take
-//! would be charged to this guest, and what they free would let it pass its limit.
+//! On a GPU the driver is asked after each call that loads, unloads, makes or finds such a thing (a driver may load a kernel
+//! when it is first asked for). The CPU device's memory is the worker's own, so its free memory is looked at before and
+//! after. What is missing after it, and was not taken by another way meanwhile, is counted for the context that is current. A
+//! GPU's free memory has other users: what they take would be charged to this guest, and what they free would let it pass its
+//! limit.
 
 use std::ffi::{c_char, c_void};
 
@@ -28,7 +29,8 @@ impl Counted {
         self.memory_is_own && self.account.limit().is_some()
     }
 
-    /// Makes a call that may change what code takes, and counts what it has changed. False with its status where that passes a limit.
+    /// Makes a call that may change what code takes, and counts what it has changed. False with its status where that passes
+    /// a limit.
     pub(super) fn with_code(&self, call: impl FnOnce() -> i32) -> (i32, bool) {
         if let Some(measured) = &self.measured {
             let status = call();
@@ -66,8 +68,8 @@ impl Counted {
         }
     }
 
-    /// Makes a thing for many of which a driver takes memory in pieces, which it keeps when they end: refused once a limit is passed, or a
-    /// GPU's piece would not fit, and counted also where it has passed it.
+    /// Makes a thing for many of which a driver takes memory in pieces, which it keeps when they end: refused once a limit is
+    /// passed, or a GPU's piece would not fit, and counted also where it has passed it.
     pub(super) fn make_kept(&self, make: impl FnOnce() -> i32) -> i32 {
         if self.account.limit().is_none() {
             return make();

@@ -1,8 +1,9 @@
 //! Instances of graphs: what they are made of, the local memory of their kernels, and what they allocate when they are launched.
 //!
 //! A driver takes the local memory when a graph is instantiated, and again when it is launched where a stack's limit was set
-//! meanwhile ([`super::local`]). Of the kernels in a graph it is not looked up how much they need: it counts as if the one of all that needs most were in
-//! it. What a graph allocates it has while it runs, and keeps it for its next launch. Graphs that do neither cost nothing here when they are launched.
+//! meanwhile ([`super::local`]). Of the kernels in a graph it is not looked up how much they need: it counts as if the one of
+//! all that needs most were in it. What a graph allocates it has while it runs, and keeps it for its next launch. Graphs that
+//! do neither cost nothing here when they are launched.
 
 use std::ffi::c_void;
 use std::sync::atomic::{AtomicBool, Ordering};

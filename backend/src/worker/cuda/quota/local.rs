@@ -1,10 +1,11 @@
-//! Local memory of kernels and stacks, which a GPU's driver takes for all threads that the device can run at once: when a stack's limit is set,
-//! and when a kernel that needs more than any before is launched for the first time, or is part of a graph that is instantiated. Nothing
-//! tells how much, and it stays until the stack's limit is set anew.
+//! Local memory of kernels and stacks, which a GPU's driver takes for all threads that the device can run at once: when a
+//! stack's limit is set, and when a kernel that needs more than any before is launched for the first time, or is part of a
+//! graph that is instantiated. Nothing tells how much, and it stays until the stack's limit is set anew.
 //!
-//! It is as much as the threads' bytes together, in whole pieces (measured on an H200: never more). So that much is charged before,
-//! and the call is refused where it does not fit, as the driver refuses it on a device that is full; after it the driver is asked how much it has
-//! become. A launch costs nothing for this but the first of each function that has local memory.
+//! It is as much as the threads' bytes together, in whole pieces (measured on an H200: never more). So that much is charged
+//! before, and the call is refused where it does not fit, as the driver refuses it on a device that is full; after it the
+//! driver is asked how much it has become. A launch costs nothing for this but the first of each function that has local
+//! memory.
 
 use std::collections::HashMap;
 use std::sync::OnceLock;
@@ -134,8 +135,8 @@ impl Counted {
         status
     }
 
-    /// Sets a stack's limit to `bytes` by `set`: the memory of the context is as much from then on, until a kernel needs more. What passes a
-    /// limit of memory all the same is set back.
+    /// Sets a stack's limit to `bytes` by `set`: the memory of the context is as much from then on, until a kernel needs
+    /// more. What passes a limit of memory all the same is set back.
     pub(super) fn set_stack(&self, bytes: u64, before: usize, set: impl Fn(usize) -> i32) -> i32 {
         let mut status = self.at_most(self.local_at_most(bytes), || set(bytes as usize));
         if status != 0 {

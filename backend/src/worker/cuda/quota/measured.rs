@@ -1,9 +1,11 @@
-//! What this process holds of a GPU's memory, by the driver's own figure ([`Figure`]), which has all that no call tells the size of.
+//! What this process holds of a GPU's memory, by the driver's own figure ([`Figure`]), which has all that no call tells the
+//! size of.
 //!
-//! Asking takes 50 us on an H200, and 320 us where 16 processes use the card, so it is not asked at each call. What is counted is
-//! never less than the process holds: an allocation counts in the driver's pieces, and memory that is freed goes on counting, until
-//! [`MOST_ABOVE`] bytes may be counted that are not there, a charge does not fit, or somebody wants to know. Then the driver is asked, and what
-//! it says is what counts. After calls whose size nobody can tell it is asked at once ([`Measured::look`]).
+//! Asking takes 50 us on an H200, and 320 us where 16 processes use the card, so it is not asked at each call. What is
+//! counted is never less than the process holds: an allocation counts in the driver's pieces, and memory that is freed goes
+//! on counting, until [`MOST_ABOVE`] bytes may be counted that are not there, a charge does not fit, or somebody wants to
+//! know. Then the driver is asked, and what it says is what counts. After calls whose size nobody can tell it is asked at
+//! once ([`Measured::look`]).
 //!
 //! Where the driver does not answer, what the calls told is what counts.
 

@@ -72,8 +72,8 @@ pub(super) unsafe extern "C" fn create(
     0
 }
 
-/// Counts physical memory of another process, which `call` makes a handle of: it may outlive the one that made it, so it counts here too.
-/// What this process has itself counts once.
+/// Counts physical memory of another process, which `call` makes a handle of: it may outlive the one that made it, so it
+/// counts here too. What this process has itself counts once.
 pub(in super::super) fn import(bytes: u64, made: &mut *mut c_void, call: impl FnOnce(*mut *mut c_void) -> i32) -> i32 {
     let Some(counted) = session() else { return call(made) };
     if !counted.charge(bytes) {

@@ -1,8 +1,9 @@
 //! Memory that is allocated in the order of a stream, from pools, which take larger pieces from the device and keep what is freed.
 //!
-//! What a pool has counts as long as it keeps it. Where there is no room any more, pools are made to give back what nobody uses. On a GPU a
-//! pool counts by the driver's figure: each allocation is charged until the driver is asked the next time, and a pool's piece besides, as it may be the
-//! first of a new one. Where that does not fit, what pools have left is used, and looked at after.
+//! What a pool has counts as long as it keeps it. Where there is no room any more, pools are made to give back what nobody
+//! uses. On a GPU a pool counts by the driver's figure: each allocation is charged until the driver is asked the next time,
+//! and a pool's piece besides, as it may be the first of a new one. Where that does not fit, what pools have left is used,
+//! and looked at after.
 
 use std::ffi::c_void;
 

@@ -50,8 +50,8 @@ fn names(bench: &Bench) {
     bench.say("it ends at", format!("{:?}", name.iter().position(|&byte| byte == 0)));
 }
 
-/// Attributes whose values a guest has of its own (`attribute::NONE` of `guest-lib/cuda`, and the handles of pools): what a device that is
-/// reached from another address space cannot promise, and what is not carried.
+/// Attributes whose values a guest has of its own (`attribute::NONE` of `guest-lib/cuda`, and the handles of pools): what a
+/// device that is reached from another address space cannot promise, and what is not carried.
 const OWN: [i32; 18] = [88, 89, 100, 101, 110, 114, 119, 124, 128, 132, 135, 138, 141, 142, 143, 144, 145, 146];
 
 fn attributes(bench: &Bench) {

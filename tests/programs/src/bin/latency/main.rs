@@ -1,10 +1,9 @@
 //! What calls cost on a device: `latency [--seconds S] [--bulk MIB] [--figures GROUP,…]`, one JSON object on standard output.
 //!
-//! Groups: `start` (always there: the whole, and what its steps took), `calls`, `launches`, `waits`, `copies`, `bandwidth`, `memory`,
-//! `threads`; without a choice all but the last.
-//! Each figure is taken for S seconds (0.3) after a warm-up. Times are in microseconds, `p50` and `p99` of single calls; what is too
-//! short to time one by one is a mean over batches (`_us`). The same program gives the native figures and the forwarded ones;
-//! subtract before comparing two machines.
+//! Groups: `start` (always there: the whole, and what its steps took), `calls`, `launches`, `waits`, `copies`, `bandwidth`,
+//! `memory`, `threads`; without a choice all but the last. Each figure is taken for S seconds (0.3) after a warm-up. Times
+//! are in microseconds, `p50` and `p99` of single calls; what is too short to time one by one is a mean over batches (`_us`).
+//! The same program gives the native figures and the forwarded ones; subtract before comparing two machines.
 
 mod calls;
 mod clock;

@@ -1,7 +1,7 @@
 //! Two devices in one program, a line for each answer: `several [GROUP]`. Needs two devices, of which each can be the other's peer.
 //!
-//! As in `wide`, lines hold answers and values, no addresses and no times; each group runs in a process of its own. What two real GPUs
-//! answered is in `expected/several.txt`.
+//! As in `wide`, lines hold answers and values, no addresses and no times; each group runs in a process of its own. What two
+//! real GPUs answered is in `expected/several.txt`.
 
 mod contexts;
 mod copies;

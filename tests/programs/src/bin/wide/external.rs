@@ -1,5 +1,5 @@
-//! Memory that was exported, imported as external memory; what is no external memory; semaphores, which no driver here gives; contexts with
-//! more than flags. And copies that count in blocks.
+//! Memory that was exported, imported as external memory; what is no external memory; semaphores, which no driver here gives;
+//! contexts with more than flags. And copies that count in blocks.
 
 use std::os::fd::RawFd;
 use std::ptr::null;

@@ -1,7 +1,8 @@
 //! Calls what `battery` does not: each area of the driver API, one line a call: `wide [GROUP]`.
 //!
-//! As there, lines hold answers and values, no addresses and no times. What a real GPU answered is in `expected/wide.txt`. Each group runs in
-//! a process of its own: calls at which the vendor's library ends its process have groups of their own, and end with a line that says so.
+//! As there, lines hold answers and values, no addresses and no times. What a real GPU answered is in `expected/wide.txt`.
+//! Each group runs in a process of its own: calls at which the vendor's library ends its process have groups of their own,
+//! and end with a line that says so.
 
 mod areas;
 mod asides;

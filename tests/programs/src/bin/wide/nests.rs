@@ -76,8 +76,8 @@ pub fn run(bench: &Bench) {
     tell!(cuda, "", cuGraphDestroy(outer));
 }
 
-/// A copy of itself, a few times: each would double it. The vendor's library ends its process with this. And itself in itself, of which
-/// the vendor's library makes a graph that cannot be made ready.
+/// A copy of itself, a few times: each would double it. The vendor's library ends its process with this. And itself in
+/// itself, of which the vendor's library makes a graph that cannot be made ready.
 pub fn themselves(bench: &Bench) {
     let itself = graph(bench);
     for _ in 0..3 {

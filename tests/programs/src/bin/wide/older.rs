@@ -1,5 +1,5 @@
-//! Functions that programs of long ago call: launches in steps, contexts that are counted, launches on several devices, addresses and
-//! sizes of 32 bits.
+//! Functions that programs of long ago call: launches in steps, contexts that are counted, launches on several devices,
+//! addresses and sizes of 32 bits.
 
 use std::ptr::null;
 

@@ -1,7 +1,8 @@
-//! Order across threads: what one thread has sent before it lets another go on, the device does first, in whatever stream both work.
+//! Order across threads: what one thread has sent before it lets another go on, the device does first, in whatever stream
+//! both work.
 //!
-//! `queues` is the proof that this can be seen: there each thread's calls go through a queue of its own, whose other end makes them, as a
-//! carrier with a ring for each thread would. Then words arrive before their time.
+//! `queues` is the proof that this can be seen: there each thread's calls go through a queue of its own, whose other end
+//! makes them, as a carrier with a ring for each thread would. Then words arrive before their time.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc;

@@ -1,8 +1,9 @@
 //! Calls every function of the library with what is wrong, one line a call: `wrong [SITUATION [PART PARTS]]`.
 //!
-//! A call may end its process, in the vendor's library too: each situation runs in children, and another is started behind a call that
-//! ended one. A call may also change the state of its thread: each has a thread of its own, which is in the situation. So the lines say the
-//! same in any order, and can be compared between libraries: a status, or the signal. What an H200 answered is in `expected/wrong.txt`.
+//! A call may end its process, in the vendor's library too: each situation runs in children, and another is started behind a
+//! call that ended one. A call may also change the state of its thread: each has a thread of its own, which is in the
+//! situation. So the lines say the same in any order, and can be compared between libraries: a status, or the signal. What an
+//! H200 answered is in `expected/wrong.txt`.
 
 use std::io::Write;
 use std::os::unix::process::ExitStatusExt;
