@@ -81,6 +81,8 @@ def environment(folder, library=None, carrier=None):
         variables["LD_LIBRARY_PATH"] = f"{libraries(folder, library)}{f':{rest}' if rest else ''}"
     if carrier:
         variables["GPUFERRY"] = carrier
+        # Its numbers are the host's; the guest's devices have their own.
+        variables.pop("CUDA_VISIBLE_DEVICES", None)
     return variables
 
 

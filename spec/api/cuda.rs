@@ -74,7 +74,8 @@ const IMAGE_PARTS: u32 = 0x5352_4150;
 
 /// An address on the device; also one of page-locked memory.
 type CUdeviceptr = u64;
-/// Number of a device.
+/// Number of a device: in the guest as `CUDA_VISIBLE_DEVICES` has it.
+#[renumbered]
 type CUdevice = i32;
 /// A texture as kernels know it. It is no handle of ours: kernels get the number as it is.
 type CUtexObject = u64;
@@ -103,7 +104,7 @@ struct CUDA_ARRAY3D_DESCRIPTOR {
 /// Where memory lies (`CUmemLocation`).
 struct CUmemLocation {
     kind: u32,
-    id: i32,
+    id: CUdevice,
 }
 
 /// Who may access memory, and how (`CUmemAccessDesc`).
@@ -380,7 +381,7 @@ struct PointerFacts {
     bufferId: u64,
     rangeStart: u64,
     rangeBytes: u64,
-    deviceOrdinal: i32,
+    deviceOrdinal: CUdevice,
     isManaged: u32,
     syncMemops: u32,
     mapped: u32,
@@ -992,7 +993,7 @@ trait Pools {
     #[call(177, wait)] #[no_context] #[by_hand(both)]
     fn gpuferryMemPoolGetAttribute(pool: CUmemoryPool, attr: u32, #[out] value: u64);
     /// Sets who may access a pool's memory.
-    #[call(178, wait)] #[no_context] #[since(11020)]
+    #[call(178, wait)] #[no_context] #[by_hand(guest)] #[since(11020)]
     fn cuMemPoolSetAccess(pool: CUmemoryPool, #[len(count)] map: &[CUmemAccessDesc], count: usize);
     /// Who may access a pool's memory.
     #[call(179, wait)] #[no_context] #[by_hand(both)]
@@ -1060,7 +1061,7 @@ trait VirtualMemory {
     #[call(185, wait)] #[no_context] #[by_hand(guest)]
     fn cuMemUnmap(#[device(size)] ptr: CUdeviceptr, size: usize);
     /// Sets who may access mapped memory.
-    #[call(186, wait)] #[no_context]
+    #[call(186, wait)] #[no_context] #[by_hand(guest)]
     fn cuMemSetAccess(#[device(size)] ptr: CUdeviceptr, size: usize, #[len(count)] desc: &[CUmemAccessDesc], count: usize);
     /// Who may access mapped memory.
     #[call(187, wait)] #[no_context]

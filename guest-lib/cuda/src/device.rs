@@ -186,6 +186,41 @@ pub fn are_several() -> bool {
     all().len() > 1
 }
 
+/// The host's numbers of the devices that the program sees, by its own numbers.
+static VISIBLE: OnceLock<Vec<i32>> = OnceLock::new();
+
+/// The host's number of a device; of no device, and of what is none, a number that the host has not either.
+#[must_use]
+pub fn on_host(device: i32) -> i32 {
+    let (Some(visible), Ok(place)) = (VISIBLE.get(), usize::try_from(device)) else { return device };
+    visible.get(place).copied().unwrap_or(i32::MAX)
+}
+
+/// The program's number of a device of the host.
+#[must_use]
+pub fn here(device: i32) -> i32 {
+    let found = VISIBLE.get().and_then(|visible| visible.iter().position(|on_host| *on_host == device));
+    found.map_or(device, |place| place as i32)
+}
+
+/// Which of the devices with these UUIDs a list like `CUDA_VISIBLE_DEVICES` names, by number or by the beginning of a UUID: those
+/// before the first name that is none (CUDA Programming Guide, CUDA Environment Variables). Named twice, there are none.
+fn visible(list: &str, uuids: &[[u8; 16]]) -> Vec<i32> {
+    let named = |name: &str| -> Option<i32> {
+        if let Some(digits) = name.strip_prefix("GPU-") {
+            let digits: String =
+                digits.chars().filter(|letter| *letter != '-').collect::<String>().to_ascii_lowercase();
+            let text = |uuid: &[u8; 16]| uuid.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+            let mut fit = uuids.iter().enumerate().filter(|(_, uuid)| text(uuid).starts_with(&digits));
+            return fit.next().filter(|_| fit.next().is_none()).map(|(number, _)| number as i32);
+        }
+        name.parse().ok().filter(|number| usize::try_from(*number).is_ok_and(|number| number < uuids.len()))
+    };
+    let all: Vec<i32> = list.split(',').map_while(|name| named(name.trim())).collect();
+    let is_twice = all.iter().enumerate().any(|(at, number)| all[..at].contains(number));
+    if is_twice { Vec::new() } else { all }
+}
+
 /// A device by its number.
 ///
 /// # Errors
@@ -195,7 +230,8 @@ pub fn get(device: i32) -> Result<&'static Device, CUresult> {
     usize::try_from(device).ok().and_then(|index| all().get(index)).ok_or(CUDA_ERROR_INVALID_DEVICE)
 }
 
-/// Asks the host for its devices and makes the handles of their primary contexts. Returns their number.
+/// Asks the host for its devices, of which the program sees what `CUDA_VISIBLE_DEVICES` names, and makes the handles of their primary
+/// contexts. Returns their number.
 ///
 /// # Errors
 /// The host's answer; `CUDA_ERROR_UNKNOWN` where it makes no sense.
@@ -211,6 +247,13 @@ pub fn take_snapshot(caller: &Caller) -> Result<usize, CUresult> {
         let reply = Buffer::Reply { bytes: SNAPSHOT_BYTES as u64 };
         caller::answer(send::gpuferryDeviceFacts(caller, number, reply, &mut bytes))?;
         devices.push(Device::read(&bytes).map_err(|_| CUDA_ERROR_UNKNOWN)?);
+    }
+    if let Some(list) = std::env::var_os("CUDA_VISIBLE_DEVICES") {
+        let uuids: Vec<_> = devices.iter().map(|device| device.uuid).collect();
+        let chosen = visible(&list.to_string_lossy(), &uuids);
+        let mut all: Vec<_> = devices.into_iter().map(Some).collect();
+        devices = chosen.iter().filter_map(|number| all.get_mut(*number as usize)?.take()).collect();
+        VISIBLE.get_or_init(|| chosen);
     }
     crate::primary::make(devices.len())?;
     Ok(DEVICES.get_or_init(|| devices).len())
@@ -404,6 +447,15 @@ mod tests {
         assert_eq!(device.attribute(0), Err(CUDA_ERROR_INVALID_VALUE));
         assert_eq!(device.attribute(9999), Err(CUDA_ERROR_INVALID_VALUE));
         assert!(Device::read(&snapshot()[..900]).is_err());
+    }
+
+    #[test]
+    fn visible_when_devices_are_named_then_are_those_in_that_order_up_to_a_wrong_name() {
+        let (one, two) = (*b"\x0a\x11\x74\xc5\x15\x80\x8c\x82\x0e\x7c\x19\x13\x8f\xe1\x46\xdb", [0x0a; 16]);
+        let of = |list: &str| visible(list, &[one, two, [3; 16]]);
+        assert_eq!((of("1,0"), of("2"), of("0, 2")), (vec![1, 0], vec![2], vec![0, 2]));
+        assert_eq!((of("0,7,1"), of("-1"), of(""), of("1,1"), of("x")), (vec![0], vec![], vec![], vec![], vec![]));
+        assert_eq!((of("GPU-0a1174c5-1580"), of("GPU-0A0A"), of("GPU-0a")), (vec![0], vec![1], vec![]));
     }
 
     #[test]

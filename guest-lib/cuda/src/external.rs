@@ -151,7 +151,7 @@ fn ended(_: CUresult) {}
 /// Lets the device of the current context read and write mapped memory.
 fn open(caller: &Caller, start: u64, bytes: usize) -> Result<(), CUresult> {
     let device = CUmemLocation { kind: DEVICE, id: context::current_context()?.device };
-    let access = CUmemAccessDesc { location: device, flags: READ_WRITE };
+    let access = physical::on_host(CUmemAccessDesc { location: device, flags: READ_WRITE });
     let send = |access: rt::Buffer<'_>| send::cuMemSetAccess(caller, start, bytes, access);
     // SAFETY: the list is the variable above, with its own length.
     caller::answer(unsafe { caller::input(caller, (&raw const access).cast(), size_of_val(&access), send) })

@@ -5,6 +5,7 @@
 use crate::CUresult;
 use crate::caller::{self, Caller};
 use crate::copy3d::{self, Memcpy3D};
+use crate::device;
 use crate::function;
 use crate::generated::{
     AllocNode, BatchNode, EventNode, FreeNode, HostNode, KernelNode, Launch, MemcpyNode, MemsetNode,
@@ -17,7 +18,7 @@ use crate::handles::{self, Handle};
 use crate::host_function;
 use crate::node_params::{
     ACCESS, AllocParams, BatchParams, Encoded, HostParams, KernelParams, KernelParamsV1, MOVED, MemsetParams,
-    NodeParams, OPERATION, alloc, any, batch, child, event, host, kernel, memcpy, memset, plain,
+    NodeParams, OPERATION, alloc, any, batch, child, event, host, kernel, memcpy, memset, plain, renumber,
 };
 use crate::program::{In, Out};
 use crate::ranges::{self, Range};
@@ -405,7 +406,8 @@ crate::export! {
     /// CUDA Driver API, cuGraphMemAllocNodeGetParams.
     extern "C" fn cuGraphMemAllocNodeGetParams(hNode: u64, params_out: Out<AllocParams>) {
         params_out.check()?;
-        let found = get(hNode, ALLOC)?;
+        let mut found = get(hNode, ALLOC)?;
+        renumber(&mut found.data, device::here);
         let AllocNode { poolProps: props, bytesize: bytes, dptr } = read(&found, AllocNode::read)?;
         let descriptors = keep(hNode, &found.data, |_| vec![]).as_ptr().cast();
         params_out.set(AllocParams { props, descriptors, count: found.data.len() / ACCESS, bytes, dptr })

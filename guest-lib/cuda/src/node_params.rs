@@ -3,6 +3,7 @@
 use crate::CUresult;
 use crate::caller::Caller;
 use crate::copy3d::{self, Memcpy3D};
+use crate::device;
 use crate::function;
 use crate::generated::{
     AllocNode, BatchNode, CUmemPoolProps, ChildNode, ConditionalNode, EventNode, FreeNode, HostNode, KernelNode,
@@ -27,6 +28,8 @@ pub(crate) const MOVED: u32 = 1;
 /// Nodes that signal an external semaphore, or wait for one (`CUgraphNodeType`).
 const SIGNAL_SEMAPHORE: u32 = 8;
 const WAIT_SEMAPHORE: u32 = 9;
+/// `CU_MEM_LOCATION_TYPE_DEVICE`.
+const DEVICE_LOCATION: u32 = 1;
 /// Bytes of a `CUmemAccessDesc`.
 pub(crate) const ACCESS: usize = 12;
 /// Bytes of a `CUstreamBatchMemOpParams`.
@@ -223,7 +226,19 @@ fn listed<const N: usize>(list: *const [u8; N], count: usize) -> Result<Vec<u8>,
 
 pub(crate) fn alloc(given: &AllocParams) -> Result<Encoded, CUresult> {
     let node = AllocNode { poolProps: given.props, bytesize: given.bytes, dptr: 0 };
-    Ok(Encoded { params: bytes(|w| node.write(w))?, data: listed(given.descriptors, given.count)? })
+    let mut data = listed(given.descriptors, given.count)?;
+    renumber(&mut data, device::on_host);
+    Ok(Encoded { params: bytes(|w| node.write(w))?, data })
+}
+
+/// Changes the devices in a list of `CUmemAccessDesc`s: each begins with the kind of its location, and which of the kind.
+pub(crate) fn renumber(data: &mut [u8], number: impl Fn(i32) -> i32) {
+    for one in data.as_chunks_mut::<ACCESS>().0 {
+        let [kind, id, flags] = [0, 4, 8].map(|at| [one[at], one[at + 1], one[at + 2], one[at + 3]]);
+        let is_device = u32::from_le_bytes(kind) == DEVICE_LOCATION;
+        let id = if is_device { number(i32::from_le_bytes(id)).to_le_bytes() } else { id };
+        one.copy_from_slice([kind, id, flags].as_flattened());
+    }
 }
 
 pub(crate) fn batch(given: &BatchParams) -> Result<Encoded, CUresult> {

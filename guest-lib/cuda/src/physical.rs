@@ -3,13 +3,19 @@
 
 use crate::CUresult;
 use crate::caller::{self, Caller};
-use crate::generated::{kind, send};
+use crate::device;
+use crate::generated::{CUmemAccessDesc, CUmemLocation, kind, send};
 use crate::handles::{self, Handle};
-use crate::program::Out;
+use crate::program::{In, Out};
+use crate::status::CUDA_ERROR_INVALID_VALUE;
 use core::ffi::c_void;
 use core::sync::atomic::Ordering;
+use rt::Buffer;
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// `CU_MEM_LOCATION_TYPE_DEVICE`.
+const DEVICE: u32 = 1;
 
 /// What is mapped: bytes and handle, by first address.
 static MAPPED: Mutex<BTreeMap<u64, (u64, Handle)>> = Mutex::new(BTreeMap::new());
@@ -69,7 +75,46 @@ fn renumber(address: u64, handle: Handle) {
     }
 }
 
+/// Most devices in a list of who may access memory.
+const MOST_DEVICES: usize = 1024;
+
+/// Sends a list of who may access memory, with the host's numbers of devices.
+fn open(
+    caller: &Caller,
+    list: In<CUmemAccessDesc>,
+    count: usize,
+    send: impl FnOnce(Buffer<'_>) -> CUresult,
+) -> Result<(), CUresult> {
+    if count > MOST_DEVICES {
+        return Err(CUDA_ERROR_INVALID_VALUE);
+    }
+    let all: Result<Vec<_>, CUresult> = (0..count).map(|place| Ok(on_host(list.at(place)?))).collect();
+    let all = all?;
+    // SAFETY: the bytes of the list above.
+    caller::answer(unsafe { caller::input(caller, all.as_ptr().cast(), size_of_val(all.as_slice()), send) })
+}
+
+/// Who may access memory, by the host's number of the device.
+pub(crate) fn on_host(access: CUmemAccessDesc) -> CUmemAccessDesc {
+    let CUmemLocation { kind, id } = access.location;
+    let id = if kind == DEVICE { device::on_host(id) } else { id };
+    CUmemAccessDesc { location: CUmemLocation { kind, id }, ..access }
+}
+
 crate::export! {
+    /// CUDA Driver API, cuMemSetAccess.
+    extern "C" fn cuMemSetAccess(ptr: u64, size: usize, desc: In<CUmemAccessDesc>, count: usize) {
+        let caller = caller::enter()?;
+        open(&caller, desc, count, |list| send::cuMemSetAccess(&caller, ptr, size, list))
+    }
+
+    /// CUDA Driver API, cuMemPoolSetAccess.
+    extern "C" fn cuMemPoolSetAccess(pool: u64, map: In<CUmemAccessDesc>, count: usize) {
+        let caller = caller::enter()?;
+        let pool = handles::of_kind(kind::CUmemoryPool, pool)?;
+        open(&caller, map, count, |list| send::cuMemPoolSetAccess(&caller, pool, list))
+    }
+
     /// CUDA Driver API, cuMemMap.
     extern "C" fn cuMemMap(ptr: u64, size: usize, offset: usize, handle: u64, flags: u64) {
         let caller = caller::enter()?;

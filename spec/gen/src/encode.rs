@@ -34,17 +34,41 @@ pub(crate) fn take_number(number: Number) -> &'static str {
     }
 }
 
+/// Which side is printed.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Side {
+    /// Whose numbers travel.
+    Host,
+    /// Where some numbers are others.
+    Guest,
+}
+
+fn is_renumbered(spec: &Spec, side: Side, name: &str) -> bool {
+    side == Side::Guest && spec.aliases.iter().any(|alias| alias.is_renumbered && alias.name == name)
+}
+
+/// `w.…(value)` for a number of a named type.
+pub(crate) fn put_named(spec: &Spec, side: Side, name: &str, number: Number, value: &str) -> String {
+    if !is_renumbered(spec, side, name) {
+        return put_number(number, value);
+    }
+    put_number(number, &format!("crate::device::on_host({value})"))
+}
+
 /// `w.…(value)` for any value.
-pub(crate) fn put(element: &Element, value: &str) -> String {
+pub(crate) fn put(spec: &Spec, side: Side, element: &Element, value: &str) -> String {
     match element {
-        Element::Number { number, .. } => put_number(*number, value),
+        Element::Number { name, number } => put_named(spec, side, name, *number, value),
         Element::Struct(_) => format!("{value}.write(w)"),
     }
 }
 
 /// The expression that reads any value.
-pub(crate) fn take(spec: &Spec, element: &Element) -> String {
+pub(crate) fn take(spec: &Spec, side: Side, element: &Element) -> String {
     match element {
+        Element::Number { name, number } if is_renumbered(spec, side, name) => {
+            format!("crate::device::here({})", take_number(*number))
+        }
         Element::Number { number, .. } => take_number(*number).to_string(),
         Element::Struct(place) => format!("{}::read(r)?", spec.structs[*place].name),
     }
@@ -68,12 +92,12 @@ pub(crate) fn zero(spec: &Spec, element: &Element) -> String {
 }
 
 /// Prints a struct with its encoding.
-pub(crate) fn print_struct(spec: &Spec, plain: &Struct, text: &mut Text) {
+pub(crate) fn print_struct(spec: &Spec, side: Side, plain: &Struct, text: &mut Text) {
     declaration(spec, plain, text);
     zeros(spec, plain, text);
     text.line(format!("impl {} {{", plain.name));
-    writing(plain, text);
-    reading(spec, plain, text);
+    writing(spec, side, plain, text);
+    reading(spec, side, plain, text);
     text.line("}");
     text.line("");
 }
@@ -114,7 +138,7 @@ fn zeros(spec: &Spec, plain: &Struct, text: &mut Text) {
     text.line("");
 }
 
-fn writing(plain: &Struct, text: &mut Text) {
+fn writing(spec: &Spec, side: Side, plain: &Struct, text: &mut Text) {
     text.line("/// Writes the fields in order.");
     text.line("pub fn write(&self, w: &mut Writer<'_>) -> Result<(), Full> {");
     for field in &plain.fields {
@@ -122,10 +146,10 @@ fn writing(plain: &Struct, text: &mut Text) {
             Some(_) => {
                 text.line(format!("for value in &self.{} {{", field.name));
                 let value = if matches!(field.element, Element::Struct(_)) { "value" } else { "*value" };
-                text.line(format!("{}?;", put(&field.element, value)));
+                text.line(format!("{}?;", put(spec, side, &field.element, value)));
                 text.line("}");
             }
-            None => text.line(format!("{}?;", put(&field.element, &format!("self.{}", field.name)))),
+            None => text.line(format!("{}?;", put(spec, side, &field.element, &format!("self.{}", field.name)))),
         }
     }
     text.line("Ok(())");
@@ -133,11 +157,11 @@ fn writing(plain: &Struct, text: &mut Text) {
     text.line("");
 }
 
-fn reading(spec: &Spec, plain: &Struct, text: &mut Text) {
+fn reading(spec: &Spec, side: Side, plain: &Struct, text: &mut Text) {
     text.line("/// Reads the fields in order.");
     text.line(format!("pub fn read(r: &mut Reader<'_>) -> Result<{}, Malformed> {{", plain.name));
     // At once, as a launch's are.
-    if plain.fields.iter().all(|field| field.count.is_none() && take(spec, &field.element) == "r.u32()?") {
+    if plain.fields.iter().all(|field| field.count.is_none() && take(spec, side, &field.element) == "r.u32()?") {
         let names: Vec<&str> = plain.fields.iter().map(|field| field.name.as_str()).collect();
         text.line(format!("let [{}] = r.u32s()?;", names.join(", ")));
         text.line(format!("Ok({} {{ {} }})", plain.name, names.join(", ")));
@@ -149,10 +173,10 @@ fn reading(spec: &Spec, plain: &Struct, text: &mut Text) {
         match field.count {
             Some(_) => {
                 text.line(format!("for element in &mut value.{} {{", field.name));
-                text.line(format!("*element = {};", take(spec, &field.element)));
+                text.line(format!("*element = {};", take(spec, side, &field.element)));
                 text.line("}");
             }
-            None => text.line(format!("value.{} = {};", field.name, take(spec, &field.element))),
+            None => text.line(format!("value.{} = {};", field.name, take(spec, side, &field.element))),
         }
     }
     text.line("Ok(value)");

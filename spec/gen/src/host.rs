@@ -3,7 +3,7 @@
 //!
 //! What the printed text expects around it is listed in `spec/README.md` § The host's file.
 
-use crate::encode;
+use crate::encode::{self, Side};
 use crate::model::{Argument, Call, Element, Role, Spec};
 use crate::words::Text;
 
@@ -14,7 +14,7 @@ pub fn print(spec: &Spec) -> String {
     head(spec, &mut text);
     constants(spec, &mut text);
     for plain in &spec.structs {
-        encode::print_struct(spec, plain, &mut text);
+        encode::print_struct(spec, Side::Host, plain, &mut text);
     }
     library(spec, &mut text);
     dispatch(spec, &mut text);
@@ -227,7 +227,7 @@ fn forward(spec: &Spec, call: &Call, text: &mut Text) {
     }
     text.line("})?;");
     settle(spec, call, text);
-    answer(call, text);
+    answer(spec, call, text);
     text.line("}");
     text.line("");
 }
@@ -390,12 +390,12 @@ fn settle(spec: &Spec, call: &Call, text: &mut Text) {
 }
 
 /// Prints the reply.
-fn answer(call: &Call, text: &mut Text) {
+fn answer(spec: &Spec, call: &Call, text: &mut Text) {
     let mut lines = Vec::new();
     for argument in &call.arguments {
         let name = &argument.name;
         match &argument.role {
-            Role::Out { element, .. } => lines.push(format!("{}?;", encode::put(element, name))),
+            Role::Out { element, .. } => lines.push(format!("{}?;", encode::put(spec, Side::Host, element, name))),
             Role::OutRun => lines.push(format!("w.run(&{name})?;")),
             Role::Output { .. } => {
                 lines.push(format!("if let Buffer::Reply {{ .. }} = {name} {{"));

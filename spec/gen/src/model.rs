@@ -79,6 +79,8 @@ pub struct Alias {
     pub name: String,
     /// What it stands for.
     pub number: Number,
+    /// `#[renumbered]`: the guest's numbers are not the host's (`crate::device` of the guest library knows both).
+    pub is_renumbered: bool,
 }
 
 /// `#[handle(NUMBER, error = …)] type NAME;`

@@ -144,6 +144,13 @@ fn several_devices_when_reached_over_the_local_carrier_then_give_the_lines_of_a_
     };
     let (direct, local) = (run(Way::Direct), run(Way::Local(&front)));
     assert!(direct == local, "{}", differences(&direct, &local));
+    // The other way round they are two devices as well, and one is no pair.
+    let chosen = |list| finish(program("several", Way::Local(&front), &folder).env("CUDA_VISIBLE_DEVICES", list));
+    let turned = lines(&chosen("1,0")).into_iter().filter(|line| !line.starts_with("ipc")).collect::<Vec<_>>();
+    assert!(direct == turned, "{}", differences(&direct, &turned));
+    for list in ["1", "0,2,1", "", "1,1"] {
+        assert!(!chosen(list).status.success(), "{list:?}");
+    }
 }
 
 fn of_programs(name: &str) -> Vec<String> {

@@ -6,7 +6,7 @@
 pub mod any;
 mod exports;
 
-use crate::encode;
+use crate::encode::{self, Side};
 use crate::model::{Call, Role, Spec};
 use crate::words::Text;
 use std::collections::BTreeSet;
@@ -52,7 +52,7 @@ fn head(spec: &Spec, text: &mut Text) {
     constants(spec, text);
     kinds(spec, text);
     for plain in &spec.structs {
-        encode::print_struct(spec, plain, text);
+        encode::print_struct(spec, Side::Guest, plain, text);
     }
     numbers(spec, text);
     senders(spec, text);
@@ -171,7 +171,7 @@ fn sender(spec: &Spec, call: &Call, text: &mut Text) {
     text.line(format!("{},", call.number));
     text.line("c.origin,");
     text.line(format!("{bound},"));
-    request(call, "", ",", text);
+    request(spec, call, "", ",", text);
     if call.waits {
         reply(spec, call, text);
     }
@@ -197,7 +197,7 @@ fn sender(spec: &Spec, call: &Call, text: &mut Text) {
 /// The rest of the sender of a call that is waited for or not.
 fn either(spec: &Spec, call: &Call, bound: &str, text: &mut Text) {
     text.line(format!("let bound = {bound};"));
-    request(call, "let fill = ", ";", text);
+    request(spec, call, "let fill = ", ";", text);
     text.line("let sent = if waits {");
     text.line("c.session.wait(");
     text.line(format!("{}, c.origin, bound, fill,", call.number));
@@ -227,12 +227,14 @@ fn sender_argument(spec: &Spec, name: &str, role: &Role) -> Option<String> {
 }
 
 /// Prints the closure that fills the request, between `begin` and `end`.
-fn request(call: &Call, begin: &str, end: &str, text: &mut Text) {
+fn request(spec: &Spec, call: &Call, begin: &str, end: &str, text: &mut Text) {
     let mut lines = Vec::new();
     for argument in &call.arguments {
         let name = &argument.name;
         match &argument.role {
-            Role::Number { number, .. } => lines.push(format!("{}?;", encode::put_number(*number, name))),
+            Role::Number { name: of, number, .. } => {
+                lines.push(format!("{}?;", encode::put_named(spec, Side::Guest, of, *number, name)));
+            }
             Role::Struct(_) => lines.push(format!("{name}.write(w)?;")),
             Role::Handle { .. } | Role::AnyHandle | Role::New { .. } => lines.push(format!("w.u64({name}.0)?;")),
             Role::Input { .. } | Role::Output { .. } => lines.push(format!("w.buffer({name})?;")),
@@ -266,7 +268,7 @@ fn reply(spec: &Spec, call: &Call, text: &mut Text) {
     for argument in &call.arguments {
         let name = &argument.name;
         match &argument.role {
-            Role::Out { element, .. } => lines.push(format!("*{name} = {};", encode::take(spec, element))),
+            Role::Out { element, .. } => lines.push(format!("*{name} = {};", encode::take(spec, Side::Guest, element))),
             Role::OutRun => lines.push(format!("*{name} = r.run()?.to_vec();")),
             Role::Output { .. } => lines.push(format!("take_bytes(&{name}, {name}_reply, r)?;")),
             _ => {}

@@ -86,7 +86,14 @@ fn written(expr: &syn::Expr) -> Option<String> {
 fn alias(item: &syn::ItemType, spec: &mut Spec, names: &mut HashMap<String, Meaning>) -> Read<()> {
     let (_, number) = number(&item.ty, names).ok_or((item.ty.span(), "a type stands for a number".to_string()))?;
     let name = take_name(&item.ident, Meaning::Number(number), names)?;
-    spec.aliases.push(Alias { docs: attributes::docs(&item.attrs), name, number });
+    let mut is_renumbered = false;
+    for (attribute, at) in attributes::named(&item.attrs)? {
+        match attribute.as_str() {
+            "renumbered" => is_renumbered = attributes::bare(at).is_ok(),
+            _ => return Err((at.span(), "a type has no such attribute".to_string())),
+        }
+    }
+    spec.aliases.push(Alias { docs: attributes::docs(&item.attrs), name, number, is_renumbered });
     Ok(())
 }
 
