@@ -32,7 +32,8 @@ pub enum Gpu {
 /// Devices that cannot be one session's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "devices for CUDA are either CPU devices or GPUs, each GPU once, all by number or all by UUID, or cuda:all alone; at most {MOST_DEVICES}"
+    "devices for CUDA are either CPU devices or GPUs, each GPU once, all by number or all by UUID, or cuda:all alone; at most \
+     {MOST_DEVICES}"
 )]
 pub struct Clash;
 

@@ -286,9 +286,10 @@ pub(crate) fn end_objects(context: &'static Context) {
 
 /// The context that a call for peers names.
 fn peer(raw: u64) -> Result<Handle, CUresult> {
-    let is_gone = |_| handles::was_there(kind::CUcontext, raw);
-    handles::of_kind(kind::CUcontext, raw)
-        .map_err(|error| if is_gone(error) { CUDA_ERROR_CONTEXT_IS_DESTROYED } else { error })
+    match handles::of_kind(kind::CUcontext, raw) {
+        Err(_) if handles::was_there(kind::CUcontext, raw) => Err(CUDA_ERROR_CONTEXT_IS_DESTROYED),
+        found => found,
+    }
 }
 
 /// Destroys a context. After a fault that stays the driver only forgets it, and it stays current.

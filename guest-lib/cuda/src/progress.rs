@@ -1,7 +1,8 @@
 //! What is known to be done: queries of idle streams and of events that have happened do not leave the process.
 //!
 //! **Streams.** The answer that a stream is idle holds as long as this process publishes nothing: the position up to which messages
-//! were published is kept with it, and compared; for the null and the legacy stream with the context whose they are. It is kept only where nothing else was published while the question was under way.
+//! were published is kept with it, and compared; for the null and the legacy stream with the context whose they are. It is kept only
+//! where nothing else was published while the question was under way.
 //!
 //! **Events.** The answer that an event has happened holds until the event is recorded again. An event's word counts its
 //! recordings, before and after each is published; the answer is kept only where the count is what it was before the question.
