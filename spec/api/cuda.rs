@@ -981,10 +981,10 @@ trait Pools {
     #[call(173, wait)] #[no_context] #[by_hand(host)] #[since(11020)]
     fn cuMemPoolCreate(#[new] pool: CUmemoryPool, poolProps: &CUmemPoolProps);
     /// Ends a pool.
-    #[call(174, wait)] #[no_context] #[since(11020)]
+    #[call(174, wait)] #[block] #[no_context] #[since(11020)]
     fn cuMemPoolDestroy(#[free] pool: CUmemoryPool);
     /// Gives unused memory back.
-    #[call(175, wait)] #[no_context] #[disturbs] #[since(11020)]
+    #[call(175, wait)] #[block] #[no_context] #[disturbs] #[since(11020)]
     fn cuMemPoolTrimTo(pool: CUmemoryPool, minBytesToKeep: usize);
     /// Sets an attribute; a narrow one lies in the low bits.
     #[call(176, wait)] #[no_context] #[by_hand(both)]
@@ -1198,7 +1198,7 @@ trait Arrays {
     #[call(263, wait)]
     fn cuArray3DGetDescriptor_v2(#[out] pArrayDescriptor: CUDA_ARRAY3D_DESCRIPTOR, hArray: CUarray);
     /// Ends an array.
-    #[call(264, wait)]
+    #[call(264, wait)] #[block]
     fn cuArrayDestroy(#[free] hArray: CUarray);
     /// A plane of an array.
     #[call(265, wait)]
@@ -1214,7 +1214,7 @@ trait Arrays {
     #[call(267, wait)]
     fn cuMipmappedArrayGetLevel(#[new(hMipmappedArray)] pLevelArray: CUarray, hMipmappedArray: CUmipmappedArray, level: u32);
     /// Ends a mipmapped array.
-    #[call(268, wait)]
+    #[call(268, wait)] #[block]
     fn cuMipmappedArrayDestroy(#[free] hMipmappedArray: CUmipmappedArray);
     /// Memory that an array takes.
     #[call(275, wait)] #[since(11070)]
