@@ -1148,12 +1148,10 @@ trait HostFunctions {
     /// `cuLaunchHostFunc`. The stream goes on when the number is confirmed.
     #[call(240, post)] #[by_hand(both)]
     fn gpuferryHostFunction(hStream: CUstream, id: u64, callback: u32);
-    /// Sleeps until a function is due. `streamStatus` is the stream's, for a callback.
+    /// A standing call (spec/wire.md), answered each time that a function is due; done with the answer is the function when it has run.
+    /// `streamStatus` is the stream's, for a callback.
     #[call(241, wait)] #[block] #[no_context] #[by_hand(both)]
     fn gpuferryNextHostFunction(#[out] id: u64, #[out] streamStatus: i32);
-    /// Confirms that the function has run.
-    #[call(242, post)] #[no_context] #[by_hand(both)]
-    fn gpuferryHostFunctionDone(id: u64);
     /// What kernels have printed and the guest has not; nothing where there is no more. How much there is stands in the window.
     /// The first byte is the stream's number (1 output, 2 error), and all of one answer is that stream's.
     #[call(243, wait)] #[no_context] #[by_hand(both)]

@@ -64,6 +64,13 @@ pub trait Api: Send + Sync {
     /// Whether the call may sleep in the driver, so that it needs a thread of its own. Asked once for each number.
     fn blocks(&self, call: u16) -> bool;
 
+    /// Whether the call stands: it is answered again and again, each time that the guest has done with the answer before
+    /// (`wire.md`). Such a call blocks, too.
+    fn stands(&self, call: u16) -> bool {
+        let _ = call;
+        false
+    }
+
     /// How long the call may take.
     fn patience(&self, call: u16) -> Patience {
         let _ = call;

@@ -257,6 +257,10 @@ impl Ring {
         HostCounters::add(&server.counters().sleeping, 1);
         let will_be_short = header.slot != NO_SLOT && lead.threads.is_one() && server.was_short(header.call);
         let mut is_wanted = false;
+        let stands = server.stands(header.call);
+        if stands && header.slot == NO_SLOT {
+            return Err(Malformed::new("a standing call without a slot"));
+        }
         let begun = self.post.begin_call(lead, MAX_BLOCKING, |lead, may_stay| {
             lead.is_unparked = may_stay && will_be_short && !lead.consumer.may_have_rung();
             if lead.is_unparked {
@@ -279,6 +283,9 @@ impl Ring {
             os::signal(self.doorbell.as_fd());
         }
 
+        if stands {
+            server.stand(*header, &memory.payload, &mut memory.reply);
+        }
         let begin = (!will_be_short).then(Instant::now);
         let (status, bytes) = server.call(header, &memory.payload, &mut memory.reply);
         let was_short = begin.is_some_and(|begin| begin.elapsed() < SHORT);
@@ -343,6 +350,7 @@ impl Ring {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::AtomicU32;
     use std::sync::atomic::Ordering::Relaxed;
 
     use wire::ring::Producers;
@@ -368,22 +376,37 @@ mod tests {
     }
 
     /// Answers: a call that blocks after a while, or at once.
-    struct Echo;
+    #[derive(Default)]
+    struct Echo {
+        /// Answers of the standing call.
+        stood: AtomicU32,
+    }
 
     const PLAIN: u16 = 1;
     const BLOCKS: u16 = 2;
     const BLOCKS_SHORTLY: u16 = 3;
+    const STANDS: u16 = 4;
+    /// Does not block by what is said of it, and waits until the standing call has been answered [`ENOUGH`] times.
+    const KEEPS_THE_LEAD: u16 = 5;
+    const ENOUGH: u32 = 20;
 
     impl Api for Echo {
         fn call(&self, from: &FrameHeader, _: &[u8], _: &mut Reply<'_>) -> Result<(), Malformed> {
-            if from.call == BLOCKS {
-                std::thread::sleep(Duration::from_micros(200));
+            match from.call {
+                BLOCKS => std::thread::sleep(Duration::from_micros(200)),
+                STANDS => drop(self.stood.fetch_add(1, Relaxed)),
+                KEEPS_THE_LEAD => until("the standing call", || self.stood.load(Relaxed) >= ENOUGH),
+                _ => {}
             }
             Ok(())
         }
 
         fn blocks(&self, call: u16) -> bool {
-            call != PLAIN
+            !matches!(call, PLAIN | KEEPS_THE_LEAD)
+        }
+
+        fn stands(&self, call: u16) -> bool {
+            call == STANDS
         }
 
         fn end(&self) {}
@@ -400,7 +423,7 @@ mod tests {
     fn ring() -> Arc<Ring> {
         let session = played::session();
         let watchdog = Watchdog::new(Times { call: None, compile: None });
-        let server = Arc::new(Server::new(session, Arc::new(Echo), Waker::Futex, Arc::new(watchdog)));
+        let server = Arc::new(Server::new(session, Arc::new(Echo::default()), Waker::Futex, Arc::new(watchdog)));
         Ring::new(server, os::eventfd().expect("eventfd"))
     }
 
@@ -441,6 +464,23 @@ mod tests {
             assert!(start.elapsed() < Duration::from_secs(5), "waited in vain for {what}");
             std::thread::yield_now();
         }
+    }
+
+    #[test]
+    fn stand_when_another_call_keeps_the_lead_then_is_answered_all_the_same() {
+        let mut guest = Guest::new();
+        let ring = Arc::clone(&guest.ring);
+        let standing = ring.server.session.window().slot(1);
+        guest.send_in(STANDS, 1);
+        let first = guest.sequence;
+        guest.send(KEEPS_THE_LEAD);
+        for answer in first..first + ENOUGH {
+            until("an answer", || wire::slot::is_ready(standing, answer));
+            wire::slot::finish(standing, answer);
+        }
+        guest.await_reply();
+        guest.send(BLOCKS);
+        guest.await_reply();
     }
 
     #[test]

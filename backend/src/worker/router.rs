@@ -78,6 +78,10 @@ impl Api for Router {
         self.serves(call).is_some_and(|api| api.blocks(call))
     }
 
+    fn stands(&self, call: u16) -> bool {
+        self.serves(call).is_some_and(|api| api.stands(call))
+    }
+
     fn patience(&self, call: u16) -> Patience {
         self.serves(call).map_or(Patience::Usual, |api| api.patience(call))
     }

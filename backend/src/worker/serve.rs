@@ -3,6 +3,7 @@
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 use wire::Malformed;
 use wire::frame::{FrameHeader, NO_SLOT};
@@ -40,6 +41,11 @@ const SLEEPS: u8 = 1;
 const NEVER_SLEEPS: u8 = 2;
 /// It may, but was short the last time.
 const SHORT: u8 = 3;
+
+/// Time for which a thread looks whether the guest has done with an answer, before it sleeps between two looks.
+const LOOK_ON: Duration = Duration::from_micros(50);
+/// Longest sleep between two looks.
+const NAP_MAX: Duration = Duration::from_millis(1);
 
 /// What a call needs.
 pub(super) struct Server {
@@ -142,6 +148,36 @@ impl Server {
         match self.api.call(header, payload, &mut reply) {
             Ok(()) => reply.finish(),
             Err(malformed) => self.session.end_malformed(malformed, Some(header)),
+        }
+    }
+
+    /// See [`Api::stands`].
+    pub(super) fn stands(&self, call: u16) -> bool {
+        self.api.stands(call)
+    }
+
+    /// Answers a standing call until the process ends.
+    pub(super) fn stand(&self, mut header: FrameHeader, payload: &[u8], memory: &mut [u8; MAX_REPLY_BYTES]) -> ! {
+        loop {
+            let (status, bytes) = self.call(&header, payload, memory);
+            self.answer(&header, status, memory.get(..bytes).unwrap_or_default());
+            self.await_done(&header);
+            header.sequence = header.sequence.wrapping_add(1);
+        }
+    }
+
+    /// Waits until the guest has done with an answer, looking less and less often: its doorbell is the ring's.
+    fn await_done(&self, header: &FrameHeader) {
+        let head = self.session.window().slot(usize::from(header.slot));
+        let begin = Instant::now();
+        let mut nap = LOOK_ON;
+        while !slot::is_finished(head, header.sequence) {
+            if begin.elapsed() < LOOK_ON {
+                std::thread::yield_now();
+                continue;
+            }
+            std::thread::sleep(nap);
+            nap = (nap * 5 / 4).min(NAP_MAX);
         }
     }
 

@@ -1,5 +1,6 @@
 //! Functions of the program that a stream calls (cuLaunchHostFunc, cuStreamAddCallback). A thread of the library sleeps until the
-//! worker says that one is due, runs it, and confirms; the stream waits meanwhile. The thread starts with the first function.
+//! worker says that one is due and runs it; the stream waits meanwhile. The thread starts with the first function, and makes one call,
+//! which stands: nothing here may wait for a call of somebody else, since the driver may make that wait for the function.
 
 use crate::CUresult;
 use crate::caller::{self, Caller};
@@ -60,25 +61,22 @@ fn run(id: u64, status: CUresult) {
     }
 }
 
-/// The thread's work, until the session is dead.
-fn serve(session: &'static Session) {
+/// The thread's work, until the session is dead. `asked` says that the worker will come to the call before what is posted from now on.
+fn serve(session: &'static Session, asked: impl FnOnce()) {
     let caller = Caller { session, origin: caller::origin() };
-    // Not by the printed sender: it would take the late error of somebody's posted call.
-    let next = || {
-        let take = |status: CUresult, reader: &mut Reader<'_>| -> Result<(CUresult, u64, CUresult), Malformed> {
-            if status != 0 { Ok((status, 0, 0)) } else { Ok((0, reader.u64()?, reader.u32()? as i32)) }
-        };
-        session.wait(number::gpuferryNextHostFunction, caller.origin, 0, |_| Ok(()), take)
-    };
-    while let Ok((0, id, status)) = next() {
+    let run = |status: CUresult, reader: &mut Reader<'_>| -> Result<bool, Malformed> {
+        if status != 0 {
+            return Ok(false);
+        }
+        let (id, status) = (reader.u64()?, reader.u32()? as i32);
         // A function in a graph sees what the graph has copied so far, and what it writes is copied after it.
         graph_memory::after_wait(&caller, Waited::InGraph);
         run(id, status);
         graph_memory::refresh();
-        if send::gpuferryHostFunctionDone(&caller, id) != 0 {
-            break;
-        }
-    }
+        Ok(true)
+    };
+    // A dead session has no functions.
+    let _ = session.stand(number::gpuferryNextHostFunction, caller.origin, asked, run);
 }
 
 /// Starts the thread, once; it takes no signals of the program's.
@@ -92,10 +90,13 @@ fn start(session: &'static Session) -> Result<(), CUresult> {
             libc::pthread_sigmask(libc::SIG_SETMASK, &raw const all, &raw mut before);
             before
         };
-        let spawned = std::thread::Builder::new().name("gpuferry-calls".into()).spawn(move || serve(session));
+        let (asked, has_asked) = std::sync::mpsc::channel();
+        // The receiver waits for it.
+        let serve = move || serve(session, move || asked.send(()).unwrap_or_default());
+        let spawned = std::thread::Builder::new().name("gpuferry-calls".into()).spawn(serve);
         // SAFETY: the mask that the thread had.
         unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, &raw const before, core::ptr::null_mut()) };
-        spawned.is_ok()
+        spawned.is_ok() && has_asked.recv().is_ok()
     });
     if started { Ok(()) } else { Err(CUDA_ERROR_OPERATING_SYSTEM) }
 }

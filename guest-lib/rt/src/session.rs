@@ -8,7 +8,7 @@ use wire::Malformed;
 use wire::frame::{FrameHeader, NO_SLOT};
 use wire::payload::{Full, Reader, Writer};
 use wire::ring::{Doorbell, Producers, Reservation, span_for};
-use wire::slot::{FreeSlots, MAX_REPLY_BYTES};
+use wire::slot::{FreeSlots, MAX_REPLY_BYTES, finish};
 use wire::window::{HEAD_EPOCH_OFFSET, RING_BYTES, SLOT_COUNT, STATE_DEAD, STATE_NEW, STATE_OFFSET, STATE_READY};
 
 use crate::carrier::{Carrier, Link, OpenError, Slept};
@@ -240,19 +240,7 @@ impl Session {
         let slot = Slot::take(self)?;
         let sequence = self.sequences[slot.index].fetch_add(1, Ordering::Relaxed).wrapping_add(1);
         self.publish(FrameHeader { call, slot: slot.index as u16, sequence, ..header(from) }, bytes, fill)?;
-        self.await_reply(slot.index, sequence)?;
-        let head = self.window.slot(slot.index);
-        let status = head.status.load(Ordering::Relaxed) as i32;
-        let bytes = (head.bytes.load(Ordering::Relaxed) as usize).min(MAX_REPLY_BYTES);
-        let mut reply = [std::mem::MaybeUninit::<u8>::uninit(); MAX_REPLY_BYTES];
-        // SAFETY: `bytes` is at most the size of both the slot's payload and the buffer; the worker wrote it before it stored
-        // `ready` and does not write again before the slot's next call. What it may write all the same is never a reference.
-        let reply = unsafe {
-            std::ptr::copy_nonoverlapping(self.window.slot_payload(slot.index), reply.as_mut_ptr().cast(), bytes);
-            std::slice::from_raw_parts(reply.as_ptr().cast::<u8>(), bytes)
-        };
-        let mut reader = Reader::new(reply);
-        let taken = take(status, &mut reader).map_err(|_| self.die())?;
+        let taken = self.take_reply(slot.index, sequence, take)?;
         drop(slot);
         if self.has_printed()
             && let Some(show) = self.show.get()
@@ -260,6 +248,53 @@ impl Session {
             show();
         }
         Ok(taken)
+    }
+
+    /// Makes a call without a payload that stands (`wire.md`), and gives each of its answers to `each`, until that returns false.
+    /// `asked` is called when the call is published.
+    ///
+    /// # Errors
+    /// [`Gone`]; a reply that `each` cannot read ends the session.
+    pub fn stand(
+        &self,
+        call: u16,
+        from: Origin,
+        asked: impl FnOnce(),
+        mut each: impl FnMut(i32, &mut Reader<'_>) -> Result<bool, Malformed>,
+    ) -> Result<(), Gone> {
+        self.counters.waited.fetch_add(1, Ordering::Relaxed);
+        // Never given back: the worker may answer as long as the session lasts.
+        let slot = std::mem::ManuallyDrop::new(Slot::take(self)?);
+        LAST_SLOT.set(usize::MAX);
+        let mut sequence = self.sequences[slot.index].fetch_add(1, Ordering::Relaxed).wrapping_add(1);
+        self.publish(FrameHeader { call, slot: slot.index as u16, sequence, ..header(from) }, 0, |_| Ok(()))?;
+        asked();
+        while self.take_reply(slot.index, sequence, &mut each)? {
+            finish(self.window.slot(slot.index), sequence);
+            sequence = sequence.wrapping_add(1);
+        }
+        Ok(())
+    }
+
+    /// Waits for a reply and reads it: `take` gets the status and the payload, from private memory.
+    fn take_reply<T>(
+        &self,
+        index: usize,
+        sequence: u32,
+        take: impl FnOnce(i32, &mut Reader<'_>) -> Result<T, Malformed>,
+    ) -> Result<T, Gone> {
+        self.await_reply(index, sequence)?;
+        let head = self.window.slot(index);
+        let status = head.status.load(Ordering::Relaxed) as i32;
+        let bytes = (head.bytes.load(Ordering::Relaxed) as usize).min(MAX_REPLY_BYTES);
+        let mut reply = [std::mem::MaybeUninit::<u8>::uninit(); MAX_REPLY_BYTES];
+        // SAFETY: `bytes` is at most the size of both the slot's payload and the buffer; the worker wrote it before it stored
+        // `ready` and does not write again before the guest is done with it. What it may write all the same is never a reference.
+        let reply = unsafe {
+            std::ptr::copy_nonoverlapping(self.window.slot_payload(index), reply.as_mut_ptr().cast(), bytes);
+            std::slice::from_raw_parts(reply.as_ptr().cast::<u8>(), bytes)
+        };
+        take(status, &mut Reader::new(reply)).map_err(|_| self.die())
     }
 
     fn publish(

@@ -21,7 +21,7 @@ pub mod sync;
 pub mod window;
 
 /// Version of everything in the window and of the call numbers. Guest library and worker must have the same.
-pub const WIRE_VERSION: u32 = 2;
+pub const WIRE_VERSION: u32 = 3;
 
 /// The other side broke the protocol. It ends the session; it is never an answer of the API.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

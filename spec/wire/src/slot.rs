@@ -25,6 +25,8 @@ pub struct SlotHead {
     pub status: AtomicU32,
     /// Bytes of the payload: stored by the worker.
     pub bytes: AtomicU32,
+    /// Sequence number of the answer that the guest has done with, in a standing call: stored by the guest.
+    pub done: AtomicU32,
 }
 
 /// Publishes a reply whose payload is written. Returns whether the guest thread sleeps and must be woken.
@@ -59,6 +61,17 @@ pub fn park(slot: &SlotHead, sequence: u32) -> Option<u32> {
 /// Announces that the guest thread is awake.
 pub fn unpark(slot: &SlotHead) {
     slot.parked.store(0, Ordering::Relaxed);
+}
+
+/// The guest has done with an answer of a standing call, which may be given the next. Called by the guest.
+pub fn finish(slot: &SlotHead, sequence: u32) {
+    // Release: pairs with the acquire in `is_finished`; what the guest did before is seen by what follows.
+    slot.done.store(sequence, Ordering::Release);
+}
+
+/// Whether the guest has done with that answer of a standing call. Called by the worker.
+pub fn is_finished(slot: &SlotHead, sequence: u32) -> bool {
+    slot.done.load(Ordering::Acquire) == sequence
 }
 
 /// Which slots are free: private to the guest process.
@@ -124,9 +137,13 @@ mod tests {
             parked: AtomicU32::new(0),
             status: AtomicU32::new(0),
             bytes: AtomicU32::new(0),
+            done: AtomicU32::new(0),
         };
         assert_eq!(park(&slot, 1), Some(0));
         assert!(publish(&slot, 1, 0, 0), "a parked thread must be woken");
         assert_eq!(park(&slot, 1), None);
+        assert!(!is_finished(&slot, 1), "the guest has done with no answer");
+        finish(&slot, 1);
+        assert!(is_finished(&slot, 1) && !is_finished(&slot, 2));
     }
 }

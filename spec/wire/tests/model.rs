@@ -69,6 +69,7 @@ fn slot() -> Arc<SlotHead> {
         parked: AtomicU32::new(0),
         status: AtomicU32::new(0),
         bytes: AtomicU32::new(0),
+        done: AtomicU32::new(0),
     })
 }
 

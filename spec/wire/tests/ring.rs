@@ -188,6 +188,7 @@ fn slot_when_its_reply_is_published_then_is_ready_and_says_who_sleeps() {
         parked: AtomicU32::new(0),
         status: AtomicU32::new(0),
         bytes: AtomicU32::new(0),
+        done: AtomicU32::new(0),
     };
     assert!(!is_ready(&slot, 1));
     assert!(!publish(&slot, 1, -5, 16), "nobody sleeps");

@@ -1,13 +1,14 @@
 //! Functions of the guest's that a stream calls: the stream sleeps on a thread of the driver's until the guest has run them.
 //!
-//! The driver's thread puts the function's number into a queue and waits for its confirmation. A thread of the guest takes numbers
-//! out of the queue, one after the other, in the order in which they came due.
+//! The driver's thread puts the function's number into a queue and waits until the function has run. A standing call of the guest's
+//! (`wire.md`) takes numbers out of the queue, one after the other, in the order in which they came due; that it takes the next says
+//! that the one before has run. None of this passes through the ring: the driver may keep the ring's leader waiting for a lock, while
+//! who holds that waits for the stream.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::ffi::c_void;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 
-use wire::Malformed;
 use wire::frame::FrameHeader;
 
 use super::Cuda;
@@ -21,8 +22,8 @@ const MAX_WAITING: usize = 65536;
 struct State {
     /// Due and not taken by the guest: number, status of the stream.
     due: VecDeque<(u64, i32)>,
-    /// Taken and not confirmed.
-    running: HashSet<u64>,
+    /// What each standing call, by its slot, has taken last.
+    running: BTreeMap<u16, u64>,
 }
 
 /// The queue of a session.
@@ -51,7 +52,9 @@ impl HostFunctions {
         }
         state.due.push_back((id, status));
         self.changed.notify_all();
-        let still = |state: &mut State| state.running.contains(&id) || state.due.iter().any(|(due, _)| *due == id);
+        let still = |state: &mut State| {
+            state.running.values().any(|running| *running == id) || state.due.iter().any(|(due, _)| *due == id)
+        };
         drop(self.changed.wait_while(state, still).unwrap_or_else(PoisonError::into_inner));
     }
 
@@ -64,22 +67,18 @@ impl HostFunctions {
         }
     }
 
-    /// Sleeps until a function is due.
-    fn next(&self) -> (u64, i32) {
-        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+    /// The function that was taken for this slot has run. Sleeps until another is due.
+    fn next(&self, slot: u16) -> (u64, i32) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        if state.running.remove(&slot).is_some() {
+            self.changed.notify_all();
+        }
         let waited = self.changed.wait_while(state, |state| state.due.is_empty());
         let mut state = waited.unwrap_or_else(PoisonError::into_inner);
         // Not empty: that ended the wait.
         let (id, status) = state.due.pop_front().unwrap_or_default();
-        state.running.insert(id);
+        state.running.insert(slot, id);
         (id, status)
-    }
-
-    /// The guest has run the function. Returns whether it was running.
-    fn done(&self, id: u64) -> bool {
-        let was = self.state.lock().unwrap_or_else(PoisonError::into_inner).running.remove(&id);
-        self.changed.notify_all();
-        was
     }
 }
 
@@ -158,20 +157,12 @@ impl Cuda {
     /// `gpuferryNextHostFunction`.
     pub(super) fn gpuferryNextHostFunction(
         &self,
-        _from: &FrameHeader,
+        from: &FrameHeader,
         id: &mut u64,
         status: &mut i32,
     ) -> Result<(), Failure> {
-        (*id, *status) = self.host_functions.next();
+        (*id, *status) = self.host_functions.next(from.slot);
         Ok(())
-    }
-
-    /// `gpuferryHostFunctionDone`.
-    pub(super) fn gpuferryHostFunctionDone(&self, _from: &FrameHeader, id: u64) -> Result<(), Failure> {
-        if self.host_functions.done(id) {
-            return Ok(());
-        }
-        Err(Malformed::new("confirms a function that does not run").into())
     }
 }
 
@@ -180,17 +171,22 @@ mod tests {
     use super::*;
 
     #[test]
-    fn run_when_the_guest_confirms_then_returns() {
+    fn run_when_the_guest_asks_for_the_next_then_returns() {
         let functions = Arc::new(HostFunctions::default());
-        let stream = std::thread::spawn({
+        let stream = |id| {
             let functions = Arc::clone(&functions);
-            move || functions.run(7, 3)
-        });
-        assert_eq!(functions.next(), (7, 3));
-        assert!(!functions.done(8));
-        assert!(functions.done(7));
-        stream.join().expect("the stream goes on");
-        assert!(!functions.done(7));
+            std::thread::spawn(move || functions.run(id, 3))
+        };
+        let first = stream(7);
+        assert_eq!(functions.next(2), (7, 3));
+        let second = stream(8);
+        assert!(!first.is_finished(), "the function runs");
+        assert_eq!(functions.next(2), (8, 3));
+        first.join().expect("the stream goes on");
+        assert!(!second.is_finished(), "the function runs");
+        functions.add(9);
+        assert_eq!(functions.next(2), (9, 0));
+        second.join().expect("the stream goes on");
     }
 
     #[test]

@@ -146,6 +146,10 @@ impl Api for Cuda {
         generated::blocks(call)
     }
 
+    fn stands(&self, call: u16) -> bool {
+        generated::name(call) == Some("gpuferryNextHostFunction")
+    }
+
     fn patience(&self, call: u16) -> Patience {
         match generated::name(call) {
             Some("gpuferryNextHostFunction") => Patience::Endless,
