@@ -1,6 +1,6 @@
 """Figures of PyTorch programs as JSON, an object a program: pytorch.py [--seconds S] NAME..., or --serve FOLDER.
 
-The models are the judges' (tests/judges/models.py), with random weights, so that nothing is fetched. Times are medians of single steps in
+The models are the judges' (tests/judges/models.py), with random weights, so that nothing is fetched. Times are medians of steps in
 milliseconds, each waited for; rates are of whole runs.
 """
 import pathlib
