@@ -6,6 +6,7 @@
 
 pub mod any;
 pub mod driver;
+pub mod groups;
 pub mod opencl;
 pub mod painted;
 pub mod pictures;

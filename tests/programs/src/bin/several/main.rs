@@ -9,11 +9,10 @@ mod memory;
 mod processes;
 mod work;
 
-use std::os::unix::process::ExitStatusExt;
-use std::process::{Command, ExitCode};
+use std::process::ExitCode;
 
 use programs::any::Any;
-use programs::{cu, fail, tell};
+use programs::{cu, fail, groups, tell};
 
 /// PTX text of `battery.cu`, with the zero that ends it.
 const KERNELS: &str = concat!(include_str!("../../../kernels/battery.ptx"), "\0");
@@ -111,9 +110,6 @@ impl Pair {
 
 type Group = (&'static str, fn(&Pair));
 
-/// Option of the child that runs a group.
-const CHILD: &str = "--group";
-
 const GROUPS: [Group; 19] = [
     ("devices", contexts::devices),
     ("contexts", contexts::contexts),
@@ -150,16 +146,6 @@ fn child(arguments: &[String]) -> Result<bool, String> {
     Ok(true)
 }
 
-/// Runs a group in a child; its exit status, 0 also where a signal ended it, as a line says then.
-fn run(name: &str) -> Result<i32, String> {
-    let program = std::env::current_exe().map_err(|error| error.to_string())?;
-    let status = Command::new(program).args([CHILD, name]).status().map_err(|error| error.to_string())?;
-    if let Some(signal) = status.signal() {
-        println!("{name}: ends by signal {signal}");
-    }
-    Ok(status.code().unwrap_or(0))
-}
-
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     if arguments.first().is_some_and(|first| first.starts_with("--")) {
@@ -169,17 +155,12 @@ fn main() -> ExitCode {
             Err(message) => fail("several", 3, &message),
         };
     }
-    let wanted = arguments.first().map(String::as_str);
-    let chosen: Vec<&str> =
-        GROUPS.map(|(name, _)| name).into_iter().filter(|name| wanted.is_none_or(|wanted| wanted == *name)).collect();
-    if chosen.is_empty() {
-        fail("several", 2, &format!("usage: several [GROUP]; groups are {}", GROUPS.map(|(name, _)| name).join(", ")));
-    }
-    for name in chosen {
-        match run(name) {
-            Ok(0) => {}
-            Ok(TOO_FEW) => fail("several", TOO_FEW, "there are not two devices"),
-            Ok(_) => return ExitCode::from(3),
+    let names = GROUPS.map(|(name, _)| name);
+    for name in groups::chosen("several", &names, arguments.first().map(String::as_str)) {
+        match groups::run(name) {
+            Ok(None | Some(0)) => {}
+            Ok(Some(TOO_FEW)) => fail("several", TOO_FEW, "there are not two devices"),
+            Ok(Some(_)) => return ExitCode::from(3),
             Err(message) => fail("several", 3, &message),
         }
     }

@@ -17,11 +17,10 @@ mod order;
 mod recordings;
 mod sharing;
 
-use std::os::unix::process::ExitStatusExt;
-use std::process::{Command, ExitCode};
+use std::process::ExitCode;
 
 use programs::any::Any;
-use programs::{cu, fail, tell};
+use programs::{cu, fail, groups, tell};
 
 /// PTX text of `battery.cu`, with the zero that ends it.
 const KERNELS: &str = concat!(include_str!("../../../kernels/battery.ptx"), "\0");
@@ -87,9 +86,6 @@ impl Bench {
 
 type Group = (&'static str, fn(&Bench));
 
-/// Option of the child that runs a group.
-const CHILD: &str = "--group";
-
 const GROUPS: [Group; 17] = [
     ("graphs", graphs::run),
     ("graph copies", graph_copies::run),
@@ -126,31 +122,17 @@ fn child(arguments: &[String]) -> Result<(), String> {
     Ok(())
 }
 
-/// Runs a group in a child; false where that did not begin, which the others need not share.
-fn run(name: &str) -> Result<bool, String> {
-    let program = std::env::current_exe().map_err(|error| error.to_string())?;
-    let status = Command::new(program).args([CHILD, name]).status().map_err(|error| error.to_string())?;
-    if let Some(signal) = status.signal() {
-        println!("{name}: ends by signal {signal}");
-    }
-    Ok(status.success() || status.signal().is_some())
-}
-
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     if arguments.first().is_some_and(|first| first.starts_with("--")) {
         return child(&arguments).map_or_else(|message| fail("wide", 3, &message), |()| ExitCode::SUCCESS);
     }
-    let wanted = arguments.first().map(String::as_str);
-    let chosen: Vec<&str> =
-        GROUPS.map(|(name, _)| name).into_iter().filter(|name| wanted.is_none_or(|wanted| wanted == *name)).collect();
-    if chosen.is_empty() {
-        fail("wide", 2, &format!("usage: wide [GROUP]; groups are {}", GROUPS.map(|(name, _)| name).join(", ")));
-    }
+    let names = GROUPS.map(|(name, _)| name);
     let mut all = true;
-    for name in chosen {
-        match run(name) {
-            Ok(began) => all &= began,
+    for name in groups::chosen("wide", &names, arguments.first().map(String::as_str)) {
+        match groups::run(name) {
+            // One that did not begin is no reason to leave out the others.
+            Ok(status) => all &= matches!(status, None | Some(0)),
             Err(message) => fail("wide", 3, &message),
         }
     }
