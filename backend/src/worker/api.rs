@@ -65,7 +65,7 @@ pub trait Api: Send + Sync {
     fn blocks(&self, call: u16) -> bool;
 
     /// Whether the call stands: it is answered again and again, each time that the guest has done with the answer before
-    /// (`wire.md`). Such a call blocks, too.
+    /// (`wire.md`). Such a call blocks, too. Asked once for each number.
     fn stands(&self, call: u16) -> bool {
         let _ = call;
         false

@@ -484,6 +484,17 @@ mod tests {
     }
 
     #[test]
+    fn stand_when_the_call_has_no_slot_then_is_malformed() {
+        let ring = ring();
+        let lead = ring.post.take().expect("the lead");
+        let producers = Producers::new(wire::window::RING_BYTES as u64);
+        let mut guest = Guest { ring: Arc::clone(&ring), producers, sequence: 0 };
+        guest.send_in(STANDS, NO_SLOT);
+        let malformed = ring.lead(lead, &mut Own { reply: reply_memory(), payload: Vec::new() });
+        assert_eq!(malformed, Err(Malformed::new("a standing call without a slot")));
+    }
+
+    #[test]
     fn lead_when_the_doorbell_rings_while_it_is_laid_down_then_the_frame_is_taken() {
         let mut guest = Guest::new();
         let ring = Arc::clone(&guest.ring);

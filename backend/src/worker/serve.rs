@@ -41,6 +41,8 @@ const SLEEPS: u8 = 1;
 const NEVER_SLEEPS: u8 = 2;
 /// It may, but was short the last time.
 const SHORT: u8 = 3;
+/// It sleeps, and stands.
+const STANDS: u8 = 4;
 
 /// Time for which a thread looks whether the guest has done with an answer, before it sleeps between two looks.
 const LOOK_ON: Duration = Duration::from_micros(50);
@@ -77,9 +79,13 @@ impl Server {
         let Some(known) = self.blocking.get(usize::from(call)) else { return self.api.blocks(call) };
         match known.load(Ordering::Relaxed) {
             UNKNOWN => {
-                let sleeps = self.api.blocks(call);
-                known.store(if sleeps { SLEEPS } else { NEVER_SLEEPS }, Ordering::Relaxed);
-                sleeps
+                let found = match (self.api.blocks(call), self.api.stands(call)) {
+                    (false, _) => NEVER_SLEEPS,
+                    (true, false) => SLEEPS,
+                    (true, true) => STANDS,
+                };
+                known.store(found, Ordering::Relaxed);
+                found != NEVER_SLEEPS
             }
             known => known != NEVER_SLEEPS,
         }
@@ -151,9 +157,9 @@ impl Server {
         }
     }
 
-    /// See [`Api::stands`].
+    /// See [`Api::stands`]: of a call that [`Server::blocks`] was asked about.
     pub(super) fn stands(&self, call: u16) -> bool {
-        self.api.stands(call)
+        self.blocking.get(usize::from(call)).is_some_and(|known| known.load(Ordering::Relaxed) == STANDS)
     }
 
     /// Answers a standing call until the process ends.
